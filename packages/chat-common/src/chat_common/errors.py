@@ -1,0 +1,149 @@
+"""Every error that a caller of Interesting-Chat may see, each with its wire code and HTTP status.
+
+::
+
+    ChatError
+    ├── Invalid            invalid            400
+    ├── NotAuthenticated   not_authenticated  401
+    ├── NotPermitted       not_permitted      403
+    ├── NotAMember         not_a_member       403
+    ├── NotFound           not_found          404
+    ├── Conflict           conflict           409
+    ├── RefConflict        ref_conflict       409
+    ├── EpochChanged       epoch_changed      409
+    ├── RecallExpired      recall_expired     409
+    ├── TooLarge           too_large          413
+    ├── RateLimited        rate_limited       429
+    ├── Internal           internal           500
+    └── Unavailable        unavailable        503
+
+A vendor's exception never crosses a port: a backend translates it into one of these.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+
+class ChatError(Exception):
+    """The root. ``message`` is for a person and names the field and the limit.
+
+    ``retry_after`` is in seconds. ``field`` is the path of the offending parameter, without ``$.``.
+    """
+
+    code: ClassVar[str] = "internal"
+    status: ClassVar[int] = 500
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        field: str | None = None,
+        limit: int | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message or self.code)
+        self.message = message or self.code
+        self.field = field
+        self.limit = limit
+        self.retry_after = retry_after
+
+    def as_dict(self) -> dict[str, Any]:
+        """The error as it stands in an ``error`` frame or an HTTP body; absent means absent."""
+        body: dict[str, Any] = {"code": self.code, "message": self.message}
+        if self.field is not None:
+            body["field"] = self.field
+        if self.limit is not None:
+            body["limit"] = self.limit
+        if self.retry_after is not None:
+            body["retry_after"] = self.retry_after
+        return body
+
+
+class Invalid(ChatError):
+    """A parameter is malformed, out of range or unknown."""
+
+    code, status = "invalid", 400
+
+
+class NotAuthenticated(ChatError):
+    """No token, or one that is not valid (any more)."""
+
+    code, status = "not_authenticated", 401
+
+
+class NotPermitted(ChatError):
+    """A right is missing inside one's own conversation, or a policy says no."""
+
+    code, status = "not_permitted", 403
+
+
+class NotAMember(ChatError):
+    """One has left, and wants to change something or ask beyond one's intervals."""
+
+    code, status = "not_a_member", 403
+
+
+class NotFound(ChatError):
+    """Does not exist, is foreign, or one was never in: always the same answer (no oracle)."""
+
+    code, status = "not_found", 404
+
+
+class Conflict(ChatError):
+    """The state of the thing does not allow this."""
+
+    code, status = "conflict", 409
+
+
+class RefConflict(ChatError):
+    """The same ``ref`` with another command or other parameters."""
+
+    code, status = "ref_conflict", 409
+
+
+class EpochChanged(ChatError):
+    """The cursor belongs to another epoch or lies beyond the head: start over."""
+
+    code, status = "epoch_changed", 409
+
+
+class RecallExpired(ChatError):
+    """The time in which a message may be recalled is over."""
+
+    code, status = "recall_expired", 409
+
+
+class TooLarge(ChatError):
+    """A whole body is over its limit (a single field over its limit is ``Invalid``)."""
+
+    code, status = "too_large", 413
+
+
+class RateLimited(ChatError):
+    """Too many requests; ``retry_after`` says when to try again."""
+
+    code, status = "rate_limited", 429
+
+
+class Internal(ChatError):
+    """Our fault. The message tells nothing of the inside; the log does."""
+
+    code, status = "internal", 500
+
+
+class Unavailable(ChatError):
+    """A part that this needs is not there, or not now."""
+
+    code, status = "unavailable", 503
+
+
+def error_types() -> dict[str, type[ChatError]]:
+    """All error classes by wire code, for clients and for the generated documents."""
+    found: dict[str, type[ChatError]] = {}
+    pending = list(ChatError.__subclasses__())
+    while pending:
+        kind = pending.pop()
+        found.setdefault(kind.code, kind)
+        pending.extend(kind.__subclasses__())
+    return dict(sorted(found.items()))
