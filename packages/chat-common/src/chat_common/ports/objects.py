@@ -1,0 +1,1 @@
+"""Object storage. See the port's own docstrings; written with chat-oss."""

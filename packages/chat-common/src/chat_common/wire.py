@@ -1,0 +1,160 @@
+"""The records of `protocol.md` as classes: what stands in frames, answers and pushes.
+
+They are msgspec structs: `omit_defaults` gives "absent means absent", unknown fields are ignored on
+reading. Integers are below 2**53, times are milliseconds since 1970 UTC, durations are seconds.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+MAX_INT = 2**53 - 1
+
+Id = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+\Z")]
+"""An opaque id: user, conversation, device, session, ticket, file."""
+Ref = Annotated[str, Meta(min_length=1, max_length=64)]
+Count = Annotated[int, Meta(ge=0, le=MAX_INT)]
+Seq = Annotated[int, Meta(ge=1, le=MAX_INT)]
+
+
+class Record(Struct, omit_defaults=True, kw_only=True):
+    """The root of all wire records."""
+
+
+class Badge(Record):
+    item: Id
+    name: str
+    picture: str | UnsetType = UNSET
+
+
+class User(Record):
+    user: Id
+    name: str
+    avatar: str | UnsetType = UNSET
+    badge: Badge | UnsetType = UNSET
+
+
+class Quote(Record):
+    """What a reply quotes, as it was when the reply was made."""
+
+    seq: int
+    sender: str
+    kind: str
+    text: str
+
+
+class Recalled(Record):
+    by: str
+    time: int
+
+
+class Reaction(Record):
+    emoji: str
+    count: int
+
+
+class Message(Record):
+    """A message in its newest state. Recalled: no body."""
+
+    conversation: str
+    seq: int
+    rev: int
+    sender: str
+    ref: str
+    kind: str
+    time: int
+    body: Any = UNSET
+    reply_to: Quote | UnsetType = UNSET
+    mentions: list[str] | UnsetType = UNSET
+    edited_at: int | UnsetType = UNSET
+    recalled: Recalled | UnsetType = UNSET
+    reactions: list[Reaction] | UnsetType = UNSET
+
+
+class Member(Record):
+    """A membership: one row a person and conversation. The last span closed: has left."""
+
+    conversation: str
+    rev: int
+    user: User
+    role: Literal["owner", "admin", "member"]
+    spans: list[list[int]]
+    joined_at: int
+    muted_until: int | UnsetType = UNSET
+    read: int | UnsetType = UNSET
+
+
+class Conversation(Record):
+    """What all members see of a conversation. ``members`` is a count."""
+
+    conversation: str
+    rev: int
+    kind: Literal["direct", "group"]
+    members: int
+    name: str | UnsetType = UNSET
+    avatar: str | UnsetType = UNSET
+    announcement: str | UnsetType = UNSET
+    muted_until: int | UnsetType = UNSET
+    dissolved: bool | UnsetType = UNSET
+
+
+class Preview(Record):
+    sender: str
+    kind: str
+    text: str
+
+
+class Head(Record):
+    seq: int
+    rev: int
+    time: int
+    preview: Preview | UnsetType = UNSET
+
+
+class Inbox(Record):
+    """What one user sees in the own list; larger ``order`` first. ``mentioned`` is the newest unread one's seq."""
+
+    conversation: str
+    kind: Literal["direct", "group"]
+    spans: list[list[int]]
+    first_seq: int
+    head: Head
+    read: int
+    unread: int
+    role: Literal["owner", "admin", "member"]
+    order: int
+    version: int | UnsetType = UNSET
+    name: str | UnsetType = UNSET
+    avatar: str | UnsetType = UNSET
+    peer: User | UnsetType = UNSET
+    mentioned: int | UnsetType = UNSET
+    muted: bool | UnsetType = UNSET
+    pinned: bool | UnsetType = UNSET
+    hidden: bool | UnsetType = UNSET
+    left: bool | UnsetType = UNSET
+
+
+class Contact(Record):
+    user: User
+    state: Literal["none", "asked", "friends"]
+    version: int
+    text: str | UnsetType = UNSET
+    asked_by: str | UnsetType = UNSET
+    blocked: bool | UnsetType = UNSET
+
+
+class Limits(Record):
+    """What `welcome` tells a client; all of them counts of what the name says."""
+
+    frame_bytes: int = 65_536
+    server_frame_bytes: int = 1_048_576
+    frames_per_message: int = 128
+    text_chars: int = 8_192
+    page: int = 100
+    members_per_call: int = 200
+    mentions: int = 50
+    users_per_get: int = 50
+    watch: int = 200
+    json_depth: int = 32
