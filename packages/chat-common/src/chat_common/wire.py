@@ -1,6 +1,6 @@
 """The records of `protocol.md` as classes: what stands in frames, answers and pushes.
 
-They are msgspec structs: `omit_defaults` gives "absent means absent", unknown fields are ignored on
+They are attrs classes that msgspec reads and writes: `UNSET` is absent, on the wire too; unknown fields are ignored on
 reading. Integers are below 2**53, times are milliseconds since 1970 UTC, durations are seconds.
 """
 
@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from msgspec import UNSET, Meta, Struct, UnsetType
+from attrs import define
+from msgspec import UNSET, Meta, UnsetType
 
 MAX_INT = 2**53 - 1
 
@@ -19,24 +20,23 @@ Count = Annotated[int, Meta(ge=0, le=MAX_INT)]
 Seq = Annotated[int, Meta(ge=1, le=MAX_INT)]
 
 
-class Record(Struct, omit_defaults=True, kw_only=True):
-    """The root of all wire records."""
-
-
-class Badge(Record):
+@define(kw_only=True)
+class Badge:
     item: Id
     name: str
     picture: str | UnsetType = UNSET
 
 
-class User(Record):
+@define(kw_only=True)
+class User:
     user: Id
     name: str
     avatar: str | UnsetType = UNSET
     badge: Badge | UnsetType = UNSET
 
 
-class Quote(Record):
+@define(kw_only=True)
+class Quote:
     """What a reply quotes, as it was when the reply was made."""
 
     seq: int
@@ -45,17 +45,20 @@ class Quote(Record):
     text: str
 
 
-class Recalled(Record):
+@define(kw_only=True)
+class Recalled:
     by: str
     time: int
 
 
-class Reaction(Record):
+@define(kw_only=True)
+class Reaction:
     emoji: str
     count: int
 
 
-class Message(Record):
+@define(kw_only=True)
+class Message:
     """A message in its newest state. Recalled: no body."""
 
     conversation: str
@@ -73,7 +76,8 @@ class Message(Record):
     reactions: list[Reaction] | UnsetType = UNSET
 
 
-class Member(Record):
+@define(kw_only=True)
+class Member:
     """A membership: one row a person and conversation. The last span closed: has left."""
 
     conversation: str
@@ -86,7 +90,8 @@ class Member(Record):
     read: int | UnsetType = UNSET
 
 
-class Conversation(Record):
+@define(kw_only=True)
+class Conversation:
     """What all members see of a conversation. ``members`` is a count."""
 
     conversation: str
@@ -100,20 +105,23 @@ class Conversation(Record):
     dissolved: bool | UnsetType = UNSET
 
 
-class Preview(Record):
+@define(kw_only=True)
+class Preview:
     sender: str
     kind: str
     text: str
 
 
-class Head(Record):
+@define(kw_only=True)
+class Head:
     seq: int
     rev: int
     time: int
     preview: Preview | UnsetType = UNSET
 
 
-class Inbox(Record):
+@define(kw_only=True)
+class Inbox:
     """What one user sees in the own list; larger ``order`` first. ``mentioned`` is the newest unread one's seq."""
 
     conversation: str
@@ -136,7 +144,8 @@ class Inbox(Record):
     left: bool | UnsetType = UNSET
 
 
-class Contact(Record):
+@define(kw_only=True)
+class Contact:
     user: User
     state: Literal["none", "asked", "friends"]
     version: int
@@ -145,7 +154,8 @@ class Contact(Record):
     blocked: bool | UnsetType = UNSET
 
 
-class Limits(Record):
+@define(kw_only=True)
+class Limits:
     """What `welcome` tells a client; all of them counts of what the name says."""
 
     frame_bytes: int = 65_536
