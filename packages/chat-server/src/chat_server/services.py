@@ -1,0 +1,191 @@
+"""What the five rooms offer each other: protocols whose methods take records and return records.
+
+A room never imports another one; the composition root hands it its neighbours under these types. In one process that
+is the object itself, split over hosts a proxy with the same methods.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Protocol
+
+import msgspec
+from attrs import frozen
+from chat_common.records import Caller, Push
+from chat_common.wire import User
+
+# --- auth -------------------------------------------------------------------------------------------------------
+
+
+@frozen
+class Identity:
+    """A proven caller. ``token`` is the token's id (jti), ``expires_at`` in ms since 1970."""
+
+    user: User
+    device: str
+    token: str
+    expires_at: int
+
+
+class AuthService(Protocol):
+    """Who are you, and may you?"""
+
+    async def authenticate(self, token: str, device: str, platform: str | None, name: str | None) -> Identity:
+        """The token's identity, its device noted as seen. `NotAuthenticated`: invalid, expired, revoked, or of another
+        device; `NotPermitted`: banned."""
+        ...
+
+    async def renew(self, identity: Identity) -> tuple[str, int]:
+        """A fresh token for the same device and its expiry in ms: for the `token` push in good time."""
+        ...
+
+
+# --- im ---------------------------------------------------------------------------------------------------------
+
+
+@frozen
+class Heads:
+    """Answer of the beat check: the newest version of each user, the newest rev of each hot room asked for."""
+
+    versions: Mapping[str, int]
+    rooms: Mapping[str, int]
+    epoch: str
+
+
+class ImService(Protocol):
+    """What was said?"""
+
+    async def version(self, user: str) -> tuple[str, int]:
+        """(epoch, newest version) of one user, as committed now."""
+        ...
+
+    async def heads(self, users: Sequence[str], rooms: Sequence[str]) -> Heads:
+        """The paged question that each node asks once per heartbeat. At most 1,000 users and 1,000 rooms a call."""
+        ...
+
+    async def hot_rooms(self, user: str) -> Mapping[str, int]:
+        """The hot conversations this user is a member of now, with their newest rev."""
+        ...
+
+    async def members_among(self, conversation: str, users: Sequence[str]) -> Sequence[str]:
+        """Which of these users are members now."""
+        ...
+
+    async def gap(self, conversation: str, after: int, upto: int) -> Sequence[Push]:
+        """The pushes that bring a member from rev ``after`` to ``upto``, read from the log, in order of rev; each has
+        its ``since``. Bounded: may stop early, the last push's rev tells where."""
+        ...
+
+    async def audience(self, user: str, conversation: str) -> Sequence[str]:
+        """The other members, for volatile notes (typing); empty for hot rooms; `NotFound` for a non-member."""
+        ...
+
+    async def acquainted(self, user: str, others: Sequence[str]) -> Sequence[str]:
+        """Those of ``others`` whose presence ``user`` may see: friends, and members of a common conversation."""
+        ...
+
+
+# --- gateway ----------------------------------------------------------------------------------------------------
+
+
+@frozen
+class Delivery:
+    """Pushes of one conversation (or of one user's own list) for this node, in order.
+
+    ``users`` maps each recipient to the version that this delivery brings him (0: none). ``users`` None: a hot room;
+    the gateway knows who is in it. ``first``/``last``: the revs covered, 0/0 for a user's own changes.
+    """
+
+    pushes: Sequence[Push]
+    users: Mapping[str, int] | None
+    conversation: str | None = None
+    first: int = 0
+    last: int = 0
+
+
+@frozen
+class CloseSessions:
+    """Which sessions to end: all that match every field given. The session is over (not resumable)."""
+
+    code: int
+    reason: str
+    reconnect: Literal["resume", "sync", "never"]
+    user: str | None = None
+    device: str | None = None
+    token: str | None = None
+    session: str | None = None
+    except_session: str | None = None
+    except_token: str | None = None
+
+
+class GatewayService(Protocol):
+    """Who is on this wire?"""
+
+    async def deliver(self, deliveries: Sequence[Delivery]) -> None:
+        """Put pushes into the windows of the sessions concerned. Idempotent by rev; never waits for a socket."""
+        ...
+
+    async def tell(self, session: str, push: Push) -> bool:
+        """One counted push to one session (a waiting guest); False when it is not here any more."""
+        ...
+
+    async def note(self, users: Sequence[str], event: str, data: Any) -> None:
+        """A volatile note to all live sessions of these users; dropped where a socket is slow."""
+        ...
+
+    async def close(self, request: CloseSessions) -> int:
+        """Say `bye` and end matching sessions; how many there were."""
+        ...
+
+    async def online(self, users: Sequence[str]) -> Sequence[str]:
+        """Which of these users have a session with a live socket on this node."""
+        ...
+
+
+# --- router -----------------------------------------------------------------------------------------------------
+
+
+class RouterService(Protocol):
+    """Where do they sit, and did it arrive?"""
+
+    async def acknowledged(self, user: str, marks: Mapping[str, int]) -> None:
+        """A device of ``user`` has acknowledged conversation → seq: drops pending offline pushes."""
+        ...
+
+    async def note(self, users: Sequence[str], event: str, data: Any) -> None:
+        """A volatile note to these users wherever they sit."""
+        ...
+
+    async def close(self, request: CloseSessions) -> int:
+        """End matching sessions on every node."""
+        ...
+
+    async def tell(self, session: str, node: str, push: Push) -> bool:
+        """One push to one session on that node."""
+        ...
+
+
+# --- the pipeline -----------------------------------------------------------------------------------------------
+
+
+class Dispatcher(Protocol):
+    """Runs commands through the real pipeline, for every transport alike."""
+
+    async def call(self, caller: Caller, command: str, params: msgspec.Raw | Mapping[str, Any] | None) -> Any:
+        """The reply record (an attrs object that the codec encodes); raises `ChatError`.
+
+        Unknown command → `Invalid` before rights are asked; a guest's call of a command that is not for guests →
+        `NotAuthenticated`. A second call of (user, ref) while the first runs waits for it and gets the same result.
+        """
+        ...
+
+    @property
+    def submit_in_order(self) -> bool:
+        """True when nothing between `call` and the writer's queue waits, so that calls begun in order are stored in
+        order; False when an asynchronous interceptor stands there: then the gateway runs a session's submits to one
+        conversation one after the other."""
+        ...
+
+    def intercept(self, point: Literal["frame_in", "push"], caller: Caller | None, value: Any) -> Any:
+        """Runs the synchronous interceptors of a hot point; raises `ChatError` to refuse (a push: to drop it)."""
+        ...
