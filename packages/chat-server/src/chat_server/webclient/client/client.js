@@ -1,0 +1,424 @@
+/**
+ * A chat client: session, connection, send queue and the copy of the user's conversations, put together.
+ * See chat-client.d.ts for what each member promises.
+ */
+import { Connection, systemClock } from "./connection.js";
+import { SendQueue } from "./queue.js";
+import { Replica } from "./replica.js";
+import { CallError, newRef, Session } from "./session.js";
+import { defaultStorage } from "./storage.js";
+
+const PASSING = new Set(["rate_limited", "unavailable", "internal"]);
+/** At most one typing note per conversation in so many milliseconds. */
+const TYPING_EVERY = 3000;
+const WATCHED = 200;
+
+export class ChatClient {
+  #session;
+  #connection;
+  #clock;
+  #storage;
+  #tab = newRef();
+  #answers = new Map(); // ref → {resolve, reject}
+  #listeners = new Map();
+  #typed = new Map();
+  #reading = new Map(); // conversation → {seq, flying}
+  #watched = [];
+  #queueTimer;
+  #letGo;
+  #stopListening = () => {};
+
+  constructor({ url, token, device, storage, transport, clock = systemClock, random } = {}) {
+    this.#clock = clock;
+    this.#storage = storage;
+    this.#session = new Session({ device, token });
+    this.#connection = new Connection({
+      url,
+      session: this.#session,
+      told: (event) => this.#told(event),
+      transport,
+      clock,
+      random,
+    });
+    this.replica = new Replica();
+    this.queue = undefined;
+    this.online = new Set();
+  }
+
+  get state() {
+    return this.#connection.state;
+  }
+
+  get me() {
+    return this.replica.me;
+  }
+
+  get limits() {
+    return this.#session.limits;
+  }
+
+  start() {
+    this.#listenOutside();
+    this.#connection.start();
+  }
+
+  stop() {
+    this.#stopListening();
+    this.#letGo?.();
+    this.#clock.cancel(this.#queueTimer);
+    this.#connection.stop();
+  }
+
+  on(event, listener) {
+    if (!this.#listeners.has(event)) this.#listeners.set(event, new Set());
+    this.#listeners.get(event).add(listener);
+    return () => this.#listeners.get(event).delete(listener);
+  }
+
+  call(command, params = {}, { ref = newRef() } = {}) {
+    if (this.#session.state === "over") return Promise.reject(new CallError({ code: "closed", message: "session over" }));
+    const known = this.#answers.get(ref);
+    if (known) return known.promise;
+    const answer = {};
+    answer.promise = new Promise((resolve, reject) => Object.assign(answer, { resolve, reject }));
+    this.#answers.set(ref, answer);
+    this.#session.call(ref, command, params);
+    this.#connection.flush();
+    return answer.promise;
+  }
+
+  // ---- conversations ----
+
+  list() {
+    return this.replica.list();
+  }
+
+  conversation(id) {
+    return this.replica.conversations.get(id);
+  }
+
+  user(id) {
+    const known = this.replica.user(id);
+    if (!known) this.#pump();
+    return known;
+  }
+
+  /** What is said there and what is about to be: messages in order, then the queue's entries. */
+  messages(id) {
+    const timeline = this.conversation(id)?.timeline;
+    const pending = timeline && !timeline.atEnd ? [] : (this.queue?.of(id) ?? []);
+    return { messages: timeline?.messages ?? [], pending };
+  }
+
+  open(id, limit) {
+    this.replica.open(id, limit);
+    this.#pump();
+  }
+
+  want(id, page, seq) {
+    this.replica.want(id, page, seq);
+    this.#pump();
+  }
+
+  loadMembers(id) {
+    this.replica.loadMembers(id);
+    this.#pump();
+  }
+
+  // ---- doing ----
+
+  send(conversation, kind, body, { ref = newRef(), reply_to, mentions } = {}) {
+    const message = { ref, conversation, kind, body };
+    if (reply_to !== undefined) message.reply_to = reply_to;
+    if (mentions?.length) message.mentions = mentions;
+    const entry = this.queue.add(message, Date.now());
+    this.#messagesChanged(conversation);
+    this.#drain();
+    return entry;
+  }
+
+  sendText(conversation, text, options) {
+    return this.send(conversation, "text", { text }, options);
+  }
+
+  retry(ref) {
+    this.queue.retry(ref, Date.now());
+    this.#emit("messages", this.queue.entries.get(ref)?.conversation);
+    this.#drain();
+  }
+
+  discard(ref) {
+    const conversation = this.queue.entries.get(ref)?.conversation;
+    this.queue.discard(ref);
+    this.#emit("messages", conversation);
+  }
+
+  async edit(conversation, seq, body) {
+    this.#rows(conversation, { messages: [await this.call("message.edit", { conversation, seq, body })] });
+  }
+
+  async recall(conversation, seq) {
+    this.#rows(conversation, { messages: [await this.call("message.recall", { conversation, seq })] });
+  }
+
+  async react(conversation, seq, emoji, on) {
+    this.#rows(conversation, { messages: [await this.call("message.react", { conversation, seq, emoji, on })] });
+  }
+
+  /** Moves my read pointer; only the newest of several quick moves is told to the server. */
+  read(conversation, seq) {
+    const one = this.conversation(conversation);
+    if (!one || seq <= (one.read ?? 0)) return;
+    one.read = seq;
+    this.replica.read(conversation, seq);
+    this.#changed();
+    const pointer = this.#reading.get(conversation);
+    if (pointer) pointer.seq = seq;
+    else this.#tellRead(conversation, { seq });
+  }
+
+  typing(conversation) {
+    const now = this.#clock.now();
+    if (now - (this.#typed.get(conversation) ?? -Infinity) < TYPING_EVERY) return;
+    this.#typed.set(conversation, now);
+    this.#session.note("typing", { conversation });
+    this.#connection.flush();
+  }
+
+  async openDirect(user) {
+    return this.#row(await this.call("direct.open", { user }));
+  }
+
+  async createGroup(name, members) {
+    return this.#row(await this.call("group.create", { name, members }));
+  }
+
+  async setInbox(conversation, changes) {
+    return this.#row(await this.call("inbox.set", { conversation, ...changes }));
+  }
+
+  async updateGroup(conversation, changes) {
+    this.#rows(conversation, { conversation: await this.call("group.update", { conversation, ...changes }) });
+  }
+
+  /** Whose presence is to be told from now on; replaces the former list. */
+  watch(users) {
+    const wanted = [...new Set(users)].slice(0, WATCHED).sort();
+    if (wanted.join() === this.#watched.join()) return;
+    this.#watched = wanted;
+    if (this.state === "live") this.#watch();
+  }
+
+  // ---- inside ----
+
+  #told(event) {
+    switch (event.type) {
+      case "state":
+        this.#emit("state", event);
+        break;
+      case "welcome":
+        this.#welcomed(event.welcome);
+        break;
+      case "reply":
+        this.#answers.get(event.ref)?.resolve(event.result);
+        this.#answers.delete(event.ref);
+        break;
+      case "error":
+        this.#answers.get(event.ref)?.reject(new CallError(event.error));
+        this.#answers.delete(event.ref);
+        break;
+      case "push":
+        this.#pushed(event);
+        break;
+      case "lagged":
+        this.replica.lagged();
+        break;
+      case "beat":
+        this.replica.beaten(event);
+        this.#emit("beat", event);
+        break;
+      case "note":
+        if (event.event === "presence") this.#presence(event.data);
+        this.#emit("note", event);
+        break;
+      case "over":
+        this.#emit("over", event);
+        break;
+      default:
+    }
+    this.#pump();
+    this.#changed();
+  }
+
+  #welcomed(welcome) {
+    if (welcome.user) {
+      this.replica.welcomed(welcome);
+      if (!this.queue) this.#openQueue(welcome.user.user);
+      else this.#drain();
+      if (!welcome.resumed && this.#watched.length > 0) this.#watch();
+    }
+    this.#emit("welcome", welcome);
+  }
+
+  #pushed({ event, data }) {
+    if (event === "message" && data.sender === this.me?.user) this.queue?.seen(data.ref);
+    if (event === "token") this.#session.token = data.token;
+    if (this.me) this.replica.pushed(event, data);
+    this.#emit("push", { event, data });
+    if (event === "message") this.#emit("message", data);
+  }
+
+  async #openQueue(user) {
+    this.queue = new SendQueue(this.#storage ?? defaultStorage(), { user, tab: this.#tab });
+    try {
+      await this.queue.adopt(await this.#livingTabs());
+    } catch (error) {
+      console.warn("chat-client: unsent messages cannot be kept over a reload", error);
+    }
+    for (const { conversation } of this.queue.entries.values()) this.#messagesChanged(conversation);
+    this.#drain();
+  }
+
+  /** Tabs hold a lock while they live; without locks (plain http) all entries are adopted, and refs keep them single. */
+  async #livingTabs() {
+    const locks = globalThis.navigator?.locks;
+    if (!locks) return new Set();
+    locks.request(`chat-tab-${this.#tab}`, () => new Promise((resolve) => (this.#letGo = resolve))).catch(() => {});
+    const { held } = await locks.query();
+    return new Set(held.filter(({ name }) => name.startsWith("chat-tab-")).map(({ name }) => name.slice(9)));
+  }
+
+  #drain() {
+    if (!this.queue || this.#session.state === "over") return;
+    const now = Date.now();
+    for (const entry of this.queue.take(now)) this.#submit(entry);
+    this.#clock.cancel(this.#queueTimer);
+    const deadline = this.queue.deadline();
+    if (deadline > now) this.#queueTimer = this.#clock.after(deadline - now, () => this.#drain());
+  }
+
+  async #submit({ ref, conversation, kind, body, reply_to, mentions }) {
+    const params = { conversation, kind, body };
+    if (reply_to !== undefined) params.reply_to = reply_to;
+    if (mentions !== undefined) params.mentions = mentions;
+    try {
+      const receipt = await this.call("submit", params, { ref });
+      this.queue.sent(ref, receipt);
+      if (this.conversation(conversation)?.timeline?.get(receipt.seq)) this.queue.seen(ref);
+    } catch (error) {
+      this.queue.refused(ref, error, Date.now());
+    }
+    this.#messagesChanged(conversation);
+    this.#drain();
+  }
+
+  async #tellRead(conversation, pointer) {
+    this.#reading.set(conversation, pointer);
+    let told = 0;
+    try {
+      while (told < pointer.seq) {
+        told = pointer.seq;
+        await this.call("read", { conversation, seq: told });
+      }
+    } catch {
+      const one = this.conversation(conversation);
+      if (one) one.read = 0; // asked again with the next message that is seen
+    } finally {
+      this.#reading.delete(conversation);
+    }
+  }
+
+  #watch() {
+    this.call("presence.watch", { users: this.#watched }).then(
+      ({ online }) => {
+        this.online = new Set(online);
+        this.#emit("presence");
+      },
+      () => {},
+    );
+  }
+
+  #presence({ user, online }) {
+    if (online) this.online.add(user);
+    else this.online.delete(user);
+    this.#emit("presence");
+  }
+
+  #pump() {
+    for (const job of this.replica.jobs()) this.#work(job);
+  }
+
+  async #work(job) {
+    for (;;) {
+      try {
+        job.done(await this.call(job.command, job.params));
+        break;
+      } catch (error) {
+        if (!(error instanceof CallError)) throw error;
+        if (!PASSING.has(error.code)) {
+          job.failed(error);
+          break;
+        }
+        await new Promise((resume) => this.#clock.after((error.retryAfter ?? 1) * 1000, resume));
+      }
+    }
+    this.#pump();
+    this.#changed();
+  }
+
+  #row(inbox) {
+    const one = this.replica.inbox(inbox);
+    this.#changed();
+    return one;
+  }
+
+  #rows(id, rows) {
+    this.replica.rows(id, rows);
+    this.#changed();
+  }
+
+  #messagesChanged(conversation) {
+    this.#emit("messages", conversation);
+  }
+
+  #changed() {
+    for (const change of this.replica.takeChanges()) {
+      const [name, id] = change.split(":");
+      if (name === "messages") this.#settle(id);
+      this.#emit(name, id);
+    }
+  }
+
+  /** Queue entries whose message has come by sync rather than by push. */
+  #settle(id) {
+    if (!this.queue) return;
+    for (const { ref, seq } of this.queue.of(id)) {
+      const timeline = this.conversation(id)?.timeline;
+      if (!timeline) return;
+      const seen = seq === undefined ? timeline.messages.some((row) => row.ref === ref) : timeline.get(seq);
+      if (seen) this.queue.seen(ref);
+    }
+  }
+
+  #emit(event, detail) {
+    for (const listener of this.#listeners.get(event) ?? []) {
+      try {
+        listener(detail);
+      } catch (error) {
+        console.error(`chat-client: a listener of "${event}" failed`, error);
+      }
+    }
+  }
+
+  #listenOutside() {
+    const page = globalThis.document;
+    if (!page) return;
+    const poke = () => page.visibilityState === "visible" && this.#connection.poke();
+    globalThis.addEventListener("online", poke);
+    page.addEventListener("visibilitychange", poke);
+    this.#stopListening = () => {
+      globalThis.removeEventListener("online", poke);
+      page.removeEventListener("visibilitychange", poke);
+    };
+  }
+}

@@ -1,0 +1,111 @@
+/**
+ * What a client holds of one conversation: one unbroken window of messages, and how far its state reaches (`rev`).
+ *
+ * Rows are states: a row replaces what is held when its `rev` is higher, in whatever order rows come. Whether
+ * something is missing is told by `rev` alone: `owed` says that the conversation must be synced.
+ */
+
+/** More than this is not kept in memory; the far end is let go and loaded again when it is scrolled to. */
+export const WINDOW = 4000;
+
+export class Timeline {
+  constructor() {
+    this.rev = undefined; // undefined: nothing loaded yet
+    this.seen = 0; // the highest rev heard of
+    this.resync = false; // a sync is owed whatever the revs say
+    this.messages = []; // ascending seq
+    this.atStart = false;
+    this.atEnd = false;
+    this.want = { page: "newest" }; // the page to load next: newest, older, newer, or around {seq}
+    this.loading = false;
+    this.loose = new Map(); // rows outside the window that came while a page was on its way
+  }
+
+  get owed() {
+    return this.rev !== undefined && (this.resync || this.rev < this.seen);
+  }
+
+  /** A pushed change stamped `rev` that covers everything after `since`: whether its rows are to be applied. */
+  step(rev, since = rev - 1) {
+    this.seen = Math.max(this.seen, rev);
+    if (this.rev === undefined || rev <= this.rev || since > this.rev) return false;
+    this.rev = rev;
+    return true;
+  }
+
+  /** Puts one row where it belongs; answers whether the window has changed. */
+  apply(message) {
+    const { messages } = this;
+    const last = messages.at(-1);
+    if (messages.length === 0 || message.seq > last.seq) {
+      if (!this.atEnd) return this.#keepLoose(message);
+      messages.push(message);
+      if (messages.length > WINDOW + 200) {
+        messages.splice(0, messages.length - WINDOW);
+        this.atStart = false;
+      }
+      return true;
+    }
+    if (message.seq < messages[0].seq) return this.#keepLoose(message);
+    const index = this.indexOf(message.seq);
+    if (messages[index].seq !== message.seq) messages.splice(index, 0, message);
+    else if (messages[index].rev < message.rev) messages[index] = message;
+    else return false;
+    return true;
+  }
+
+  /** The index of the first message whose seq is at least `seq`. */
+  indexOf(seq) {
+    let low = 0;
+    let high = this.messages.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (this.messages[middle].seq < seq) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+
+  get(seq) {
+    const message = this.messages[this.indexOf(seq)];
+    return message?.seq === seq ? message : undefined;
+  }
+
+  /** A `history` answer has come for the page that was wanted. */
+  loaded(page, { messages, first_seq: first, head }) {
+    const rows = messages.map((row) => (this.loose.get(row.seq)?.rev > row.rev ? this.loose.get(row.seq) : row));
+    if (page === "older") {
+      this.messages = [...rows.filter((row) => row.seq < (this.messages[0]?.seq ?? Infinity)), ...this.messages];
+      this.atStart = rows.length === 0 || rows[0].seq <= first;
+      if (this.messages.length > WINDOW) {
+        this.messages.length = WINDOW;
+        this.atEnd = false;
+      }
+    } else if (page === "newer") {
+      this.messages = [...this.messages, ...rows.filter((row) => row.seq > (this.messages.at(-1)?.seq ?? 0))];
+      this.atEnd = rows.length === 0 || rows.at(-1).seq >= head.seq;
+      if (this.messages.length > WINDOW) {
+        this.messages.splice(0, this.messages.length - WINDOW);
+        this.atStart = false;
+      }
+    } else {
+      this.messages = rows;
+      this.atStart = rows.length === 0 || rows[0].seq <= first;
+      this.atEnd = page === "newest" || rows.length === 0 || rows.at(-1).seq >= head.seq;
+      this.rev = head.rev;
+      this.resync = false;
+    }
+    this.loading = false;
+    if (this.atEnd) {
+      const end = this.messages.at(-1)?.seq ?? 0;
+      const later = [...this.loose.values()].filter((row) => row.seq > end).sort((a, b) => a.seq - b.seq);
+      this.messages.push(...later);
+    }
+    this.loose.clear();
+  }
+
+  #keepLoose(message) {
+    if (this.loading && !(this.loose.get(message.seq)?.rev >= message.rev)) this.loose.set(message.seq, message);
+    return false;
+  }
+}
