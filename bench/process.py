@@ -1,0 +1,131 @@
+"""Starting what is measured, and what measures: the server, the C baseline, the load generator."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+
+HERE = Path(__file__).resolve().parent
+BUILD = HERE / "build"
+SERVER_CORE = 0
+LOAD_CORE = 1
+READY = re.compile(rb"http://([0-9.]+):([0-9]+)")
+
+
+@frozen
+class Running:
+    """A server that accepts connections. `start` is the time from its exec to a finished TCP connect, in seconds."""
+
+    name: str
+    pid: int
+    host: str
+    port: int
+    start: float
+
+
+def compile_programs() -> None:
+    """Builds csend and load where their sources are newer."""
+    BUILD.mkdir(exist_ok=True)
+    headers = max(h.stat().st_mtime for h in HERE.glob("*.h"))
+    for name in ("csend", "load"):
+        source, target = HERE / f"{name}.c", BUILD / name
+        if target.exists() and target.stat().st_mtime > max(source.stat().st_mtime, headers):
+            continue
+        compiler = shutil.which("cc") or shutil.which("gcc") or "cc"
+        subprocess.run([compiler, "-O2", "-Wall", "-Wextra", "-o", target, source], check=True)
+
+
+def _pinned(core: int) -> None:
+    cores = os.sched_getaffinity(0)
+    if core in cores:
+        os.sched_setaffinity(0, {core})
+
+
+@contextlib.contextmanager
+def running(name: str, command: Sequence[str | Path], env: Mapping[str, str] | None = None) -> Iterator[Running]:
+    """The program, pinned to the server's core, from its line with http://HOST:PORT until the block ends."""
+    began = time.perf_counter()
+    log = (BUILD / f"{name}.log").open("ab")
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=log,
+        env={**os.environ, **(env or {})},
+        preexec_fn=lambda: _pinned(SERVER_CORE),
+    )
+    try:
+        assert process.stdout is not None
+        seen = b""
+        while not (found := READY.search(seen)) or b"\n" not in seen[found.start() :]:
+            readable, _, _ = select.select([process.stdout], [], [], 60)
+            piece = os.read(process.stdout.fileno(), 4096) if readable else b""
+            if not piece:
+                raise SystemExit(f"{name} did not start; its last words: {_tail(BUILD / f'{name}.log')}")
+            seen += piece
+        host, port = found[1].decode(), int(found[2])
+        with socket.create_connection((host, port), timeout=10):
+            start = time.perf_counter() - began
+        # What else it prints goes nowhere, and must not fill the pipe.
+        drain = subprocess.Popen(["cat"], stdin=process.stdout, stdout=log)
+        try:
+            yield Running(name, process.pid, host, port, start)
+        finally:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(15)
+            except subprocess.TimeoutExpired:
+                print(f"{name} ignored SIGTERM for 15 s and was killed", file=sys.stderr)
+                process.kill()
+            drain.wait()
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+        log.close()
+
+
+def _tail(path: Path) -> str:
+    return path.read_bytes()[-2000:].decode(errors="replace") if path.exists() else ""
+
+
+def csend(*flags: str) -> contextlib.AbstractContextManager[Running]:
+    """The baseline: one `send()` per delivery; `--joined 1` as a flag: the floor without that limit."""
+    return running("csend", [BUILD / "csend", *flags])
+
+
+def chat_server(data: Path, env: Mapping[str, str] | None = None) -> contextlib.AbstractContextManager[Running]:
+    """The server under test in its embedded default, on a free port, with its store in `data`."""
+    program = Path(sys.executable).with_name("chat-server")
+    return running("chat-server", [program, "--dev", "--port", "0", "--data", data], env)
+
+
+def load(server: Running, scenario: str, tokens: Path, **options: object) -> dict[str, Any]:
+    """One run of the generator against `server`, pinned to the load's core; what it printed."""
+    words = [f"--{key.replace('_', '-')}={value}" for key, value in options.items() if value is not None]
+    command = [
+        str(BUILD / "load"),
+        scenario,
+        *(part for word in words for part in word.split("=", 1)),
+        *("--host", server.host, "--port", str(server.port), "--tokens", str(tokens)),
+        *("--server-pid", str(server.pid), "--core", str(LOAD_CORE)),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)}\n{done.stdout}\n{done.stderr}\n{_tail(BUILD / f'{server.name}.log')}")
+    result: dict[str, Any] = json.loads(done.stdout)
+    result["server"] = server.name
+    return result
