@@ -168,3 +168,24 @@ class Limits:
     users_per_get: int = 50
     watch: int = 200
     json_depth: int = 32
+
+
+@define(kw_only=True)
+class SubmitMessage:
+    """The parameters of ``submit``; also what an application hands to the outbox in its own transaction."""
+
+    conversation: Id
+    kind: Annotated[str, Meta(min_length=1, max_length=64)]
+    body: Any
+    reply_to: Seq | None = None
+    mentions: Annotated[list[Ref], Meta(max_length=50)] | None = None
+
+
+@define(kw_only=True)
+class Receipt:
+    """Message, its numbers and its outbox row are committed and on disk."""
+
+    conversation: str
+    seq: int
+    rev: int
+    time: int

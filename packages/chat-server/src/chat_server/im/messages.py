@@ -1,0 +1,216 @@
+"""What may happen to a stored message: edit, recall, reactions. Each pushes and syncs the whole new message."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from attrs import define
+from chat_common import wire
+from chat_common.errors import Conflict, Invalid, NotPermitted, RecallExpired
+from chat_common.ports.database import Database
+from chat_common.records import Caller
+from msgspec import UNSET, Meta, UnsetType
+from sqlalchemy import Connection, and_, delete, func, or_, select, update
+
+from chat_server.im.kinds import Kinds
+from chat_server.store import pages, views
+from chat_server.store.changes import caller_user
+from chat_server.store.schema import member, message, reaction
+from chat_server.store.tx import Room, Standing, Tx, enter, missing, standing, upsert
+
+Emoji = Annotated[str, Meta(min_length=1, max_length=32, pattern=r"\S")]
+EMOJI_PER_MESSAGE = 50
+
+
+@define(kw_only=True)
+class Edit:
+    conversation: wire.Id
+    seq: wire.Seq
+    body: Any
+
+
+@define(kw_only=True)
+class Recall:
+    conversation: wire.Id
+    seq: wire.Seq
+
+
+@define(kw_only=True)
+class React:
+    conversation: wire.Id
+    seq: wire.Seq
+    emoji: Emoji
+    on: bool
+
+
+@define(kw_only=True)
+class Readers:
+    conversation: wire.Id
+    seq: wire.Seq
+    cursor: pages.Cursor | None = None
+    limit: pages.Limit | None = None
+
+
+@define(kw_only=True)
+class ReadersPage:
+    """``users`` who have read that far, ``count`` of all of them."""
+
+    users: list[str]
+    count: int
+    cursor: str | UnsetType = UNSET
+
+
+@define(kw_only=True)
+class Reactions:
+    conversation: wire.Id
+    seq: wire.Seq
+
+
+@define(kw_only=True)
+class ReactionUsers:
+    """``users``: at most 100 of those who reacted so."""
+
+    emoji: str
+    users: list[str]
+
+
+@define(kw_only=True)
+class ReactionList:
+    reactions: list[ReactionUsers]
+
+
+def _seen(connection: Connection, here: Standing, name: str, seq: int) -> Any:
+    """The message, if the caller's intervals hold it; else the same `NotFound` as for one that does not exist."""
+    row = None
+    if views.visible(here.spans, seq) and seq >= here.room.first_kept:
+        row = connection.execute(
+            select(message).where(message.c.conversation == name, message.c.seq == seq)
+        ).one_or_none()
+    if row is None:
+        raise missing("message")
+    return row
+
+
+def _own(tx: Tx, me: str, name: str, seq: int) -> tuple[Room, Any]:
+    room, here = enter(tx, me, name)
+    row = _seen(tx.connection, here, name, seq)
+    if row.kind == "system" or row.sender != me:
+        raise NotPermitted("this message is not yours")
+    if row.recalled is not None:
+        raise Conflict("this message was recalled")
+    return room, row
+
+
+def _change(tx: Tx, room: Room, seq: int, **values: Any) -> wire.Message:
+    rev = room.stamp()
+    tx.connection.execute(
+        update(message)
+        .where(message.c.conversation == room.conversation, message.c.seq == seq)
+        .values(rev=rev, **values)
+    )
+    row = room.message(seq)
+    room.show(row)
+    return views.message_record(row)
+
+
+def edit(kinds: Kinds, tx: Tx, me: str, request: Edit) -> wire.Message:
+    """Replace the body of one's own message; the kind stays."""
+    room, row = _own(tx, me, request.conversation, request.seq)
+    kind, body = kinds.read(row.kind, request.body)
+    if not kind.editable:
+        raise Invalid(f"a message of kind {row.kind} cannot be edited", field="seq")
+    return _change(tx, room, request.seq, body=views.as_json(body), edited_at=tx.now)
+
+
+def recall(seconds: float, tx: Tx, me: str, request: Recall) -> wire.Message:
+    """Take back one's own message within ``seconds``: its body is deleted, the row stays."""
+    room, row = _own(tx, me, request.conversation, request.seq)
+    if tx.now - row.time > seconds * 1000:
+        raise RecallExpired(f"a message can be recalled for {seconds:g} seconds", limit=int(seconds))
+    gone = views.as_json(wire.Recalled(by=me, time=tx.now))
+    return _change(tx, room, request.seq, recalled=gone, body=None, reply=None, mentions=None, reactions=None)
+
+
+def react(tx: Tx, me: str, request: React) -> wire.Message:
+    """Set or take away one's reaction; totals stand in the message."""
+    room, here = enter(tx, me, request.conversation)
+    row = _seen(tx.connection, here, request.conversation, request.seq)
+    if row.recalled is not None:
+        raise Conflict("this message was recalled")
+    key = and_(reaction.c.conversation == request.conversation, reaction.c.seq == request.seq)
+    mine = and_(key, reaction.c.emoji == request.emoji, reaction.c.user == me)
+    if request.on:
+        done = tx.connection.execute(
+            upsert(tx.connection, reaction)
+            .values(conversation=request.conversation, seq=request.seq, emoji=request.emoji, user=me, time=tx.now)
+            .on_conflict_do_nothing()
+        ).rowcount
+    else:
+        done = tx.connection.execute(delete(reaction).where(mine)).rowcount
+    if not done:
+        return views.message_record(row)
+    totals = tx.connection.execute(
+        select(reaction.c.emoji, func.count().label("count"), func.min(reaction.c.time).label("first"))
+        .where(key)
+        .group_by(reaction.c.emoji)
+        .order_by("first", reaction.c.emoji)
+    ).all()
+    if len(totals) > EMOJI_PER_MESSAGE:
+        raise Conflict("too many different reactions to this message", field="emoji", limit=EMOJI_PER_MESSAGE)
+    summed = [wire.Reaction(emoji=total.emoji, count=total._mapping["count"]) for total in totals]
+    return _change(tx, room, request.seq, reactions=views.as_json(summed) if summed else None)
+
+
+async def reactions(database: Database, caller: Caller, request: Reactions) -> ReactionList:
+    """Who reacted how."""
+    me = caller_user(caller)
+
+    def page(connection: Connection) -> ReactionList:
+        here = standing(connection, me, request.conversation)
+        _seen(connection, here, request.conversation, request.seq)
+        rows = connection.execute(
+            select(reaction.c.emoji, reaction.c.user)
+            .where(reaction.c.conversation == request.conversation, reaction.c.seq == request.seq)
+            .order_by(reaction.c.time, reaction.c.user)
+            .limit(EMOJI_PER_MESSAGE * 100)
+        )
+        found: dict[str, list[str]] = {}
+        for emoji, who in rows:
+            users = found.setdefault(emoji, [])
+            if len(users) < 100:
+                users.append(who)
+        return ReactionList(reactions=[ReactionUsers(emoji=emoji, users=users) for emoji, users in found.items()])
+
+    return await database.read(page)
+
+
+async def readers(database: Database, caller: Caller, request: Readers) -> ReadersPage:
+    """Members other than the sender whose read pointer passed this message."""
+    me = caller_user(caller)
+    after = "" if request.cursor is None else pages.read_cursor(request.cursor, tuple[str])[0]
+    limit = request.limit or pages.DEFAULT
+
+    def page(connection: Connection) -> ReadersPage:
+        here = standing(connection, me, request.conversation)
+        row = _seen(connection, here, request.conversation, request.seq)
+        have_read = and_(
+            member.c.conversation == request.conversation,
+            member.c.user != row.sender,
+            member.c.to_seq.is_(None),
+            member.c.from_seq <= request.seq,
+            or_(member.c.read_seq >= request.seq, member.c.own_seq >= request.seq),
+        )
+        users = list(
+            connection.execute(
+                select(member.c.user).where(have_read, member.c.user > after).order_by(member.c.user).limit(limit + 1)
+            ).scalars()
+        )
+        count = connection.execute(select(func.count()).select_from(member).where(have_read)).scalar_one()
+        more = len(users) > limit
+        return ReadersPage(
+            users=users[:limit],
+            count=count,
+            cursor=pages.write_cursor(users[limit - 1]) if more else UNSET,
+        )
+
+    return await database.read(page)

@@ -1,0 +1,347 @@
+"""Submit: the commit path. All that waits is stored as one set-based transaction.
+
+Per batch: lock the conversations (in id order), resolve refs, read memberships, mutes and bans, take numbers, insert
+messages, write heads, one outbox row a conversation. A receipt exists only after the commit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from attrs import define, field
+from chat_common import wire
+from chat_common.clock import Clock
+from chat_common.errors import ChatError, Invalid, NotAMember, NotFound, NotPermitted, RefConflict
+from chat_common.ports.database import Database
+from chat_common.ports.outbox import Outbox
+from chat_common.records import Caller, Push
+from chat_common.wire import Receipt, SubmitMessage
+from msgspec import UNSET
+from sqlalchemy import Connection, bindparam, select, tuple_, update
+
+from chat_server.im.kinds import Kinds, shorten
+from chat_server.store import views
+from chat_server.store.changes import caller_user, payload_hash
+from chat_server.store.schema import ban, conversation, member, message
+from chat_server.store.tx import announce, missing, stored_entry
+
+EVERYBODY = "@all"
+
+
+@define
+class Item:
+    """One message on its way into the store."""
+
+    user: str
+    ref: str
+    digest: bytes
+    request: SubmitMessage
+    body: Any
+    stored_body: str
+    preview: str
+    quote: wire.Quote | None = None
+
+
+@define
+class _Head:
+    """A conversation's row while the batch counts it up."""
+
+    kind: str
+    seq: int
+    rev: int
+    time: int
+    first_kept: int
+    all_seq: int
+    muted_until: int | None
+    preview: str | None
+    first_rev: int = 0
+    pushes: list[Push] = field(factory=list)
+
+
+_HEADS = select(
+    conversation.c.conversation,
+    conversation.c.kind,
+    conversation.c.head_seq,
+    conversation.c.head_rev,
+    conversation.c.head_time,
+    conversation.c.first_kept,
+    conversation.c.all_seq,
+    conversation.c.muted_until,
+    conversation.c.preview,
+)
+_SAVE_HEAD = (
+    update(conversation)
+    .where(conversation.c.conversation == bindparam("key"))
+    .values(
+        head_seq=bindparam("seq"),
+        head_rev=bindparam("rev"),
+        head_time=bindparam("at"),
+        touched_at=bindparam("at"),
+        all_seq=bindparam("everybody"),
+        preview=bindparam("line"),
+    )
+)
+_SAVE_OWN = (
+    update(member)
+    .where(member.c.conversation == bindparam("key"), member.c.user == bindparam("who"))
+    .values(own_seq=bindparam("seq"))
+)
+_KNOWN = select(
+    message.c.ref,
+    message.c.sender,
+    message.c.hash,
+    message.c.conversation,
+    message.c.seq,
+    message.c.rev,
+    message.c.time,
+)
+_MEMBERS = select(
+    member.c.conversation,
+    member.c.user,
+    member.c.role,
+    member.c.from_seq,
+    member.c.to_seq,
+    member.c.earlier,
+    member.c.muted_until,
+    member.c.silenced,
+)
+
+
+class Submit:
+    """Stores messages; any number of callers at once."""
+
+    def __init__(self, database: Database, outbox: Outbox, clock: Clock, kinds: Kinds) -> None:
+        self._database = database
+        self._outbox = outbox
+        self._clock = clock
+        self._kinds = kinds
+        self._apply_bound = self._apply  # one object, so that the writer sees that items share it
+
+    async def submit(self, caller: Caller, request: SubmitMessage) -> Receipt:
+        """The receipt, after message, numbers and outbox row are on disk.
+
+        Same (user, ref) and payload → the original receipt; other payload → `RefConflict`. `NotFound`, `NotAMember`,
+        `NotPermitted` (muted, banned, blocked), `Invalid` (kind, body, mentions, reply_to).
+        Submits of one caller are stored in the order in which this was called.
+        """
+        user = caller_user(caller)
+        kind, body = self._kinds.read(request.kind, request.body)
+        stored = msgspec.json.encode(body)
+        item = Item(
+            user=user,
+            ref=caller.ref,
+            digest=payload_hash("submit", request),
+            request=request,
+            body=msgspec.json.decode(stored),
+            stored_body=stored.decode(),
+            preview=shorten(kind.preview(body)),
+        )
+        if request.mentions is not None:
+            _check_mentions(request.mentions)
+        receipt: Receipt = await self._database.change_many(self._apply_bound, item)
+        return receipt
+
+    def _apply(self, connection: Connection, items: Sequence[Item]) -> Sequence[Receipt | ChatError]:
+        now = self._clock.wall_ms()
+        heads = _lock_heads(connection, items)
+        known = _known_refs(connection, items)
+        members = _memberships(connection, items)
+        banned = set(
+            connection.execute(select(ban.c.user).where(ban.c.user.in_({item.user for item in items}))).scalars()
+        )
+        outcomes: list[Receipt | ChatError] = []
+        rows: list[dict[str, Any]] = []
+        own: dict[tuple[str, str], int] = {}
+        for item in items:
+            before = known.get((item.user, item.ref))
+            if before is not None:
+                outcomes.append(_repeated(item, before))
+                continue
+            name = item.request.conversation
+            try:
+                head = heads.get(name)
+                mine = members.get((name, item.user))
+                if head is None or mine is None:
+                    raise missing("conversation")
+                _may_submit(item, head, mine, item.user in banned, now)
+                self._check_references(connection, item, head, mine, rows)
+            except ChatError as error:
+                outcomes.append(error)
+                continue
+            receipt = _number(item, head, now)
+            known[item.user, item.ref] = (item.digest, receipt)
+            own[name, item.user] = receipt.seq
+            rows.append(_row(item, receipt))
+            head.pushes.append(_push(item, receipt))
+            outcomes.append(receipt)
+        if rows:
+            connection.execute(message.insert(), rows)
+            changed = {name: head for name, head in sorted(heads.items()) if head.first_rev}
+            connection.execute(_SAVE_HEAD, [_saved(name, head) for name, head in changed.items()])
+            connection.execute(
+                _SAVE_OWN, [{"key": key[0], "who": key[1], "seq": seq} for key, seq in sorted(own.items())]
+            )
+            announce(
+                connection,
+                self._outbox,
+                [stored_entry(name, head.first_rev, head.rev, head.pushes) for name, head in changed.items()],
+            )
+        return outcomes
+
+    def _check_references(
+        self, connection: Connection, item: Item, head: _Head, mine: Any, fresh: Sequence[dict[str, Any]]
+    ) -> None:
+        """Quoted message and mentioned users, for the few messages that have them."""
+        request = item.request
+        if request.reply_to is not None:
+            item.quote = self._quote(connection, item, head, mine, fresh)
+        if request.mentions:
+            if request.mentions == [EVERYBODY]:
+                if head.kind != "group":
+                    raise Invalid("mentions: @all is for groups", field="mentions")
+                if mine.role == "member":
+                    raise NotPermitted("only owner and admins may mention everybody", field="mentions")
+                return
+            present = set(
+                connection.execute(
+                    select(member.c.user).where(
+                        member.c.conversation == request.conversation,
+                        member.c.user.in_(request.mentions),
+                        member.c.to_seq.is_(None),
+                    )
+                ).scalars()
+            )
+            if not present.issuperset(request.mentions):
+                raise Invalid("mentions: members of this conversation only", field="mentions")
+
+    def _quote(
+        self, connection: Connection, item: Item, head: _Head, mine: Any, fresh: Sequence[dict[str, Any]]
+    ) -> wire.Quote:
+        seq = item.request.reply_to or 0
+        name = item.request.conversation
+        gone = NotFound("reply_to: no such message here", field="reply_to")
+        if seq > head.seq or seq < head.first_kept or not views.visible(views.spans_of(mine), seq):
+            raise gone
+        for row in fresh:
+            if row["conversation"] == name and row["seq"] == seq:
+                body = msgspec.json.decode(row["body"])
+                return wire.Quote(
+                    seq=seq, sender=row["sender"], kind=row["kind"], text=self._kinds.preview(row["kind"], body)
+                )
+        found = connection.execute(
+            select(message).where(message.c.conversation == name, message.c.seq == seq)
+        ).one_or_none()
+        if found is None:
+            raise gone
+        line = views.preview_of_row(found, self._kinds.preview)
+        return wire.Quote(seq=seq, sender=line.sender, kind=line.kind, text=line.text)
+
+
+def _check_mentions(mentions: list[str]) -> None:
+    if not mentions:
+        raise Invalid("mentions: at least one, or none at all", field="mentions", limit=1)
+    if len(set(mentions)) != len(mentions):
+        raise Invalid("mentions: each user once", field="mentions")
+    if EVERYBODY in mentions and len(mentions) > 1:
+        raise Invalid("mentions: @all stands alone", field="mentions")
+
+
+def _lock_heads(connection: Connection, items: Sequence[Item]) -> dict[str, _Head]:
+    wanted = sorted({item.request.conversation for item in items})
+    rows = connection.execute(
+        _HEADS.where(conversation.c.conversation.in_(wanted)).order_by(conversation.c.conversation).with_for_update()
+    )
+    return {name: _Head(*rest) for name, *rest in rows}
+
+
+def _known_refs(connection: Connection, items: Sequence[Item]) -> dict[tuple[str, str], tuple[bytes, Receipt]]:
+    rows = connection.execute(_KNOWN.where(message.c.ref.in_({item.ref for item in items})))
+    return {
+        (row.sender, row.ref): (
+            bytes(row.hash),
+            Receipt(conversation=row.conversation, seq=row.seq, rev=row.rev, time=row.time),
+        )
+        for row in rows
+    }
+
+
+def _memberships(connection: Connection, items: Sequence[Item]) -> dict[tuple[str, str], Any]:
+    pairs = sorted({(item.request.conversation, item.user) for item in items})
+    rows = connection.execute(_MEMBERS.where(tuple_(member.c.conversation, member.c.user).in_(pairs)))
+    return {(row.conversation, row.user): row for row in rows}
+
+
+def _repeated(item: Item, before: tuple[bytes, Receipt]) -> Receipt | ChatError:
+    if before[0] != item.digest:
+        return RefConflict("this ref was used for another request", field="ref")
+    return before[1]
+
+
+def _may_submit(item: Item, head: _Head, mine: Any, is_banned: bool, now: int) -> None:
+    if mine.to_seq is not None:
+        raise NotAMember("you have left this conversation")
+    if is_banned:
+        raise NotPermitted("you are banned")
+    if mine.silenced:
+        raise NotPermitted("this person does not take messages from you")
+    if mine.muted_until is not None and mine.muted_until > now:
+        raise NotPermitted("you are muted in this conversation", retry_after=(mine.muted_until - now) / 1000)
+    if head.muted_until is not None and head.muted_until > now and mine.role == "member":
+        raise NotPermitted("this conversation is muted", retry_after=(head.muted_until - now) / 1000)
+
+
+def _number(item: Item, head: _Head, now: int) -> Receipt:
+    head.seq += 1
+    head.rev += 1
+    head.time = max(now, head.time)
+    head.first_rev = head.first_rev or head.rev
+    head.preview = views.as_json(wire.Preview(sender=item.user, kind=item.request.kind, text=item.preview))
+    if item.request.mentions == [EVERYBODY]:
+        head.all_seq = head.seq
+    return Receipt(conversation=item.request.conversation, seq=head.seq, rev=head.rev, time=head.time)
+
+
+def _row(item: Item, receipt: Receipt) -> dict[str, Any]:
+    mentions = item.request.mentions
+    return {
+        "conversation": receipt.conversation,
+        "seq": receipt.seq,
+        "rev": receipt.rev,
+        "sender": item.user,
+        "ref": item.ref,
+        "hash": item.digest,
+        "kind": item.request.kind,
+        "body": item.stored_body,
+        "time": receipt.time,
+        "reply": None if item.quote is None else views.as_json(item.quote),
+        "mentions": None if mentions is None else views.as_json(mentions),
+    }
+
+
+def _push(item: Item, receipt: Receipt) -> Push:
+    record = wire.Message(
+        conversation=receipt.conversation,
+        seq=receipt.seq,
+        rev=receipt.rev,
+        sender=item.user,
+        ref=item.ref,
+        kind=item.request.kind,
+        time=receipt.time,
+        body=item.body,
+        reply_to=UNSET if item.quote is None else item.quote,
+        mentions=UNSET if item.request.mentions is None else item.request.mentions,
+    )
+    return Push("message", record, receipt.conversation, receipt.rev, receipt.rev - 1, receipt.seq)
+
+
+def _saved(name: str, head: _Head) -> dict[str, Any]:
+    return {
+        "key": name,
+        "seq": head.seq,
+        "rev": head.rev,
+        "at": head.time,
+        "everybody": head.all_seq,
+        "line": head.preview,
+    }

@@ -1,0 +1,201 @@
+"""Sync: one mechanism repairs everything. Rows stamped later than the client's number, in stamp order, paged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from attrs import define, field
+from chat_common import wire
+from chat_common.errors import EpochChanged, Invalid
+from chat_common.ports.database import Database
+from chat_common.records import Caller
+from msgspec import UNSET, UnsetType
+from sqlalchemy import Connection, select
+
+from chat_server.store import epoch, pages, views
+from chat_server.store.changes import caller_user
+from chat_server.store.schema import contact, conversation, member, message, user, version
+from chat_server.store.tx import standing
+
+
+@define(kw_only=True)
+class Sync:
+    """By ``version``: the own list. By ``conversation`` and ``rev``: that conversation."""
+
+    epoch: wire.Ref
+    version: wire.Count | None = None
+    conversation: wire.Id | None = None
+    rev: wire.Count | None = None
+    limit: pages.Limit | None = None
+
+
+@define(kw_only=True)
+class HotRoom:
+    conversation: str
+    rev: int
+    seq: int
+
+
+@define(kw_only=True)
+class VersionPage:
+    """``version``: how far this page reaches. ``user``: the own profile, when it changed. ``hot``: on the last page."""
+
+    epoch: str
+    version: int
+    more: bool
+    inbox: list[wire.Inbox]
+    contacts: list[wire.Contact]
+    items: list[Any] = field(factory=list)
+    hot: list[HotRoom] = field(factory=list)
+    user: wire.User | UnsetType = UNSET
+
+
+@define(kw_only=True)
+class ConversationPage:
+    """``rev``: how far this page reaches."""
+
+    rev: int
+    more: bool
+    messages: list[wire.Message]
+    members: list[wire.Member]
+    conversation: wire.Conversation | UnsetType = UNSET
+
+
+async def sync(
+    database: Database, preview: Callable[[str, Any], str], caller: Caller, request: Sync
+) -> VersionPage | ConversationPage:
+    """A page of what changed. `EpochChanged`: another epoch, or a number beyond the head: start over."""
+    me = caller_user(caller)
+    if (request.conversation is None) == (request.version is None):
+        raise Invalid("version, or conversation with rev: one of the two", field="version")
+    if (request.conversation is None) != (request.rev is None):
+        raise Invalid("rev: goes with conversation", field="rev")
+
+    def page(connection: Connection) -> VersionPage | ConversationPage:
+        if request.epoch != epoch.read(connection):
+            raise EpochChanged("the store is of another epoch: start over", field="epoch")
+        if request.conversation is None:
+            return _own(connection, preview, me, request)
+        return _conversation(connection, me, request)
+
+    return await database.read(page)
+
+
+def _cut(stamps: list[tuple[int, int]], limit: int, end: int) -> int:
+    """How far a page of about ``limit`` rows reaches, given (stamp, rows) pairs: never between rows of one stamp."""
+    total, reached = 0, 0
+    for stamp, rows in sorted(stamps):
+        total += rows
+        if total > limit and reached:
+            return reached
+        reached = stamp
+    return end
+
+
+def _own(connection: Connection, preview: Callable[[str, Any], str], me: str, request: Sync) -> VersionPage:
+    head: int = connection.execute(select(version.c.version).where(version.c.user == me)).scalar_one()
+    held = request.version or 0
+    if held > head:
+        raise EpochChanged("this version lies beyond the head: start over", field="version")
+    limit = request.limit or pages.DEFAULT
+    rows = connection.execute(
+        views.inbox_query()
+        .where(member.c.user == me, member.c.version > held)
+        .order_by(member.c.version)
+        .limit(limit + 1)
+    ).all()
+    known = connection.execute(
+        select(contact)
+        .where(contact.c.user == me, contact.c.version > held)
+        .order_by(contact.c.version)
+        .limit(limit + 1)
+    ).all()
+    reached = _cut([(row.version, 1) for row in (*rows, *known)], limit, head)
+    profile = connection.execute(select(user).where(user.c.user == me)).one()
+    more = reached < head
+    return VersionPage(
+        epoch=request.epoch,
+        version=reached,
+        more=more,
+        inbox=views.inbox_records(connection, [row for row in rows if row.version <= reached], preview),
+        contacts=views.contact_records(connection, [row for row in known if row.version <= reached]),
+        hot=[] if more else _hot(connection, me),
+        user=views.user_record(profile) if held < profile.version <= reached else UNSET,
+    )
+
+
+def _hot(connection: Connection, me: str) -> list[HotRoom]:
+    rows = connection.execute(
+        select(conversation.c.conversation, conversation.c.head_rev, conversation.c.head_seq)
+        .join(member, member.c.conversation == conversation.c.conversation)
+        .where(conversation.c.hot, member.c.user == me, member.c.to_seq.is_(None))
+    )
+    return [HotRoom(conversation=name, rev=rev, seq=seq) for name, rev, seq in rows]
+
+
+def _conversation(connection: Connection, me: str, request: Sync) -> ConversationPage:
+    name, held = request.conversation or "", request.rev or 0
+    here = standing(connection, me, name, active=False)
+    room, mine = here.room, here.member
+    if held > room.head_rev:
+        raise EpochChanged("this rev lies beyond the head: start over", field="rev")
+    limit = request.limit or pages.DEFAULT
+    # A message's rev is never below its seq, so what lies before the first visible seq need not be looked at.
+    start = max(held, views.first_visible(here.spans, room.first_kept) - 1)
+    messages = connection.execute(
+        select(message)
+        .where(message.c.conversation == name, message.c.rev > start)
+        .order_by(message.c.rev)
+        .limit(limit + 1)
+    ).all()
+    end: int = room.head_rev
+    if len(messages) > limit:
+        messages = messages[:limit]
+        end = messages[-1].rev
+    fitting = pages.within_bytes(list(messages))
+    if len(fitting) < len(messages):
+        messages, end = fitting, fitting[-1].rev
+    members = _members(connection, name, held, end, limit)
+    stamps = [(row.rev, 1) for row in (*messages, *members)]
+    changed = held < room.changed_rev <= end
+    if changed:
+        stamps.append((room.changed_rev, 1))
+    reached = _cut(stamps, limit, end)
+    seen = [row for row in messages if row.rev <= reached and views.visible(here.spans, row.seq)]
+    known = [row for row in members if row.rev <= reached and _may_see(here, row)]
+    more = reached < room.head_rev
+    shown = changed and room.changed_rev <= reached and (not here.left or room.changed_rev <= mine.rev)
+    if here.left and not more:
+        # What happened after one has left shows in no number either.
+        reached = max([held, mine.rev, *(row.rev for row in seen)])
+    return ConversationPage(
+        rev=reached,
+        more=more,
+        messages=[views.message_record(row) for row in seen],
+        members=views.member_records(connection, known, direct=room.kind == "direct"),
+        conversation=views.conversation_record(room) if shown else UNSET,
+    )
+
+
+def _may_see(here: Any, row: Any) -> bool:
+    return not here.left or row.user == here.member.user or row.rev <= here.member.rev
+
+
+def _members(connection: Connection, name: str, after: int, upto: int, limit: int) -> list[Any]:
+    """Memberships stamped in (after, upto], at least one whole stamp, at most about ``limit`` rows and that stamp."""
+    revs = connection.execute(
+        select(member.c.rev)
+        .where(member.c.conversation == name, member.c.rev > after, member.c.rev <= upto)
+        .order_by(member.c.rev)
+        .limit(limit + 1)
+    ).scalars().all()  # fmt: skip
+    if not revs:
+        return []
+    return list(
+        connection.execute(
+            select(member)
+            .where(member.c.conversation == name, member.c.rev > after, member.c.rev <= revs[-1])
+            .order_by(member.c.rev)
+        )
+    )

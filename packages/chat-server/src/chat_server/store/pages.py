@@ -1,0 +1,47 @@
+"""Bounds of answers: rows a page, and bytes, since no answer may be above 256 KiB."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Annotated, Any
+
+import msgspec
+from chat_common.errors import Invalid
+from msgspec import Meta
+
+DEFAULT = 50
+MOST_BYTES = 200_000
+"""Of message bodies in one page; leaves room for what stands around them below 256 KiB."""
+
+Limit = Annotated[int, Meta(ge=1, le=100)]
+Cursor = Annotated[str, Meta(min_length=1, max_length=512)]
+
+
+def row_bytes(row: Any) -> int:
+    """About how many bytes a message row takes in an answer."""
+    return 500 + sum(len(text.encode()) for text in (row.body, row.reply, row.mentions, row.reactions) if text)
+
+
+def within_bytes(rows: list[Any]) -> list[Any]:
+    """The rows from the first on that fit into one answer, at least one."""
+    total = 0
+    for number, row in enumerate(rows):
+        total += row_bytes(row)
+        if total > MOST_BYTES and number:
+            return rows[:number]
+    return rows
+
+
+def write_cursor(*parts: Any) -> str:
+    """An opaque cursor."""
+    return base64.urlsafe_b64encode(msgspec.json.encode(parts)).decode().rstrip("=")
+
+
+def read_cursor(cursor: str, kinds: Any) -> Any:
+    """The parts again; `Invalid` (field ``cursor``) for what we did not write."""
+    try:
+        raw = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
+        return msgspec.json.decode(raw, type=kinds)
+    except (binascii.Error, msgspec.DecodeError, ValueError):
+        raise Invalid("cursor: not one that this server gave", field="cursor") from None

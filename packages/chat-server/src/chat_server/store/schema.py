@@ -1,0 +1,233 @@
+"""The tables. Words are those of the delivery page: ``seq``, ``rev``, ``version``, ``epoch``, spans.
+
+One row a membership (`member`) holds both what all members see of it and what only its user sees (the inbox):
+fan-out then touches neighbouring rows. Texts compare byte for byte on every database.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    false,
+    text,
+)
+from sqlalchemy.schema import SchemaItem
+
+metadata = MetaData()
+
+Bytewise = Text().with_variant(Text(collation="C"), "postgresql")
+Number = BigInteger().with_variant(Integer(), "sqlite")
+
+
+def _table(name: str, *columns: SchemaItem) -> Table[Any]:
+    return Table(name, metadata, *columns, sqlite_with_rowid=False)
+
+
+def _id(name: str, **options: object) -> Column[str]:
+    return Column(name, Bytewise, nullable=bool(options.pop("nullable", False)), **options)  # type: ignore[arg-type]
+
+
+def _number(name: str, default: int | None = 0) -> Column[int]:
+    if default is None:
+        return Column(name, Number, nullable=True)
+    return Column(name, Number, nullable=False, server_default=text(str(default)))
+
+
+def _flag(name: str) -> Column[bool]:
+    return Column(name, Boolean, nullable=False, server_default=false())
+
+
+meta = _table("chat_meta", _id("key", primary_key=True), Column("value", Bytewise, nullable=False))
+
+user = _table(
+    "chat_user",
+    _id("user", primary_key=True),
+    Column("name", Bytewise, nullable=False),
+    Column("folded", Bytewise, nullable=False),
+    Column("avatar", Bytewise),
+    Column("badge", Text),
+    _number("created_at"),
+    _number("version"),
+    Index("chat_user_folded", "folded", "user"),
+)
+"""``folded``: the name as search compares it. ``version``: when the profile changed, in its user's own count."""
+
+version = _table("chat_version", _id("user", primary_key=True), _number("version"))
+"""The newest version of each user."""
+
+identity = _table(
+    "chat_identity",
+    _id("provider", primary_key=True),
+    _id("subject", primary_key=True),
+    _id("user"),
+    Column("secret", Text),
+    Index("chat_identity_user", "user"),
+)
+
+conversation = _table(
+    "chat_conversation",
+    _id("conversation", primary_key=True),
+    Column("kind", Bytewise, nullable=False),
+    Column("name", Bytewise),
+    Column("avatar", Bytewise),
+    Column("announcement", Text),
+    Column("direct_key", Bytewise, unique=True),
+    Column("link", Bytewise, unique=True),
+    _number("created_at"),
+    _number("members"),
+    _number("head_seq"),
+    _number("head_rev"),
+    _number("head_time"),
+    Column("preview", Text),
+    _number("changed_rev"),
+    _number("first_kept", 1),
+    _number("all_seq"),
+    _number("muted_until", None),
+    _flag("dissolved"),
+    _flag("hot"),
+    _number("touched_at"),
+    Index("chat_conversation_touched", "touched_at"),
+    Index("chat_conversation_hot", "conversation", sqlite_where=text("hot"), postgresql_where=text("hot")),
+)
+"""``changed_rev``: the stamp of this row's own fields. ``all_seq``: the newest mention of everybody.
+``touched_at``: ms of the newest stamp, for the sweeper."""
+
+fanned = _table("chat_fanned", _id("conversation", primary_key=True), _number("rev"))
+"""How far fan-out has come: forward only, written coalesced."""
+
+member = _table(
+    "chat_member",
+    _id("conversation", primary_key=True),
+    _id("user", primary_key=True),
+    Column("role", Bytewise, nullable=False),
+    _number("from_seq", 1),
+    _number("to_seq", None),
+    Column("earlier", Text),
+    _number("joined_at"),
+    _number("muted_until", None),
+    _flag("silenced"),
+    _number("rev"),
+    _number("version"),
+    _number("activity"),
+    _number("diffused"),
+    _number("read_seq"),
+    _number("own_seq"),
+    _number("mention_seq"),
+    _flag("muted"),
+    _flag("pinned"),
+    _flag("hidden"),
+    Index("chat_member_rev", "conversation", "rev"),
+    Index("chat_member_version", "user", "version"),
+    Index("chat_member_activity", "user", "activity", "conversation"),
+)
+"""``from_seq``/``to_seq``: the newest span, ``earlier``: JSON of the closed ones before. ``silenced``: the other one
+of a direct chat has blocked this one. ``rev``: stamp of the public half, ``version``: of the private one.
+``diffused``: the conversation's rev that the inbox half has taken in."""
+
+message = _table(
+    "chat_message",
+    _id("conversation", primary_key=True),
+    Column("seq", Number, primary_key=True, autoincrement=False),
+    _number("rev"),
+    _id("sender"),
+    _id("ref"),
+    Column("hash", LargeBinary, nullable=False),
+    Column("kind", Bytewise, nullable=False),
+    Column("body", Text),
+    _number("time"),
+    Column("reply", Text),
+    Column("mentions", Text),
+    _number("edited_at", None),
+    Column("recalled", Text),
+    Column("reactions", Text),
+    UniqueConstraint("ref", "sender", name="chat_message_ref"),
+    Index("chat_message_rev", "conversation", "rev"),
+)
+
+reaction = _table(
+    "chat_reaction",
+    _id("conversation", primary_key=True),
+    Column("seq", Number, primary_key=True, autoincrement=False),
+    _id("emoji", primary_key=True),
+    _id("user", primary_key=True),
+    _number("time"),
+)
+
+reply = _table(
+    "chat_reply",
+    _id("user", primary_key=True),
+    _id("ref", primary_key=True),
+    Column("hash", LargeBinary, nullable=False),
+    Column("result", LargeBinary, nullable=False),
+    _number("expires_at"),
+    Index("chat_reply_expires", "expires_at"),
+)
+
+contact = _table(
+    "chat_contact",
+    _id("user", primary_key=True),
+    _id("other", primary_key=True),
+    Column("state", Bytewise, nullable=False),
+    Column("asked_by", Bytewise),
+    Column("text", Text),
+    _flag("blocked"),
+    _number("version"),
+    Index("chat_contact_version", "user", "version"),
+)
+
+token = _table(
+    "chat_token",
+    _id("token", primary_key=True),
+    _id("user"),
+    _id("device"),
+    _number("created_at"),
+    _number("expires_at"),
+    _number("revoked_at", None),
+    Index("chat_token_user", "user"),
+    Index("chat_token_expires", "expires_at"),
+)
+
+device = _table(
+    "chat_device",
+    _id("user", primary_key=True),
+    _id("device", primary_key=True),
+    Column("platform", Bytewise),
+    Column("name", Bytewise),
+    _number("seen_at"),
+)
+
+ban = _table(
+    "chat_ban",
+    _id("user", primary_key=True),
+    _number("until", None),
+    Column("reason", Text),
+)
+
+push_subscription = _table(
+    "chat_push_subscription",
+    _id("user", primary_key=True),
+    _id("device", primary_key=True),
+    Column("provider", Bytewise, nullable=False),
+    Column("address", Text, nullable=False),
+)
+
+push_due = _table(
+    "chat_push_due",
+    _id("user", primary_key=True),
+    _id("conversation", primary_key=True),
+    _number("first_seq"),
+    _number("last_seq"),
+    _number("due_at"),
+    Index("chat_push_due_at", "due_at"),
+)

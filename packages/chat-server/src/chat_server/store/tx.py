@@ -1,0 +1,336 @@
+"""One change in one transaction: locked conversations, stamps, versions, and the outbox rows that announce them.
+
+`Tx` is what a use case gets. Everything that a member can see change goes through `Room.stamp`, everything that only
+its user sees through `Tx.touch`; `Tx.finish` writes the heads and the outbox rows. Nothing is sent before the commit.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import msgspec
+from attrs import define, field, frozen
+from chat_common import wire
+from chat_common.errors import NotAMember, NotFound
+from chat_common.ports.outbox import Outbox, OutboxEntry
+from chat_common.records import Push
+from sqlalchemy import Connection, bindparam, func, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from chat_server.store import views
+from chat_server.store.database import after_commit
+from chat_server.store.schema import conversation, member, message, version
+
+STORED = "stored"
+CHANGED = "changed"
+
+
+@frozen
+class Stored:
+    """Payload of the topic ``stored``: which revs of which conversation are new. Rows are named, never carried."""
+
+    conversation: str
+    first: int
+    last: int
+
+
+@frozen
+class Changed:
+    """Payload of the topic ``changed``: which versions of whom are new."""
+
+    user: str
+    first: int
+    last: int
+
+
+def new_id() -> str:
+    """An opaque id of 128 random bits."""
+    return secrets.token_urlsafe(16)
+
+
+def upsert(connection: Connection, table: Any) -> Any:
+    """The dialect's INSERT with ON CONFLICT."""
+    return (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table)
+
+
+def missing(what: str) -> NotFound:
+    """The one text for what does not exist, is foreign, or one was never in."""
+    return NotFound(f"{what} not found")
+
+
+@define
+class Room:
+    """A conversation whose row this transaction has locked."""
+
+    tx: Tx
+    conversation: str
+    kind: str
+    name: str | None
+    avatar: str | None
+    announcement: str | None
+    direct_key: str | None
+    link: str | None
+    members: int
+    head_seq: int
+    head_rev: int
+    head_time: int
+    preview: str | None
+    changed_rev: int
+    first_kept: int
+    all_seq: int
+    muted_until: int | None
+    dissolved: bool
+    hot: bool
+    pushes: list[Push] = field(factory=list)
+    first_rev: int = 0
+
+    def stamp(self) -> int:
+        """The next rev, for the row that is about to change."""
+        self.head_rev += 1
+        if not self.first_rev:
+            self.first_rev = self.head_rev
+        return self.head_rev
+
+    def announce(self) -> None:
+        """The conversation's own fields have changed: stamp and push the row."""
+        self.changed_rev = self.stamp()
+        self.pushes.append(
+            Push(
+                "conversation",
+                views.conversation_record(self),
+                self.conversation,
+                self.changed_rev,
+                self.changed_rev - 1,
+            )
+        )
+
+    def announce_members(self, users: Iterable[str], rev: int) -> None:
+        """Push these memberships, all stamped ``rev``, as one event."""
+        rows = self.tx.connection.execute(
+            select(member).where(member.c.conversation == self.conversation, member.c.user.in_(sorted(set(users))))
+        ).all()
+        records = views.member_records(self.tx.connection, rows, direct=self.kind == "direct")
+        self.pushes.append(Push("members", {"members": records}, self.conversation, rev, rev - 1))
+
+    def say(self, actor: str, event: str, subjects: Sequence[str] = (), args: dict[str, Any] | None = None) -> None:
+        """A system message; only the server says those."""
+        body = {"event": event, "actor": actor, "subjects": list(subjects), "args": args or {}}
+        self.head_seq += 1
+        rev = self.stamp()
+        self.head_time = self.tx.now
+        ref = new_id()
+        self.tx.connection.execute(
+            message.insert(),
+            {
+                "conversation": self.conversation,
+                "seq": self.head_seq,
+                "rev": rev,
+                "sender": actor,
+                "ref": ref,
+                "hash": b"",
+                "kind": "system",
+                "body": views.as_json(body),
+                "time": self.tx.now,
+            },
+        )
+        self.preview = views.as_json(wire.Preview(sender=actor, kind="system", text=event))
+        record = wire.Message(
+            conversation=self.conversation,
+            seq=self.head_seq,
+            rev=rev,
+            sender=actor,
+            ref=ref,
+            kind="system",
+            body=body,
+            time=self.tx.now,
+        )
+        self.pushes.append(Push("message", record, self.conversation, rev, rev - 1, self.head_seq))
+
+    def show(self, row: Any) -> None:
+        """A stored message has changed: push the whole of it, and its preview if it is the newest."""
+        self.pushes.append(Push("message", views.message_record(row), self.conversation, row.rev, row.rev - 1, row.seq))
+        if row.seq == self.head_seq:
+            self.preview = views.as_json(views.preview_of_row(row, self.tx.preview))
+
+    def message(self, seq: int) -> Any:
+        """The stored row of a message."""
+        return self.tx.connection.execute(
+            select(message).where(message.c.conversation == self.conversation, message.c.seq == seq)
+        ).one()
+
+
+_SAVED = (
+    "name",
+    "avatar",
+    "announcement",
+    "link",
+    "members",
+    "head_seq",
+    "head_rev",
+    "head_time",
+    "preview",
+    "changed_rev",
+    "all_seq",
+    "muted_until",
+    "dissolved",
+)
+_ROOM_COLUMNS = [conversation.c[name] for name in ("conversation", "kind", "direct_key", "first_kept", "hot", *_SAVED)]
+_SAVE = (
+    update(conversation)
+    .where(conversation.c.conversation == bindparam("key"))
+    .values({name: bindparam(name) for name in (*_SAVED, "touched_at")})
+)
+
+
+@define
+class Tx:
+    """What a use case changes with. Synchronous; runs in the writer's transaction, perhaps more than once."""
+
+    connection: Connection
+    outbox: Outbox
+    now: int
+    preview: Callable[[str, Any], str]
+    rooms: dict[str, Room] = field(factory=dict)
+    touched: dict[str, list[int]] = field(factory=dict)
+    calls: list[Callable[[], None]] = field(factory=list)
+
+    def room(self, name: str) -> Room:
+        """Lock a conversation's row; the same object for the same one. `NotFound` when there is none."""
+        if name not in self.rooms:
+            row = self.connection.execute(
+                select(*_ROOM_COLUMNS).where(conversation.c.conversation == name).with_for_update()
+            ).one_or_none()
+            if row is None:
+                raise missing("conversation")
+            self.rooms[name] = Room(self, **row._mapping)
+        return self.rooms[name]
+
+    def adopt(self, **columns: Any) -> Room:
+        """Make a conversation; its row is written at once."""
+        columns = {"head_time": self.now, "created_at": self.now, "touched_at": self.now, **columns}
+        self.connection.execute(conversation.insert(), columns)
+        return self.room(columns["conversation"])
+
+    def versions(self, users: Iterable[str]) -> dict[str, int]:
+        """Take the next version of each of these users; the row changed for it is to be stamped with it."""
+        numbers = next_versions(self.connection, {name: 1 for name in users})
+        for name, number in numbers.items():
+            self.touched.setdefault(name, []).append(number)
+        return numbers
+
+    def touch(self, conversation_id: str, users: Iterable[str], **values: Any) -> dict[str, int]:
+        """Stamp the private half of these memberships with their users' next versions, changing ``values`` with it."""
+        numbers = self.versions(users)
+        if numbers:
+            self.connection.execute(
+                update(member)
+                .where(member.c.conversation == conversation_id, member.c.user == bindparam("who"))
+                .values(version=bindparam("number"), **values),
+                [{"who": who, "number": number} for who, number in sorted(numbers.items())],
+            )
+        return numbers
+
+    def finish(self) -> None:
+        """Write heads and outbox rows. Called once, last."""
+        entries = []
+        changed = [room for room in self.rooms.values() if room.first_rev]
+        for room in sorted(changed, key=lambda room: room.conversation):
+            self.connection.execute(
+                _SAVE,
+                {
+                    "key": room.conversation,
+                    "touched_at": self.now,
+                    **{name: getattr(room, name) for name in _SAVED},
+                },
+            )
+            entries.append(stored_entry(room.conversation, room.first_rev, room.head_rev, room.pushes))
+        for name, numbers in sorted(self.touched.items()):
+            payload = msgspec.json.encode(Changed(name, min(numbers), max(numbers)))
+            entries.append(OutboxEntry(CHANGED, name, payload))
+        announce(self.connection, self.outbox, entries)
+        for call in self.calls:
+            after_commit(self.connection, call)
+
+    def after_commit(self, call: Callable[[], None]) -> None:
+        """Run ``call`` on the event loop once this is committed."""
+        self.calls.append(call)
+
+
+def stored_entry(name: str, first: int, last: int, pushes: Sequence[Push]) -> OutboxEntry:
+    """One outbox row for all that one transaction stamped in a conversation; the pushes ride along in this process."""
+    return OutboxEntry(STORED, name, msgspec.json.encode(Stored(name, first, last)), live=pushes)
+
+
+def announce(connection: Connection, outbox: Outbox, entries: Sequence[OutboxEntry]) -> None:
+    """Write outbox rows and hand them over at once after the commit."""
+    if entries:
+        tokens = outbox.write(connection, entries)
+        after_commit(connection, lambda: outbox.committed(tokens))
+
+
+def next_versions(connection: Connection, steps: dict[str, int]) -> dict[str, int]:
+    """Add ``steps`` to the users' versions in bulk; returns the newest number of each. Users are locked in id order."""
+    result: dict[str, int] = {}
+    by_step: dict[int, list[str]] = {}
+    for name, step in steps.items():
+        by_step.setdefault(step, []).append(name)
+    if connection.dialect.name == "postgresql" and len(steps) > 1:
+        connection.execute(
+            select(version.c.user).where(version.c.user.in_(sorted(steps))).order_by(version.c.user).with_for_update()
+        )
+    for step, names in sorted(by_step.items()):
+        rows = connection.execute(
+            update(version)
+            .where(version.c.user.in_(sorted(names)))
+            .values(version=version.c.version + step)
+            .returning(version.c.user, version.c.version)
+        )
+        result.update((row.user, row.version) for row in rows)
+    return result
+
+
+def require_users(connection: Connection, users: Iterable[str]) -> None:
+    """`NotFound` unless all of these users exist."""
+    wanted = sorted(set(users))
+    found = connection.execute(select(func.count()).select_from(version).where(version.c.user.in_(wanted))).scalar_one()
+    if found != len(wanted):
+        raise missing("user")
+
+
+@frozen
+class Standing:
+    """Where a caller stands in a conversation: the locked room (or its plain row) and the caller's membership."""
+
+    room: Any
+    member: Any
+    spans: list[list[int]]
+
+    @property
+    def left(self) -> bool:
+        return self.member.to_seq is not None
+
+
+def standing(connection: Connection, user: str, name: str, *, room: Any = None, active: bool = True) -> Standing:
+    """The one choke point for rights: nothing about a conversation is read or changed but through this.
+
+    `NotFound`: does not exist, is foreign, or one was never in: the same text always. `NotAMember`: one has left and
+    ``active`` membership is needed.
+    """
+    mine = connection.execute(select(member).where(member.c.conversation == name, member.c.user == user)).one_or_none()
+    if mine is None:
+        raise missing("conversation")
+    if active and mine.to_seq is not None:
+        raise NotAMember("you have left this conversation")
+    if room is None:
+        room = connection.execute(select(conversation).where(conversation.c.conversation == name)).one_or_none()
+        if room is None:
+            raise missing("conversation")
+    return Standing(room, mine, views.spans_of(mine))
+
+
+def enter(tx: Tx, user: str, name: str) -> tuple[Room, Standing]:
+    """For a change: the room, locked, and the caller's active membership read under that lock."""
+    room = tx.room(name)
+    return room, standing(tx.connection, user, name, room=room)

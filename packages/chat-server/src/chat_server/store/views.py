@@ -1,0 +1,239 @@
+"""Rows as the records of the wire: one place for each, so that a push, a page and a sync can never differ."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+from chat_common import wire
+from msgspec import UNSET
+from sqlalchemy import Connection, Row, and_, or_, select
+
+from chat_server.store.schema import conversation, member, message, user
+
+_quote = msgspec.json.Decoder(wire.Quote)
+_recalled = msgspec.json.Decoder(wire.Recalled)
+_reactions = msgspec.json.Decoder(list[wire.Reaction])
+_strings = msgspec.json.Decoder(list[str])
+_spans = msgspec.json.Decoder(list[list[int]])
+_preview = msgspec.json.Decoder(wire.Preview)
+_badge = msgspec.json.Decoder(wire.Badge)
+
+
+def as_json(value: Any) -> str:
+    """JSON text as it is stored."""
+    return msgspec.json.encode(value).decode()
+
+
+def or_unset(value: Any) -> Any:
+    """Absent means absent: what is NULL in a row is not on the wire."""
+    return UNSET if value is None else value
+
+
+def user_record(row: Row[Any]) -> wire.User:
+    return wire.User(
+        user=row.user,
+        name=row.name,
+        avatar=or_unset(row.avatar),
+        badge=UNSET if row.badge is None else _badge.decode(row.badge),
+    )
+
+
+def users_by_id(connection: Connection, ids: Iterable[str]) -> dict[str, wire.User]:
+    wanted = sorted(set(ids))
+    if not wanted:
+        return {}
+    rows = connection.execute(select(user).where(user.c.user.in_(wanted)))
+    return {row.user: user_record(row) for row in rows}
+
+
+def message_record(row: Row[Any]) -> wire.Message:
+    recalled = row.recalled is not None
+    return wire.Message(
+        conversation=row.conversation,
+        seq=row.seq,
+        rev=row.rev,
+        sender=row.sender,
+        ref=row.ref,
+        kind=row.kind,
+        time=row.time,
+        body=UNSET if recalled or row.body is None else msgspec.json.decode(row.body),
+        reply_to=UNSET if recalled or row.reply is None else _quote.decode(row.reply),
+        mentions=UNSET if recalled or row.mentions is None else _strings.decode(row.mentions),
+        edited_at=UNSET if recalled else or_unset(row.edited_at),
+        recalled=UNSET if row.recalled is None else _recalled.decode(row.recalled),
+        reactions=UNSET if recalled or not row.reactions else _reactions.decode(row.reactions),
+    )
+
+
+def spans_of(row: Row[Any] | Mapping[str, Any]) -> list[list[int]]:
+    """All intervals of a membership, oldest first: ``[from, to]`` closed, ``[from]`` open."""
+    get = row.__getitem__ if isinstance(row, Mapping) else lambda name: getattr(row, name)
+    spans = [] if get("earlier") is None else _spans.decode(get("earlier"))
+    last = [get("from_seq")] if get("to_seq") is None else [get("from_seq"), get("to_seq")]
+    return [*spans, last]
+
+
+def visible(spans: Sequence[Sequence[int]], seq: int) -> bool:
+    """Whether an interval holds this message."""
+    return any(span[0] <= seq and (len(span) == 1 or seq <= span[1]) for span in spans)
+
+
+def member_record(row: Row[Any], who: wire.User, *, direct: bool) -> wire.Member:
+    return wire.Member(
+        conversation=row.conversation,
+        rev=row.rev,
+        user=who,
+        role=row.role,
+        spans=spans_of(row),
+        joined_at=row.joined_at,
+        muted_until=or_unset(row.muted_until),
+        read=row.read_seq if direct else UNSET,
+    )
+
+
+def member_records(connection: Connection, rows: Sequence[Row[Any]], *, direct: bool) -> list[wire.Member]:
+    who = users_by_id(connection, (row.user for row in rows))
+    return [member_record(row, who[row.user], direct=direct) for row in rows]
+
+
+def conversation_record(row: Any) -> wire.Conversation:
+    return wire.Conversation(
+        conversation=row.conversation,
+        rev=row.changed_rev,
+        kind=row.kind,
+        members=row.members,
+        name=or_unset(row.name),
+        avatar=or_unset(row.avatar),
+        announcement=or_unset(row.announcement),
+        muted_until=or_unset(row.muted_until),
+        dissolved=True if row.dissolved else UNSET,
+    )
+
+
+_LISTED = (
+    conversation.c.kind,
+    conversation.c.name,
+    conversation.c.avatar,
+    conversation.c.head_seq,
+    conversation.c.head_rev,
+    conversation.c.head_time,
+    conversation.c.preview,
+    conversation.c.first_kept,
+    conversation.c.all_seq,
+    conversation.c.hot,
+    conversation.c.direct_key,
+)
+
+
+def inbox_query() -> Any:
+    """Memberships joined with their conversations, as `inbox_records` wants them."""
+    return select(member, *_LISTED).join(conversation, conversation.c.conversation == member.c.conversation)
+
+
+def first_visible(spans: Sequence[Sequence[int]], first_kept: int) -> int:
+    """The seq at which what one may see begins (it may lie beyond the head: nothing yet)."""
+    for span in spans:
+        if len(span) == 1 or span[1] >= first_kept:
+            return max(span[0], first_kept)
+    return max(spans[-1][0], first_kept)
+
+
+def peer_of(direct_key: str, me: str) -> str:
+    """The other one of a direct chat (oneself in a chat with oneself)."""
+    first, second = direct_key.split(":", 1)
+    return second if first == me else first
+
+
+def _end_heads(connection: Connection, rows: Sequence[Row[Any]]) -> dict[str, Row[Any]]:
+    """The last message that one who has left may see, by conversation."""
+    wanted = [(row.conversation, row.to_seq) for row in rows if row.to_seq is not None and row.to_seq > 0]
+    if not wanted:
+        return {}
+    found = connection.execute(
+        select(message).where(
+            or_(*(and_(message.c.conversation == name, message.c.seq == seq) for name, seq in wanted))
+        )
+    )
+    return {row.conversation: row for row in found}
+
+
+def preview_of_row(row: Row[Any], preview: Any) -> wire.Preview | Any:
+    """The short form of a stored message; ``preview(kind, body)`` is the content kinds' own."""
+    if row.recalled is not None:
+        return wire.Preview(sender=row.sender, kind="recalled", text="")
+    return wire.Preview(sender=row.sender, kind=row.kind, text=preview(row.kind, msgspec.json.decode(row.body or "{}")))
+
+
+def inbox_records(connection: Connection, rows: Sequence[Row[Any]], preview: Any) -> list[wire.Inbox]:
+    """What one user sees of these memberships. Head and unread always come from the conversation's row."""
+    peers = users_by_id(connection, (peer_of(row.direct_key, row.user) for row in rows if row.direct_key is not None))
+    ends = _end_heads(connection, rows)
+    result = []
+    for row in rows:
+        spans = spans_of(row)
+        left = row.to_seq is not None
+        first = first_visible(spans, row.first_kept)
+        if left:
+            end = ends.get(row.conversation)
+            head = wire.Head(
+                seq=row.to_seq,
+                rev=row.rev,
+                time=row.joined_at if end is None else end.time,
+                preview=UNSET if end is None or end.seq < first else preview_of_row(end, preview),
+            )
+        else:
+            shown = row.preview is not None and row.head_seq >= first
+            head = wire.Head(
+                seq=row.head_seq,
+                rev=row.head_rev,
+                time=row.head_time,
+                preview=_preview.decode(row.preview) if shown else UNSET,
+            )
+        mentioned = max(row.mention_seq, row.all_seq if not left else 0)
+        seen = max(row.read_seq, row.own_seq)
+        result.append(
+            wire.Inbox(
+                conversation=row.conversation,
+                kind=row.kind,
+                name=or_unset(row.name) if row.direct_key is None else UNSET,
+                avatar=or_unset(row.avatar),
+                peer=peers[peer_of(row.direct_key, row.user)] if row.direct_key is not None else UNSET,
+                spans=spans,
+                first_seq=first,
+                head=head,
+                read=row.read_seq,
+                unread=unread_of(row, head.seq),
+                role=row.role,
+                order=max(row.activity, row.head_time) if row.hot and not left else row.activity,
+                version=row.version if row.version else UNSET,
+                mentioned=mentioned if mentioned > seen and mentioned >= first else UNSET,
+                muted=True if row.muted else UNSET,
+                pinned=True if row.pinned else UNSET,
+                hidden=True if row.hidden else UNSET,
+                left=True if left else UNSET,
+            )
+        )
+    return result
+
+
+def unread_of(row: Any, head_seq: int) -> int:
+    """``max(0, head − max(read, from − 1, first kept − 1, own last))``: never a COUNT."""
+    return int(max(0, head_seq - max(row.read_seq, row.from_seq - 1, row.first_kept - 1, row.own_seq)))
+
+
+def contact_records(connection: Connection, rows: Sequence[Row[Any]]) -> list[wire.Contact]:
+    """What one user sees of these contacts."""
+    who = users_by_id(connection, (row.other for row in rows))
+    return [
+        wire.Contact(
+            user=who[row.other],
+            state=row.state,
+            version=row.version,
+            text=or_unset(row.text) if row.state == "asked" else UNSET,
+            asked_by=or_unset(row.asked_by) if row.state == "asked" else UNSET,
+            blocked=True if row.blocked else UNSET,
+        )
+        for row in rows
+    ]
