@@ -49,6 +49,13 @@ def compile_programs() -> None:
         subprocess.run([compiler, "-O2", "-Wall", "-Wextra", "-o", target, source], check=True)
 
 
+def emptied(folder: Path) -> Path:
+    """The folder, made, with nothing in it."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
+
+
 def _pinned(core: int) -> None:
     cores = os.sched_getaffinity(0)
     if core in cores:
@@ -113,8 +120,11 @@ def chat_server(data: Path, env: Mapping[str, str] | None = None) -> contextlib.
     return running("chat-server", [program, "--dev", "--port", "0", "--data", data], env)
 
 
-def load(server: Running, scenario: str, tokens: Path, **options: object) -> dict[str, Any]:
-    """One run of the generator against `server`, pinned to the load's core; what it printed."""
+def load(server: Running, scenario: str, tokens: Path, stacks: Path | None = None, **options: object) -> dict[str, Any]:
+    """One run of the generator against `server`, pinned to the load's core; what it printed.
+
+    `stacks`: where py-spy, if it is on the PATH, leaves the stacks of the window (the run is slower for it).
+    """
     words = [f"--{key.replace('_', '-')}={value}" for key, value in options.items() if value is not None]
     command = [
         str(BUILD / "load"),
@@ -123,9 +133,26 @@ def load(server: Running, scenario: str, tokens: Path, **options: object) -> dic
         *("--host", server.host, "--port", str(server.port), "--tokens", str(tokens)),
         *("--server-pid", str(server.pid), "--core", str(LOAD_CORE)),
     ]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(f"{' '.join(command)}\n{done.stdout}\n{done.stderr}\n{_tail(BUILD / f'{server.name}.log')}")
-    result: dict[str, Any] = json.loads(done.stdout)
+    errors: list[str] = []
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as generator:
+        assert generator.stdout is not None
+        assert generator.stderr is not None
+        for line in generator.stderr:
+            errors.append(line)
+            if stacks is not None and line.startswith("phase window"):
+                _sample(server.pid, stacks, float(str(options.get("seconds", 8))))
+        output = generator.stdout.read()
+    if generator.returncode:
+        raise SystemExit(f"{' '.join(command)}\n{''.join(errors)}\n{_tail(BUILD / f'{server.name}.log')}")
+    result: dict[str, Any] = json.loads(output)
     result["server"] = server.name
     return result
+
+
+def _sample(pid: int, stacks: Path, seconds: float) -> None:
+    program = shutil.which("py-spy")
+    if program is None:
+        raise SystemExit("--profile needs py-spy on the PATH: uv tool install py-spy")
+    rate, duration = "400", str(max(1, int(seconds) - 1))
+    command = [program, "record", "-p", str(pid), "-r", rate, "-d", duration, "-f", "raw", "-o", str(stacks)]
+    subprocess.Popen([*command, "--native"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -46,10 +46,7 @@ class Bench:
 
     def data(self, name: str) -> Path:
         """An empty data folder."""
-        path = self.folder / name
-        shutil.rmtree(path, ignore_errors=True)
-        path.mkdir(parents=True)
-        return path
+        return process.emptied(self.folder / name)
 
     def keep(self, name: str, results: Sequence[dict[str, Any]]) -> None:
         """Takes results into the raw file, and what was wrong in the server's into the verdict."""
@@ -125,7 +122,7 @@ def durable(bench: Bench) -> None:
         chats = crowd.pairs(api, users)
     everyone = [(user, chats[i // 2]) for i, user in enumerate(users)]
     token_of = {chat: user.token for user, chat in everyone}
-    shapes = {
+    shapes: dict[str, tuple[int, dict[str, Any]]] = {
         f"{count} pairs, both ways, one in flight each": (count, {"senders": 2, "inflight": 1}),
         "50 pairs, one way, one in flight": (min(50, count), {"senders": 1, "inflight": 1}),
         "one pair, one in flight": (1, {"senders": 1, "inflight": 1}),
