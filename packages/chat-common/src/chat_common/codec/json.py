@@ -113,9 +113,7 @@ def convert(value: Any, kind: type[T]) -> T:
         raise invalid_of(error) from None
 
 
-@functools.lru_cache(maxsize=1024)
-def _decoder(kind: Any) -> msgspec.json.Decoder[Any]:
-    return msgspec.json.Decoder(kind)
+_decoder: Callable[[Any], msgspec.json.Decoder[Any]] = functools.lru_cache(maxsize=1024)(msgspec.json.Decoder)
 
 
 def _read(data: bytes) -> ClientFrame | BadFrame:
