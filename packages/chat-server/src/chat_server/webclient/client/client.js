@@ -69,6 +69,11 @@ export class ChatClient {
     this.#connection.stop();
   }
 
+  /** Tries now what would be tried after the back-off. */
+  reconnect() {
+    this.#connection.poke();
+  }
+
   on(event, listener) {
     if (!this.#listeners.has(event)) this.#listeners.set(event, new Set());
     this.#listeners.get(event).add(listener);

@@ -1,0 +1,230 @@
+/** One open conversation: its head, its messages, and where one writes. */
+import { announce, fill, h, icon, iconButton, perFrame } from "./dom.js";
+import { Composer } from "./composer.js";
+import { confirmDialog, detailsDialog } from "./dialogs.js";
+import { showMenu } from "./menu.js";
+import { avatar, nameOf, summaryOf, titleOf } from "./people.js";
+import { Scroller } from "./scroller.js";
+import { t } from "./words.js";
+
+export class Thread {
+  #client;
+  #id;
+  #typing;
+  #since = 0; // messages that came while one looked further up
+  #watching = () => this.#seen(this.#lastSeen);
+  #lastSeen = 0;
+
+  /** @param acts `{back()}` */
+  constructor(client, id, typing, acts) {
+    this.#client = client;
+    this.#id = id;
+    this.#typing = typing;
+    this.id = id;
+    const unread = client.conversation(id).unread;
+    client.open(id, unread > 40 ? 100 : 50);
+    this.head = h("header.thread-head");
+    this.scroller = new Scroller(
+      client,
+      id,
+      {
+        menu: (event, row) => this.#menu(event.currentTarget, row),
+        quote: (seq) => this.scroller.toMessage(seq),
+        retry: (ref) => client.retry(ref),
+        discard: (ref) => client.discard(ref),
+      },
+      { seen: (seq) => this.#seen(seq), bottom: (at) => this.#bottom(at) },
+    );
+    this.composer = new Composer(client, id, {
+      sent: () => {
+        this.scroller.clearNew();
+        this.scroller.toNewest();
+      },
+      editLast: () => this.#editLast(),
+    });
+    this.jumpCount = h("span.jump-count");
+    this.jump = h(
+      "button.jump",
+      { type: "button", hidden: true, "aria-label": t("jump.new"), title: t("jump.new"), onclick: () => this.scroller.toNewest() },
+      icon("down"),
+      this.jumpCount,
+    );
+    this.gone = h("p.composer-gone", { hidden: true }, t("group.left"));
+    this.back = iconButton("back", t("back"), acts.back);
+    this.back.classList.add("back");
+    this.element = h(
+      "section.thread",
+      { "aria-label": titleOf(client, client.conversation(id)) },
+      this.head,
+      h("div.thread-body", this.scroller.element, this.jump),
+      this.gone,
+      this.composer.element,
+    );
+    this.element.addEventListener("keydown", (event) => this.#key(event));
+    this.scroller.element.addEventListener("contextmenu", (event) => this.#contextMenu(event));
+    document.addEventListener("visibilitychange", this.#watching);
+    addEventListener("focus", this.#watching);
+    this.update = perFrame(() => this.render());
+    this.render();
+  }
+
+  close() {
+    this.scroller.close();
+    document.removeEventListener("visibilitychange", this.#watching);
+    removeEventListener("focus", this.#watching);
+  }
+
+  focus() {
+    if (matchMedia("(pointer: coarse)").matches) return; // a keyboard that slides up is not asked for
+    this.composer.focus();
+  }
+
+  render() {
+    const conversation = this.#client.conversation(this.#id);
+    if (!conversation) return;
+    const title = titleOf(this.#client, conversation);
+    this.element.setAttribute("aria-label", title);
+    const online = conversation.kind === "direct" && this.#client.online.has(conversation.peer?.user);
+    const key = [title, online, this.#subtitle(conversation, online), conversation.left].join("\u0000");
+    if (key !== this.shown) {
+      this.shown = key;
+      const id = conversation.kind === "direct" ? (conversation.peer?.user ?? this.#id) : this.#id;
+      fill(
+        this.head,
+        this.back,
+        avatar(id, title, { online, group: conversation.kind === "group" }),
+        h("div.thread-title", h("h1", title), h("p.thread-subtitle", { "aria-live": "polite" }, this.#subtitle(conversation, online))),
+        iconButton("info", t("info"), () => this.#details(), { "aria-haspopup": "dialog" }),
+      );
+    }
+    this.gone.hidden = !conversation.left;
+    this.composer.element.hidden = Boolean(conversation.left);
+    this.scroller.update();
+  }
+
+  /** A message has come to this conversation. */
+  came(message) {
+    if (message.sender === this.#client.me.user || message.seq < (this.#client.conversation(this.#id)?.head.seq ?? 0)) return;
+    announce(`${nameOf(this.#client, message.sender)}: ${summaryOf(this.#client, message)}`);
+    if (this.scroller.atBottom && this.#looking()) return;
+    this.scroller.markNew(message.seq);
+    this.#since += 1;
+  }
+
+  #subtitle(conversation, online) {
+    const typing = this.#typing(this.#id);
+    if (typing) return typing;
+    if (conversation.kind === "direct") return online ? t("online") : t("offline");
+    const listed = conversation.membersLoaded && [...conversation.members.values()].filter(({ spans }) => spans.at(-1).length === 1).length;
+    const count = listed || conversation.count;
+    return count ? t("members", count) : "";
+  }
+
+  #looking() {
+    return document.visibilityState === "visible" && document.hasFocus();
+  }
+
+  #seen(seq) {
+    this.#lastSeen = Math.max(this.#lastSeen, seq);
+    const conversation = this.#client.conversation(this.#id);
+    if (!this.#looking() || !conversation || this.#lastSeen <= conversation.floor) return;
+    this.#client.read(this.#id, this.#lastSeen);
+  }
+
+  #bottom(at) {
+    this.jump.hidden = at;
+    if (at) this.#since = 0;
+    this.jumpCount.textContent = this.#since > 0 ? String(this.#since) : "";
+  }
+
+  // ---- what can be done with a message ----
+
+  #menu(trigger, { message, mine }, point) {
+    if (!message || message.recalled || message.kind === "system") return;
+    const conversation = this.#client.conversation(this.#id);
+    const text = message.body?.text;
+    showMenu(
+      trigger,
+      [
+        !conversation.left && { label: t("reply"), symbol: "reply", act: () => this.composer.reply(message) },
+        text !== undefined && { label: t("copy"), symbol: "copy", act: () => this.#copy(text) },
+        mine && message.kind === "text" && !conversation.left && { label: t("edit"), symbol: "edit", act: () => this.composer.edit(message) },
+        mine && !conversation.left && { label: t("recall"), symbol: "recall", danger: true, act: () => this.#recall(message) },
+      ],
+      point,
+    );
+  }
+
+  #rowOf(element) {
+    const row = element.closest?.(".row[data-seq]");
+    const message = row && this.#client.conversation(this.#id)?.timeline?.get(Number(row.dataset.seq));
+    return message && { message, mine: message.sender === this.#client.me.user, element: row.firstElementChild };
+  }
+
+  #contextMenu(event) {
+    const row = this.#rowOf(event.target);
+    if (!row || event.target.closest("a") || !getSelection().isCollapsed) return;
+    event.preventDefault();
+    this.#menu(row.element, row, { x: event.clientX, y: event.clientY });
+  }
+
+  #key(event) {
+    if (event.target.matches?.(".row > [tabindex]")) {
+      const row = this.#rowOf(event.target);
+      if (event.key === "Escape") {
+        this.composer.focus();
+        event.stopPropagation();
+      } else if (!row) return;
+      else if (event.key === "Enter" || event.key === " ") {
+        event.preventDefault();
+        this.#menu(row.element, row);
+      } else if (event.key === "Delete" && row.mine && !row.message.recalled) this.#recall(row.message);
+      else if (event.key.toLowerCase() === "r" && !event.ctrlKey && !event.metaKey && !row.message.recalled) {
+        event.preventDefault();
+        this.composer.reply(row.message);
+      }
+    } else if (event.key === "ArrowUp" && event.altKey) {
+      event.preventDefault();
+      this.scroller.focusLast();
+    } else if (event.key === "Tab" && event.shiftKey && event.target === this.composer.input) {
+      // Backwards out of the text lies the conversation, its newest message first.
+      event.preventDefault();
+      this.scroller.focusLast();
+    }
+  }
+
+  #editLast() {
+    const { messages = [] } = this.#client.conversation(this.#id)?.timeline ?? {};
+    const last = messages.findLast((one) => one.sender === this.#client.me.user && one.kind === "text" && !one.recalled);
+    if (last) this.composer.edit(last);
+  }
+
+  async #copy(text) {
+    try {
+      await navigator.clipboard.writeText(text);
+    } catch {
+      const area = h("textarea", { value: text }); // plain http has no clipboard of its own
+      document.body.append(area);
+      area.select();
+      document.execCommand("copy");
+      area.remove();
+    }
+    announce(t("copied"));
+    this.composer.focus();
+  }
+
+  async #recall(message) {
+    if (!(await confirmDialog(t("recall.ask"), t("recall"), summaryOf(this.#client, message)))) return;
+    try {
+      await this.#client.recall(this.#id, message.seq);
+    } catch (error) {
+      await confirmDialog(error.message, t("ok"));
+    }
+    this.composer.focus();
+  }
+
+  #details() {
+    this.#client.loadMembers(this.#id);
+    detailsDialog(this.#client, this.#id);
+  }
+}
