@@ -1,0 +1,390 @@
+"""What a client owes itself: which parts of its copy may be stale, and the calls that repair them.
+
+One `rev` per conversation and one `version` say how far the copy reaches. Pushes that fit are applied; a jump, a
+`lagged`, a `behind` or a connection that was not resumed leaves a debt, and a debt stays until an answer pays it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+from attrs import define, field
+from msgspec import UNSET
+
+from chat_common.errors import ChatError
+from chat_common.protocol import client_events as events
+from chat_common.protocol.client_state import Room, State
+from chat_common.protocol.frames import Beat, Welcome
+from chat_common.wire import Contact, Conversation, Inbox, Member, Message, User
+
+PAGE = 100
+ROOMS_AT_ONCE = 4
+"""Conversations that are synced at the same time, so that a long absence is no flood of calls."""
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
+"""Seconds between tries while the server answers a sync with an error."""
+
+
+@define
+class Job:
+    """A call that pays a debt. ``mark`` tells whether the debt was renewed while it flew."""
+
+    kind: Literal["list", "contacts", "version", "room", "page"]
+    command: str
+    params: dict[str, Any]
+    conversation: str = ""
+    heard: int = 0
+    mark: int = 0
+    generation: int = 0
+
+
+@define
+class Syncer:
+    """Applies what comes to ``state`` and tells it in ``told``; `plan` names the calls to make now.
+
+    ``whole``: hold every conversation from its first message. Otherwise a conversation is begun at its head, or,
+    where something is unread, with its newest page.
+    """
+
+    state: State
+    whole: bool = False
+    told: list[events.Event] = field(factory=list)
+    _stage: Literal["list", "contacts", "ready"] = "list"
+    _cursor: str | None = None
+    _listed_version: int | None = None
+    _owes_version: bool = False
+    _version_mark: int = 0
+    _owed: dict[str, int] = field(factory=dict)
+    _news: dict[str, list[int]] = field(factory=dict)
+    _flying: set[str] = field(factory=set)
+    _online: bool = False
+    _pause: float = 0.0
+    _not_before: float = 0.0
+    _behind: bool = True
+    _generation: int = 0
+
+    # --- what the session hears -----------------------------------------------------------------------------------
+
+    def welcomed(self, welcome: Welcome) -> None:
+        self._flying.clear()
+        self._online = welcome.user is not UNSET
+        if welcome.user is UNSET:
+            return
+        state = self.state
+        another = state.me is not None and state.me.user != welcome.user.user
+        if another or (state.epoch is not None and state.epoch != welcome.epoch):
+            self.start_over(welcome.epoch)
+        state.me = welcome.user
+        state.put_user(welcome.user)
+        if state.epoch is None:
+            state.epoch = welcome.epoch
+        if not welcome.resumed:
+            self.owe_version()
+
+    def disconnected(self) -> None:
+        """Calls that flew are lost; what they were to pay stays owed."""
+        self._online = False
+        self._flying.clear()
+
+    def start_over(self, epoch: str | None = None) -> None:
+        self.state.clear()
+        self.state.epoch = epoch
+        self._generation += 1
+        self._stage, self._cursor, self._listed_version = "list", None, None
+        self._owed.clear()
+        self._news.clear()
+        self._flying.clear()
+        self.owe_version()
+        self.told.append(events.StartedOver(epoch or ""))
+
+    def owe_version(self) -> None:
+        self._owes_version = self._behind = True
+        self._version_mark += 1
+
+    def owe_room(self, conversation: str) -> None:
+        """This conversation is to be synced, whatever the stamps say."""
+        self._owed[conversation] = self._owed.get(conversation, 0) + 1
+        self._behind = True
+
+    def beat(self, beat: Beat) -> None:
+        if beat.behind:
+            if "version" not in self._flying:
+                self.owe_version()
+        elif self._stage == "ready" and not self._owes_version and self.state.version is not None:
+            self.state.version = max(self.state.version, beat.version)
+
+    def pushed(self, event: str, data: Any) -> None:
+        """One counted push. Rows of a conversation are taken if they join on to what is held, and owed otherwise."""
+        match event:
+            case "message" | "members" | "conversation":
+                self._stamped(event, data)
+            case "inbox":
+                self._inbox(msgspec.convert(data, Inbox))
+            case "contact":
+                self._contact(msgspec.convert(data, Contact))
+            case "user":
+                self._user(msgspec.convert(data, User))
+            case _:
+                self.told.append(events.Told(event, data))
+
+    def replied(self, command: str, result: Any) -> None:
+        """The answer to a call of the user's own, where it holds rows of the copy."""
+        if not isinstance(result, dict):
+            return
+        match command:
+            case "history":
+                for row in result.get("messages", ()):
+                    self._known_message(row)
+            case "message.edit" | "message.recall" | "message.react":
+                self._known_message(result)
+            case "group.members":
+                for row in result.get("members", ()):
+                    self._member(msgspec.convert(row, Member))
+            case "inbox.set" | "direct.open" | "group.create" | "group.join":
+                if "head" in result:
+                    self._inbox(msgspec.convert(result, Inbox))
+
+    # --- what is owed ---------------------------------------------------------------------------------------------
+
+    @property
+    def settled(self) -> bool:
+        """Nothing is owed."""
+        return self._stage == "ready" and not self._owes_version and not self._owed
+
+    def deadline(self) -> float | None:
+        """When `plan` may have more to say although nothing was heard."""
+        return self._not_before if self._online and self._pause and not self.settled else None
+
+    def plan(self, now: float) -> list[Job]:
+        """The calls to make now; each is to be followed by `answered` or `failed`, unless the connection is lost."""
+        if not self._online or now < self._not_before:
+            return []
+        jobs = []
+        if self._flying.isdisjoint({"list", "contacts", "version"}) and (job := self._general()) is not None:
+            jobs.append(job)
+            self._flying.add(job.kind)
+        for conversation, mark in self._owed.items() if self.state.epoch is not None else ():
+            if sum(name.startswith("room:") for name in self._flying) >= ROOMS_AT_ONCE:
+                break
+            if f"room:{conversation}" not in self._flying:
+                self._flying.add(f"room:{conversation}")
+                jobs.append(self._room_job(self.state.room(conversation), mark))
+        for job in jobs:
+            job.generation = self._generation
+        return jobs
+
+    def answered(self, job: Job, result: Any) -> None:
+        if job.generation != self._generation:
+            return  # asked before the copy was emptied
+        self._landed(job)
+        self._pause = self._not_before = 0.0
+        match job.kind:
+            case "list":
+                self._list_page(result)
+            case "contacts":
+                self._contacts_page(result)
+            case "version":
+                self._version_page(job, result)
+            case "room":
+                self._room_page(job, result)
+            case "page":
+                self._newest_page(job, result)
+        if self.settled and self._behind:
+            self._behind = False
+            self.told.append(events.Synced())
+
+    def failed(self, job: Job, error: ChatError, now: float) -> None:
+        if job.generation != self._generation:
+            return
+        self._landed(job)
+        if error.code == "epoch_changed":
+            self.start_over()
+        elif error.code == "invalid" and job.kind == "contacts":
+            self._stage = "ready"  # a server without contacts
+        elif error.code in ("not_found", "not_a_member") and job.conversation:
+            # Out of reach: should it come back, its inbox row says so.
+            self._owed.pop(job.conversation, None)
+            self._flush(job.conversation)
+        else:
+            if job.kind in ("list", "contacts"):
+                self._cursor = None
+            self._pause = min(LONGEST_PAUSE, self._pause * 2 or FIRST_PAUSE)
+            self._not_before = now + max(self._pause, error.retry_after or 0.0)
+
+    def _landed(self, job: Job) -> None:
+        self._flying.discard(f"room:{job.conversation}" if job.conversation else job.kind)
+
+    # --- jobs -----------------------------------------------------------------------------------------------------
+
+    def _general(self) -> Job | None:
+        paged: dict[str, Any] = {"limit": PAGE} if self._cursor is None else {"limit": PAGE, "cursor": self._cursor}
+        if self._stage == "list":
+            return Job("list", "inbox.list", paged)
+        if self._stage == "contacts":
+            return Job("contacts", "contact.list", paged)
+        if self._owes_version:
+            params = {"epoch": self.state.epoch, "version": self.state.version or 0, "limit": PAGE}
+            return Job("version", "sync", params, mark=self._version_mark)
+        return None
+
+    def _room_job(self, room: Room, mark: int) -> Job:
+        name = room.conversation
+        if room.rev is None:
+            return Job("page", "history", {"conversation": name, "limit": PAGE}, name, room.heard, mark)
+        params = {"epoch": self.state.epoch, "conversation": name, "rev": room.rev, "limit": PAGE}
+        return Job("room", "sync", params, name, room.heard, mark)
+
+    def _list_page(self, result: dict[str, Any]) -> None:
+        for row in result["inbox"]:
+            self._inbox(msgspec.convert(row, Inbox))
+        if self._listed_version is None:
+            # The first page's number: what changes while the others are read lies after it, and is synced then.
+            self._listed_version = result["version"]
+        self._cursor = result.get("cursor")
+        if self._cursor is None:
+            self.state.epoch = result["epoch"]
+            self.state.version = self._listed_version
+            self._stage = "contacts"
+            self.owe_version()
+
+    def _contacts_page(self, result: dict[str, Any]) -> None:
+        for row in result["contacts"]:
+            self._contact(msgspec.convert(row, Contact))
+        self._cursor = result.get("cursor")
+        if self._cursor is None:
+            self._stage = "ready"
+
+    def _version_page(self, job: Job, result: dict[str, Any]) -> None:
+        for row in result.get("inbox", ()):
+            self._inbox(msgspec.convert(row, Inbox))
+        for row in result.get("contacts", ()):
+            self._contact(msgspec.convert(row, Contact))
+        for hot in result.get("hot", ()):
+            self._heard(self.state.room(hot["conversation"]), hot["rev"])
+        self.state.version = max(self.state.version or 0, result["version"])
+        if not result["more"] and job.mark == self._version_mark:
+            self._owes_version = False
+
+    def _room_page(self, job: Job, result: dict[str, Any]) -> None:
+        room = self.state.room(job.conversation)
+        self._rows(room, result)
+        room.rev = max(room.rev or 0, result["rev"])
+        if result["more"]:
+            return
+        if room.owed and room.heard == job.heard:
+            room.heard = room.rev  # the rest of it is not for me
+        self._paid(room, job)
+
+    def _newest_page(self, job: Job, result: dict[str, Any]) -> None:
+        room = self.state.room(job.conversation)
+        self._rows(room, result)
+        room.rev = result["head"]["rev"]
+        self._paid(room, job)
+
+    def _paid(self, room: Room, job: Job) -> None:
+        if room.owed or self._owed.get(room.conversation) != job.mark:
+            return
+        del self._owed[room.conversation]
+        self._flush(room.conversation)
+
+    def _flush(self, conversation: str) -> None:
+        """A sync brings rows in order of their last change; what is news among them is told in order of `seq`."""
+        room = self.state.room(conversation)
+        for seq in sorted(self._news.pop(conversation, ())):
+            self.told.append(events.MessageReceived(room.messages[seq]))
+
+    # --- rows -----------------------------------------------------------------------------------------------------
+
+    def _stamped(self, event: str, data: dict[str, Any]) -> None:
+        room, rev = self.state.room(data["conversation"]), data["rev"]
+        since = data.get("since", rev - 1)
+        if room.inbox is None and not self._owes_version:
+            self.owe_version()  # a conversation that is new to me: its row stands in my list
+        if self.whole and room.rev is None:
+            room.rev = 0
+        if room.rev is not None and since <= room.rev < rev:
+            room.rev = rev
+            room.heard = max(room.heard, rev)
+            rows = {"message": "messages", "members": "members", "conversation": "conversation"}[event]
+            self._rows(room, {rows: [data] if event == "message" else data[rows] if event == "members" else data})
+        else:
+            self._heard(room, rev)
+
+    def _heard(self, room: Room, rev: int) -> None:
+        room.heard = max(room.heard, rev)
+        if room.rev is None and room.inbox is None:
+            return  # begun when its row is known
+        if room.owed:
+            self._owed.setdefault(room.conversation, 0)
+            self._behind = True
+
+    def _rows(self, room: Room, rows: dict[str, Any]) -> None:
+        for row in rows.get("messages", ()):
+            self._message(room, msgspec.convert(row, Message))
+        members = msgspec.convert(rows.get("members", []), list[Member])
+        members = [member for member in members if self._member(member, tell=False)]
+        if members:
+            self.told.append(events.MembersChanged(room.conversation, members))
+        if rows.get("conversation") is not None:
+            info = msgspec.convert(rows["conversation"], Conversation)
+            if room.put_info(info):
+                self.told.append(events.ConversationChanged(info))
+
+    def _message(self, room: Room, message: Message) -> None:
+        held = message.seq in room.messages
+        if not room.put_message(message):
+            return
+        waiting = self._news.get(room.conversation, [])
+        if held or message.seq <= room.begun_at:
+            if message.seq not in waiting:
+                self.told.append(events.MessageChanged(message))
+        elif room.conversation in self._owed:
+            self._news.setdefault(room.conversation, []).append(message.seq)
+        else:
+            self.told.append(events.MessageReceived(message))
+
+    def _known_message(self, row: dict[str, Any]) -> None:
+        # A message that is news comes with its stamp in turn; taken from here it would overtake the ones before it.
+        message = msgspec.convert(row, Message)
+        room = self.state.rooms.get(message.conversation)
+        if room is not None and (message.seq in room.messages or message.seq <= room.begun_at):
+            self._message(room, message)
+
+    def _member(self, member: Member, tell: bool = True) -> bool:
+        self.state.put_user(member.user)
+        changed = self.state.room(member.conversation).put_member(member)
+        if changed and tell:
+            self.told.append(events.MembersChanged(member.conversation, [member]))
+        return changed
+
+    def _inbox(self, row: Inbox) -> None:
+        room = self.state.room(row.conversation)
+        held = room.inbox
+        if row.peer is not UNSET:
+            self.state.put_user(row.peer)
+        if not room.put_inbox(row):
+            return
+        self.told.append(events.InboxChanged(row))
+        if held is None or len(row.spans) > len(held.spans):
+            self._begin(room, row, again=held is not None)
+        self._heard(room, row.head.rev)
+
+    def _begin(self, room: Room, row: Inbox, *, again: bool) -> None:
+        """I have come in, or come back: what a sync passed over while I was out has to be read again."""
+        if self.whole:
+            room.rev = 0 if again else room.rev or 0
+            if again:
+                self.owe_room(room.conversation)
+            return
+        room.members.clear()
+        room.messages.clear()
+        room.begun_at = row.head.seq - row.unread
+        room.rev = row.head.rev if row.unread == 0 and room.heard <= row.head.rev else None
+
+    def _contact(self, contact: Contact) -> None:
+        if self.state.put_contact(contact):
+            self.told.append(events.ContactChanged(contact))
+
+    def _user(self, user: User) -> None:
+        if self.state.put_user(user):
+            self.told.append(events.UserChanged(user))
