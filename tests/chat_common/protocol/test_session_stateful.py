@@ -79,6 +79,12 @@ class SessionMachine(RuleBasedStateMachine):
         self.session.push(Chunk(encoded), self.version, self.now)
 
     @rule()
+    def push_a_version_alone(self) -> None:
+        self.version += 1
+        self.carried[self.version] = []
+        self.session.push(Chunk(()), self.version, self.now)
+
+    @rule()
     def flush(self) -> None:
         for item in self.session.take():
             for frame in item.frames if isinstance(item, Chunk) else (item,):
@@ -148,6 +154,7 @@ class SessionMachine(RuleBasedStateMachine):
                 self.received += 1
                 self.owed = True
             case "beat":
+                assert frame["version"] <= self.version
                 for version in range(self.synced + 1, frame["version"] + 1):
                     missing = [item for item in self.carried[version] if item not in self.seen]
                     assert not missing, f"a beat says {frame['version']}, but {missing} never came"
@@ -226,20 +233,20 @@ class Swaps(ServerSession):
 
 
 class AcceptsAnyAck(ServerSession):
-    def acknowledge(self, received: int, now: float) -> bool:
+    def acknowledge(self, received: int, now: float, covered: list[Chunk] | None = None) -> bool:
         self.window.sent = max(self.window.sent, received)
         return super().acknowledge(received, now)
 
 
 class ResumesOneTooEarly(ServerSession):
-    def resume(self, welcome: frames.Welcome, received: int, now: float) -> bool:
+    def resume(self, welcome: frames.Welcome, received: int, now: float, *, beat_in: float | None = None) -> bool:
         before = self.window.acked
         done = super().resume(welcome, max(received - 1, before), now)
         return done
 
 
 class ResumesOneTooLate(ServerSession):
-    def resume(self, welcome: frames.Welcome, received: int, now: float) -> bool:
+    def resume(self, welcome: frames.Welcome, received: int, now: float, *, beat_in: float | None = None) -> bool:
         return super().resume(welcome, min(received + 1, self.window.sent), now)
 
 
@@ -262,7 +269,7 @@ class ForgetsTheLimit(ServerSession):
 
 
 class KeepsTheOldOutput(ServerSession):
-    def resume(self, welcome: frames.Welcome, received: int, now: float) -> bool:
+    def resume(self, welcome: frames.Welcome, received: int, now: float, *, beat_in: float | None = None) -> bool:
         old = self._held
         done = super().resume(welcome, received, now)
         self._out.extend(old)

@@ -173,14 +173,15 @@ class ServerSession:
         assert type(frame) is Call
         return frame
 
-    def acknowledge(self, received: int, now: float) -> bool:
-        """The client has ``received`` pushes in all; True when that made room."""
+    def acknowledge(self, received: int, now: float, covered: list[Chunk] | None = None) -> bool:
+        """The client has ``received`` pushes in all; True when that made room. Adds to ``covered`` what it has now."""
+        self._heard_at = now
         if self.state is not State.OPEN:
             if self.state is State.NEW or self.state is State.GREETING:
                 self.refuse(NotAuthenticated("say hello first, and wait for welcome"))
             return False
         try:
-            fresh = self.window.ack(received)
+            fresh = self.window.ack(received, covered)
         except ValueError as error:
             self.refuse(Invalid(str(error), field="received", limit=self.window.sent))
             return False
@@ -193,13 +194,14 @@ class ServerSession:
 
     # --- fed by the server ---
 
-    def welcome(self, welcome: Welcome, now: float) -> None:
-        """Begin: `welcome` is written first, then what was pushed meanwhile."""
+    def welcome(self, welcome: Welcome, now: float, *, beat_in: float | None = None) -> None:
+        """Begin: `welcome` is written first, then what was pushed meanwhile. ``beat_in``: when the first beat is due,
+        so that an owner of many may spread them."""
         self._go("welcome")
         self._write(welcome)
         self._served()
         self.versions.synced(welcome.version)
-        self._beat_at = now + self.terms.heartbeat
+        self._beat_at = now + (self.terms.heartbeat if beat_in is None else beat_in)
         self._release(now)
 
     def reject(self, error: ChatError) -> None:
@@ -208,12 +210,13 @@ class ServerSession:
         self.refuse(error)
 
     def can_resume(self, received: int) -> bool:
-        """Whether a client that has ``received`` pushes could go on here."""
-        return self.state is State.DETACHED and self.window.acked <= received <= self.window.sent
+        """Whether a client that has ``received`` pushes could go on here, once the old connection is detached."""
+        live = self.state is State.OPEN or self.state is State.DETACHED
+        return live and self.window.acked <= received <= self.window.sent
 
-    def resume(self, welcome: Welcome, received: int, now: float) -> bool:
+    def resume(self, welcome: Welcome, received: int, now: float, *, beat_in: float | None = None) -> bool:
         """Go on over a new connection: `welcome`, what comes after ``received``, what waits. False: nothing is done."""
-        if not self.can_resume(received):
+        if self.state is not State.DETACHED or not self.can_resume(received):
             return False
         again = self.window.resume(received)
         assert again is not None
@@ -222,7 +225,7 @@ class ServerSession:
         self.ending = None
         self._invalid = 0
         self._heard_at = now
-        self._beat_at = now + self.terms.heartbeat
+        self._beat_at = now + (self.terms.heartbeat if beat_in is None else beat_in)
         self._probed_at = None
         self._unacked_since = now if again else None
         self._write(welcome)
@@ -231,8 +234,10 @@ class ServerSession:
         return True
 
     def push(self, chunk: Chunk, version: int, now: float) -> None:
-        """One delivery, and the user's version that it brings (0: none)."""
-        if self.state is State.OPEN and self.window.send(chunk):
+        """One delivery, and the user's version that it brings (0: none). An empty chunk brings the version alone."""
+        if not chunk.count:
+            self._push_version(chunk, version, now)
+        elif self.state is State.OPEN and self.window.send(chunk):
             self._out.append(chunk)
             if version:
                 self.versions.pushed(version)
@@ -240,6 +245,13 @@ class ServerSession:
                 self._unacked_since = now
         elif self.state is not State.CLOSED:
             self.window.hold(chunk, version)
+            if self.state is State.OPEN:
+                self._release(now)
+
+    def _push_version(self, empty: Chunk, version: int, now: float) -> None:
+        """In its turn: a version is only reached when what came before it was written."""
+        if self.state is not State.CLOSED:
+            self.window.hold(empty, version)
             if self.state is State.OPEN:
                 self._release(now)
 
@@ -348,8 +360,9 @@ class ServerSession:
 
     def _release(self, now: float) -> None:
         for chunk, version in self.window.release():
-            self._out.append(chunk)
             if version:
                 self.versions.pushed(version)
-            if self._unacked_since is None:
-                self._unacked_since = now
+            if chunk.count:
+                self._out.append(chunk)
+                if self._unacked_since is None:
+                    self._unacked_since = now

@@ -77,11 +77,15 @@ class Window:
         return True
 
     def hold(self, chunk: Chunk, version: int = 0) -> None:
-        """Keep the chunk, and the version it brings, behind what waits; over the limit drop all that waits."""
+        """Keep the chunk, and the version it brings, behind what waits; over the limit drop all that waits.
+
+        An empty chunk, which only brings a version, weighs as much as one frame.
+        """
         if self.lagging:
             return
+        weight = chunk.count or 1
         if (
-            self._waiting + chunk.count > self.limits.backlog_frames
+            self._waiting + weight > self.limits.backlog_frames
             or self._waiting_size + chunk.size > self.limits.backlog_size
         ):
             self.lagging = True
@@ -89,13 +93,18 @@ class Window:
             self._waiting = self._waiting_size = 0
             return
         self._backlog.append((chunk, version))
-        self._waiting += chunk.count
+        self._waiting += weight
         self._waiting_size += chunk.size
 
     def release(self) -> Iterator[tuple[Chunk, int]]:
         """Send what fits now, in order: each chunk with the version that it completes (0: none)."""
         while self._backlog:
             chunk, version = self._backlog[0]
+            if chunk.count == 0:
+                del self._backlog[0]
+                self._waiting -= 1
+                yield chunk, version
+                continue
             fit = self._fit(chunk)
             if fit == 0:
                 return
@@ -113,10 +122,10 @@ class Window:
             self._take(self._lagged)
             yield self._lagged, 0
 
-    def ack(self, received: int) -> bool:
+    def ack(self, received: int, covered: list[Chunk] | None = None) -> bool:
         """Forget what the client has, ``received`` in all; False when that is nothing new.
 
-        Raises ValueError when it was never sent.
+        Chunks that it has the whole of are added to ``covered``. Raises ValueError when it was never sent.
         """
         if received > self.sent:
             raise ValueError(f"received is {received}, but only {self.sent} were sent")
@@ -125,6 +134,8 @@ class Window:
             return False
         self.acked = received
         if received == self.sent:
+            if covered is not None:
+                covered.extend(self._flight)
             self._flight.clear()
             self._skip = self.size = 0
             return True
@@ -138,6 +149,8 @@ class Window:
             fresh -= chunk.count
             skip = 0
             done += 1
+        if covered is not None:
+            covered.extend(self._flight[:done])
         del self._flight[:done]
         if fresh > skip:
             self.size -= sum(map(len, self._flight[0].frames[skip:fresh]))
