@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Literal, Protocol, TypeVar
 
@@ -27,6 +27,10 @@ class Context(Protocol):
 
     async def get(self, port: type[T]) -> T:
         """The open backend of this port, opened now if nobody needed it yet. A cycle is an error that names it."""
+        ...
+
+    async def all(self, port: type[T]) -> Mapping[str, T]:
+        """Every chosen backend of a port that may have several, by name: identity providers, push providers."""
         ...
 
 
@@ -59,7 +63,8 @@ class Section:
 class Caller:
     """Who calls a command. ``user`` is None for a guest. ``origin`` is ``ws``, ``http`` or ``local``.
 
-    ``ref`` is the request's idempotency key, unique per user.
+    ``ref`` is the request's idempotency key, unique per user. ``request_hash`` covers command and params: set by the
+    pipeline for commands that change something; a handler that keeps its replies itself compares it.
     """
 
     user: str | None
@@ -69,6 +74,7 @@ class Caller:
     token: str | None = None
     origin: Literal["ws", "http", "local"] = "local"
     address: str | None = None
+    request_hash: bytes = b""
 
 
 @frozen
