@@ -127,6 +127,9 @@ def recall(seconds: float, tx: Tx, me: str, request: Recall) -> wire.Message:
     room, row = _own(tx, me, request.conversation, request.seq)
     if tx.now - row.time > seconds * 1000:
         raise RecallExpired(f"a message can be recalled for {seconds:g} seconds", limit=int(seconds))
+    tx.connection.execute(
+        delete(reaction).where(reaction.c.conversation == request.conversation, reaction.c.seq == request.seq)
+    )
     gone = views.as_json(wire.Recalled(by=me, time=tx.now))
     return _change(tx, room, request.seq, recalled=gone, body=None, reply=None, mentions=None, reactions=None)
 

@@ -101,7 +101,7 @@ def _own(connection: Connection, preview: Callable[[str, Any], str], me: str, re
     limit = request.limit or pages.DEFAULT
     rows = connection.execute(
         views.inbox_query()
-        .where(member.c.user == me, member.c.version > held)
+        .where(member.c.user == me, member.c.version > held, member.c.activity > 0)
         .order_by(member.c.version)
         .limit(limit + 1)
     ).all()

@@ -189,12 +189,14 @@ contact = _table(
 token = _table(
     "chat_token",
     _id("token", primary_key=True),
+    _id("family"),
     _id("user"),
-    _id("device"),
+    _id("device", nullable=True),
     _number("created_at"),
     _number("expires_at"),
     _number("revoked_at", None),
     Index("chat_token_user", "user"),
+    Index("chat_token_family", "family"),
     Index("chat_token_expires", "expires_at"),
 )
 

@@ -85,6 +85,7 @@ class Room:
     hot: bool
     pushes: list[Push] = field(factory=list)
     first_rev: int = 0
+    dirty: bool = False
 
     def stamp(self) -> int:
         """The next rev, for the row that is about to change."""
@@ -108,11 +109,21 @@ class Room:
 
     def announce_members(self, users: Iterable[str], rev: int) -> None:
         """Push these memberships, all stamped ``rev``, as one event."""
+        records = self._member_records(users)
+        self.pushes.append(views.members_push(self.conversation, records, rev, rev - 1))
+
+    def refresh_members(self) -> None:
+        """Read the memberships announced so far again: their rows have changed under the same stamp."""
+        for push in self.pushes:
+            if push.event == "members":
+                rows = [record.user.user for record in push.data["members"]]
+                push.data["members"] = self._member_records(rows)
+
+    def _member_records(self, users: Iterable[str]) -> list[wire.Member]:
         rows = self.tx.connection.execute(
             select(member).where(member.c.conversation == self.conversation, member.c.user.in_(sorted(set(users))))
         ).all()
-        records = views.member_records(self.tx.connection, rows, direct=self.kind == "direct")
-        self.pushes.append(Push("members", {"members": records}, self.conversation, rev, rev - 1))
+        return views.member_records(self.tx.connection, rows, direct=self.kind == "direct")
 
     def say(self, actor: str, event: str, subjects: Sequence[str] = (), args: dict[str, Any] | None = None) -> None:
         """A system message; only the server says those."""
@@ -232,10 +243,9 @@ class Tx:
             )
         return numbers
 
-    def finish(self) -> None:
-        """Write heads and outbox rows. Called once, last."""
-        entries = []
-        changed = [room for room in self.rooms.values() if room.first_rev]
+    def save(self) -> None:
+        """Write the heads of locked conversations, so that what is read back in this transaction sees them."""
+        changed = [room for room in self.rooms.values() if room.first_rev or room.dirty]
         for room in sorted(changed, key=lambda room: room.conversation):
             self.connection.execute(
                 _SAVE,
@@ -245,7 +255,15 @@ class Tx:
                     **{name: getattr(room, name) for name in _SAVED},
                 },
             )
-            entries.append(stored_entry(room.conversation, room.first_rev, room.head_rev, room.pushes))
+
+    def finish(self) -> None:
+        """Write heads and outbox rows. Called once, last."""
+        self.save()
+        entries = [
+            stored_entry(room.conversation, room.first_rev, room.head_rev, room.pushes)
+            for room in self.rooms.values()
+            if room.first_rev
+        ]
         for name, numbers in sorted(self.touched.items()):
             payload = msgspec.json.encode(Changed(name, min(numbers), max(numbers)))
             entries.append(OutboxEntry(CHANGED, name, payload))
@@ -260,7 +278,7 @@ class Tx:
 
 def stored_entry(name: str, first: int, last: int, pushes: Sequence[Push]) -> OutboxEntry:
     """One outbox row for all that one transaction stamped in a conversation; the pushes ride along in this process."""
-    return OutboxEntry(STORED, name, msgspec.json.encode(Stored(name, first, last)), live=pushes)
+    return OutboxEntry(STORED, name, msgspec.json.encode(Stored(name, first, last)), live=pushes or None)
 
 
 def announce(connection: Connection, outbox: Outbox, entries: Sequence[OutboxEntry]) -> None:

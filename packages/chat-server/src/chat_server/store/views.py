@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 from chat_common import wire
+from chat_common.records import Push
 from msgspec import UNSET
 from sqlalchemy import Connection, Row, and_, or_, select
 
@@ -237,3 +238,13 @@ def contact_records(connection: Connection, rows: Sequence[Row[Any]]) -> list[wi
         )
         for row in rows
     ]
+
+
+def members_data(name: str, records: Sequence[wire.Member], rev: int) -> dict[str, Any]:
+    """The data of a `members` push: the memberships, and the stamp that they share."""
+    return {"conversation": name, "rev": rev, "members": records}
+
+
+def members_push(name: str, records: Sequence[wire.Member], rev: int, since: int) -> Push:
+    """Memberships that share a stamp are pushed as one event."""
+    return Push("members", members_data(name, records, rev), name, rev, since)

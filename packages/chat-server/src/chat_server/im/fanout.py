@@ -1,0 +1,396 @@
+"""Fan-out: from the topic ``stored`` to inboxes and deliveries. Nobody trusts the broker's order or memory.
+
+Per conversation a forward-only cursor: at or below → drop; a jump → the gap is read from the log. Normal rooms: the
+inbox half of each member's row and the next `version`; hot rooms: the conversation's own row is the inbox of all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import math
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+from attrs import define
+from chat_common.clock import Clock
+from chat_common.ports.broker import BrokerRecord
+from chat_common.ports.database import Database
+from chat_common.records import Push
+from sqlalchemy import Connection, bindparam, case, false, select, update
+
+from chat_server.im.log import changes_between, pushes_between
+from chat_server.im.roster import Roster, Rosters, load
+from chat_server.services import Delivery
+from chat_server.store.changes import Changes
+from chat_server.store.schema import conversation, fanned, member, push_due, push_subscription
+from chat_server.store.tx import Changed, Stored, next_versions, upsert
+
+_stored = msgspec.json.Decoder(Stored)
+_changed = msgspec.json.Decoder(Changed)
+Group = tuple[list[Push], Mapping[str, int]]
+Deliver = Callable[[Sequence[Delivery]], Awaitable[None]]
+
+
+@define(kw_only=True)
+class FanoutSettings:
+    """When a room is hot, and when somebody who is away is told."""
+
+    hot_members: int = 500
+    hot_deliveries: float = 5000.0
+    push_delay: float = 10.0
+
+
+@define
+class Diffusion:
+    """What one conversation's batch does to the inboxes of ``users``."""
+
+    conversation: str
+    rev: int
+    time: int
+    users: Sequence[str]
+    mentioned: Mapping[str, int]
+    first_seq: int
+    last_seq: int
+    senders: frozenset[str]
+    push_at: int
+
+
+def diffuse(connection: Connection, items: Sequence[Diffusion]) -> Sequence[dict[str, int]]:
+    """Write inboxes for several conversations at once; returns each one's user → version."""
+    steps: dict[str, int] = {}
+    for item in items:
+        for user in item.users:
+            steps[user] = steps.get(user, 0) + 1
+    newest = next_versions(connection, steps)
+    left = dict(steps)
+    rows, outcomes = [], []
+    for item in items:
+        versions = {}
+        for user in item.users:
+            left[user] -= 1
+            versions[user] = newest[user] - left[user]
+            rows.append(
+                {
+                    "key": item.conversation,
+                    "who": user,
+                    "number": versions[user],
+                    "at": item.time,
+                    "upto": item.rev,
+                    "mention": item.mentioned.get(user, 0),
+                }
+            )
+        outcomes.append(versions)
+    rows.sort(key=lambda row: (row["key"], row["who"]))
+    plain = [row for row in rows if not row["mention"]]
+    if plain:
+        connection.execute(_DIFFUSE, plain)
+    if len(plain) < len(rows):
+        connection.execute(_DIFFUSE_MENTION, [row for row in rows if row["mention"]])
+    _owe_pushes(connection, items)
+    return outcomes
+
+
+_MINE = (member.c.conversation == bindparam("key"), member.c.user == bindparam("who"))
+_INBOX = {
+    "version": bindparam("number"),
+    "activity": case((member.c.activity < bindparam("at"), bindparam("at")), else_=member.c.activity),
+    "hidden": case((member.c.activity < bindparam("at"), false()), else_=member.c.hidden),
+    "diffused": bindparam("upto"),
+}
+_DIFFUSE = update(member).where(*_MINE, member.c.diffused < bindparam("upto")).values(_INBOX)
+_DIFFUSE_MENTION = (
+    update(member)
+    .where(*_MINE, member.c.diffused < bindparam("upto"))
+    .values(
+        {
+            **_INBOX,
+            "mention_seq": case(
+                (member.c.mention_seq < bindparam("mention"), bindparam("mention")), else_=member.c.mention_seq
+            ),
+        }
+    )
+)
+
+
+def _owe_pushes(connection: Connection, items: Sequence[Diffusion]) -> None:
+    """One `push_due` row per member with a push subscription who has not muted; dropped when acknowledged or read."""
+    if connection.execute(select(push_subscription.c.user).limit(1)).first() is None:
+        return
+    wanted = {user for item in items if item.last_seq for user in item.users}
+    having = set(
+        connection.execute(
+            select(push_subscription.c.user).where(push_subscription.c.user.in_(sorted(wanted))).distinct()
+        ).scalars()
+    )
+    for item in items:
+        users = [user for user in item.users if user in having and user not in item.senders]
+        if not item.last_seq or not users:
+            continue
+        unmuted = connection.execute(
+            select(member.c.user).where(
+                member.c.conversation == item.conversation,
+                member.c.user.in_(users),
+                ~member.c.muted,
+                member.c.to_seq.is_(None),
+            )
+        ).scalars()
+        for user in unmuted:
+            connection.execute(
+                upsert(connection, push_due)
+                .values(
+                    user=user,
+                    conversation=item.conversation,
+                    first_seq=item.first_seq,
+                    last_seq=item.last_seq,
+                    due_at=item.push_at,
+                )
+                .on_conflict_do_update(index_elements=["user", "conversation"], set_={"last_seq": item.last_seq})
+            )
+
+
+def save_fanned(connection: Connection, items: Sequence[tuple[str, int]]) -> Sequence[None]:
+    """Move the durable cursors on; never back."""
+    newest: dict[str, int] = {}
+    for name, rev in items:
+        newest[name] = max(rev, newest.get(name, 0))
+    statement = upsert(connection, fanned)
+    connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=["conversation"],
+            set_={"rev": statement.excluded.rev},
+            where=fanned.c.rev < statement.excluded.rev,
+        ),
+        [{"conversation": name, "rev": rev} for name, rev in sorted(newest.items())],
+    )
+    return [None] * len(items)
+
+
+class Fanout:
+    """The consumers of ``stored`` and ``changed``."""
+
+    def __init__(
+        self,
+        database: Database,
+        changes: Changes,
+        clock: Clock,
+        settings: FanoutSettings,
+        preview: Callable[[str, Any], str],
+        deliver: Deliver,
+        observe: Callable[[str, Any], None],
+    ) -> None:
+        self._database = database
+        self._changes = changes
+        self._clock = clock
+        self._settings = settings
+        self._preview = preview
+        self._deliver = deliver
+        self._observe = observe
+        self._dirty: dict[str, int] = {}
+        self.rosters = Rosters()
+
+    # --- conversations ------------------------------------------------------------------------------------------
+
+    async def stored(self, records: Sequence[BrokerRecord]) -> None:
+        """One shard's batch: several conversations, each in order; repeated or reordered records do no harm."""
+        work: dict[str, list[Push] | None] = {}
+        last: dict[str, int] = {}
+        first: dict[str, int] = {}
+        for record in records:
+            item = _stored.decode(record.payload)
+            name = item.conversation
+            last[name] = max(item.last, last.get(name, 0))
+            first[name] = min(item.first, first.get(name, item.first))
+            if record.live is None:
+                work[name] = None
+            else:
+                have = work.setdefault(name, [])
+                if have is not None:
+                    have.extend(record.live)
+        prepared = []
+        for name, live in work.items():
+            roster = await self._roster(name)
+            if roster is None or last[name] <= roster.fanned:
+                continue
+            pushes = await self._pushes(roster, live, first[name], last[name])
+            if pushes:
+                prepared.append((roster, pushes))
+        if prepared:
+            await self._hand_on(prepared)
+
+    async def _roster(self, name: str) -> Roster | None:
+        roster = self.rosters.get(name)
+        if roster is None:
+            limit = self._settings.hot_members
+            roster = await self._database.read(lambda connection: load(connection, name, limit))
+            if roster is not None:
+                self.rosters.put(roster)
+        return roster
+
+    async def _pushes(self, roster: Roster, live: list[Push] | None, first: int, last: int) -> list[Push]:
+        """What is new after the roster's cursor, from what rode along if that has no gap, else from the log."""
+        name, done = roster.conversation, roster.fanned
+        if live is not None:
+            fresh = [push for push in live if push.rev > done]
+            if (
+                fresh
+                and fresh[0].since <= done
+                and all(after.since <= before.rev for before, after in itertools.pairwise(fresh))
+            ):
+                return fresh
+        found: list[Push] = []
+        while done < last:
+            page = await self._database.read(lambda connection: pushes_between(connection, name, done, last))  # noqa: B023
+            if not page:
+                break
+            found.extend(page)
+            done = page[-1].rev
+        return found
+
+    async def _hand_on(self, prepared: Sequence[tuple[Roster, list[Push]]]) -> None:
+        now = self._clock.wall_ms()
+        deliveries: list[Delivery] = []
+        normal: list[tuple[Roster, list[Group], Diffusion]] = []
+        for roster, pushes in prepared:
+            await self._heat(roster, pushes)
+            if roster.hot:
+                first, last = pushes[0].since + 1, pushes[-1].rev
+                deliveries.append(Delivery(pushes, None, roster.conversation, first=first, last=last))
+                await self._tell_mentioned(roster, pushes)
+            else:
+                groups = _grouped(roster, pushes)
+                normal.append((roster, groups, _diffusion(roster, pushes, groups, now, self._settings)))
+        written = await asyncio.gather(*(self._database.change_many(diffuse, item) for _, _, item in normal))
+        for (roster, groups, item), versions in zip(normal, written, strict=True):
+            deliveries.extend(_deliveries(roster.conversation, groups, versions))
+            if roster.kind == "direct" and item.first_seq == 1:
+                users = list(item.users)
+                await self._changes.apply(lambda tx, name=item.conversation, users=users: tx.touch(name, users))  # type: ignore[misc]
+        await self._deliver(deliveries)
+        for roster, pushes in prepared:
+            roster.fanned = max(roster.fanned, pushes[-1].rev)
+            roster.rev = max(roster.rev, roster.fanned)
+            roster.forget_left()
+            self._dirty[roster.conversation] = roster.fanned
+            for push in pushes:
+                self._observe("pushed", push)
+
+    async def save(self) -> None:
+        """Write the cursors that have moved; called every second or so, and at the end."""
+        dirty, self._dirty = self._dirty, {}
+        if dirty:
+            await self._database.change(lambda connection: save_fanned(connection, list(dirty.items())))
+
+    async def _heat(self, roster: Roster, pushes: Sequence[Push]) -> None:
+        """Hot by members or by deliveries a second (averaged over 10 s), with hysteresis. Direct chats never are."""
+        now = self._clock.monotonic()
+        faded = math.exp(-(now - roster.rated_at) / 10.0) if roster.rated_at else 0.0
+        roster.rate = roster.rate * faded + len(pushes) / 10.0
+        roster.rated_at = now
+        if roster.kind == "direct":
+            return
+        for push in pushes:
+            if push.event == "conversation":
+                roster.count = push.data.members
+        load_now = roster.rate * roster.count
+        limits = self._settings
+        if not roster.hot and (roster.count > limits.hot_members or load_now > limits.hot_deliveries):
+            await self._switch(roster, True)
+        elif roster.hot and roster.count <= 0.8 * limits.hot_members and load_now < 0.3 * limits.hot_deliveries:
+            await self._switch(roster, False)
+        elif roster.hot and not roster.marked:
+            await self._switch(roster, True)
+
+    async def _switch(self, roster: Roster, hot: bool) -> None:
+        """Going back to normal happens at a change, whose diffusion then stamps every member's row."""
+        name = roster.conversation
+
+        def mark(connection: Connection) -> Roster | None:
+            connection.execute(update(conversation).where(conversation.c.conversation == name).values(hot=hot))
+            return load(connection, name, self._settings.hot_members)
+
+        fresh = await self._database.change(mark)
+        roster.hot = roster.marked = hot
+        roster.spans = None if hot or fresh is None else fresh.spans
+        roster.index()
+
+    async def _tell_mentioned(self, roster: Roster, pushes: Sequence[Push]) -> None:
+        """In a hot room who is mentioned by name gets an inbox row all the same."""
+        for push in pushes:
+            if push.event != "message" or not push.data.mentions or push.data.mentions == ["@all"]:
+                continue
+            name, users, seq = roster.conversation, list(push.data.mentions), push.seq
+            await self._changes.apply(lambda tx: tx.touch(name, users, mention_seq=seq, activity=tx.now))  # noqa: B023
+
+    # --- what one user alone sees ---------------------------------------------------------------------------------
+
+    async def changed(self, records: Sequence[BrokerRecord]) -> None:
+        """Push a user's own changes with their versions; one that was changed again since only fills its number."""
+        items = [_changed.decode(record.payload) for record in records]
+
+        def rows(connection: Connection) -> list[list[tuple[int, Push]]]:
+            return [changes_between(connection, item.user, item.first - 1, item.last, self._preview) for item in items]
+
+        deliveries: list[Delivery] = []
+        for item, found in zip(items, await self._database.read(rows), strict=True):
+            pushes: dict[int, list[Push]] = {}
+            for number, push in found:
+                pushes.setdefault(number, []).append(push)
+            deliveries.extend(
+                Delivery(pushes.get(number, []), {item.user: number}) for number in range(item.first, item.last + 1)
+            )
+        await self._deliver(deliveries)
+
+
+def _grouped(roster: Roster, pushes: Sequence[Push]) -> list[Group]:
+    """Neighbouring pushes with the same receivers belong together; nearly always all of them."""
+    groups: list[Group] = []
+    for push in pushes:
+        if push.event == "members":
+            roster.take_in(push.data["members"], push.rev)
+        receivers = roster.receivers(push.seq)
+        if groups and groups[-1][1] is receivers:
+            groups[-1][0].append(push)
+        else:
+            groups.append(([push], receivers))
+    return groups
+
+
+def _diffusion(
+    roster: Roster, pushes: Sequence[Push], groups: Sequence[Group], now: int, settings: FanoutSettings
+) -> Diffusion:
+    users = list(groups[0][1]) if len(groups) == 1 else sorted({user for _, receivers in groups for user in receivers})
+    mentioned: dict[str, int] = {}
+    time = first_seq = last_seq = 0
+    senders = set()
+    for push in pushes:
+        if push.event != "message":
+            continue
+        time = max(time, push.data.time)
+        first_seq = min(first_seq or push.seq, push.seq)
+        last_seq = max(last_seq, push.seq)
+        senders.add(push.data.sender)
+        for user in push.data.mentions or ():
+            mentioned[user] = max(push.seq, mentioned.get(user, 0))
+    return Diffusion(
+        conversation=roster.conversation,
+        rev=pushes[-1].rev,
+        time=time,
+        users=users,
+        mentioned=mentioned,
+        first_seq=first_seq,
+        last_seq=last_seq,
+        senders=frozenset(senders),
+        push_at=now + round(settings.push_delay * 1000),
+    )
+
+
+def _deliveries(name: str, groups: Sequence[Group], versions: Mapping[str, int]) -> list[Delivery]:
+    """A user's version comes with the last pushes that are his: what came before it is then complete."""
+    made: list[Delivery] = []
+    rest = dict(versions)
+    for pushes, receivers in reversed(groups):
+        users = rest if len(groups) == 1 else {user: rest.pop(user, 0) for user in receivers}
+        made.append(Delivery(pushes, users, name, first=pushes[0].since + 1, last=pushes[-1].rev))
+    return made[::-1]

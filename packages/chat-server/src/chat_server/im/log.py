@@ -1,0 +1,85 @@
+"""The log read as pushes: what replaces every push that was lost, late or never made."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from chat_common.records import Push
+from sqlalchemy import Connection, select
+
+from chat_server.store import views
+from chat_server.store.schema import contact, conversation, member, message, user
+from chat_server.store.tx import missing
+
+PAGE = 500
+"""Most rows of one answer."""
+
+
+def pushes_between(connection: Connection, name: str, after: int, upto: int) -> list[Push]:
+    """What brings a member from rev ``after`` to ``upto``: newest states in order of stamp, each with its ``since``.
+
+    Rows changed again later stand under their newest stamp, so stamps in between may be covered by ``since``.
+    Bounded by `PAGE`: the last push's rev tells how far it reaches; it is ``upto`` when nothing is missing.
+    """
+    room = connection.execute(select(conversation).where(conversation.c.conversation == name)).one_or_none()
+    if room is None:
+        raise missing("conversation")
+    upto = min(upto, room.head_rev)
+    rows = connection.execute(
+        select(message)
+        .where(message.c.conversation == name, message.c.rev > after, message.c.rev <= upto)
+        .order_by(message.c.rev)
+        .limit(PAGE)
+    ).all()
+    reach = rows[-1].rev if len(rows) == PAGE else upto
+    found: list[tuple[int, str, Any, int]] = [(row.rev, "message", views.message_record(row), row.seq) for row in rows]
+    changed = connection.execute(
+        select(member)
+        .where(member.c.conversation == name, member.c.rev > after, member.c.rev <= reach)
+        .order_by(member.c.rev)
+        .limit(PAGE)
+    ).all()
+    if len(changed) == PAGE and changed[0].rev < changed[-1].rev:
+        reach = changed[-1].rev - 1  # the last stamp may be cut: it comes with the next page
+        changed = [row for row in changed if row.rev <= reach]
+        found = [one for one in found if one[0] <= reach]
+    by_rev: dict[int, list[Any]] = {}
+    for record in views.member_records(connection, changed, direct=room.kind == "direct"):
+        by_rev.setdefault(record.rev, []).append(record)
+    for rev, records in by_rev.items():
+        for start in range(0, len(records), 200):
+            found.append((rev, "members", views.members_data(name, records[start : start + 200], rev), 0))
+    if after < room.changed_rev <= reach:
+        found.append((room.changed_rev, "conversation", views.conversation_record(room), 0))
+    pushes = []
+    since = after
+    for rev, event, data, seq in sorted(found, key=lambda one: one[0]):
+        if since < rev - 1:
+            if isinstance(data, dict):
+                data.setdefault("since", since)
+            else:
+                data.since = since
+        pushes.append(Push(event, data, name, rev, since, seq))
+        since = rev
+    return pushes
+
+
+def changes_between(connection: Connection, who: str, after: int, upto: int, preview: Any) -> list[tuple[int, Push]]:
+    """(version, push) of what only ``who`` sees, stamped in (after, upto], newest states in order of version."""
+    found: list[tuple[int, Push]] = []
+    rows = connection.execute(
+        views.inbox_query()
+        .where(member.c.user == who, member.c.version > after, member.c.version <= upto, member.c.activity > 0)
+        .limit(PAGE)
+    ).all()
+    for record in views.inbox_records(connection, rows, preview):
+        found.append((int(record.version or 0), Push("inbox", record)))
+    contacts = connection.execute(
+        select(contact).where(contact.c.user == who, contact.c.version > after, contact.c.version <= upto).limit(PAGE)
+    ).all()
+    found.extend((record.version, Push("contact", record)) for record in views.contact_records(connection, contacts))
+    profile = connection.execute(select(user).where(user.c.user == who)).one()
+    if after < profile.version <= upto:
+        data = {"user": views.user_record(profile), "version": profile.version}
+        found.append((profile.version, Push("user", data)))
+    return sorted(found, key=lambda one: one[0])

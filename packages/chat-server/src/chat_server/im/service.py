@@ -1,0 +1,204 @@
+"""The room's table of contents: its commands, and what it offers its neighbours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from attrs import define
+from chat_common import wire
+from chat_common.ports.database import Database
+from chat_common.records import Caller, Command, Push
+from sqlalchemy import Connection, select, true
+
+from chat_server.im import history, inbox, messages, sync
+from chat_server.im.fanout import Fanout
+from chat_server.im.kinds import Kinds
+from chat_server.im.log import pushes_between
+from chat_server.im.submit import Submit
+from chat_server.services import Heads
+from chat_server.store import epoch
+from chat_server.store.changes import Changes
+from chat_server.store.schema import contact, conversation, member, version
+from chat_server.store.tx import standing
+
+
+@define(kw_only=True)
+class ImSettings:
+    """How long one's own message can be recalled, in seconds."""
+
+    recall_seconds: float = 600.0
+
+
+class Im:
+    """What was said? Implements `ImService`."""
+
+    def __init__(
+        self, database: Database, changes: Changes, kinds: Kinds, submit: Submit, fanout: Fanout, settings: ImSettings
+    ) -> None:
+        self._database = database
+        self._changes = changes
+        self._kinds = kinds
+        self._submit = submit
+        self._fanout = fanout
+        self._settings = settings
+
+    def commands(self) -> Sequence[Command]:
+        """The client commands of this room."""
+        reads, run = self._database, self._changes.run
+        preview = self._kinds.preview
+
+        def change(name: str, request: type[Any], reply: type[Any], work: Any, summary: str) -> Command:
+            async def handler(caller: Caller, params: Any) -> Any:
+                return await run(caller, name, params, work, reply)
+
+            return Command(name, request, reply, handler, "keeps", summary=summary)
+
+        def read(name: str, request: type[Any], reply: Any, work: Any, summary: str) -> Command:
+            return Command(name, request, reply, work, "reads", summary=summary)
+
+        edit = partial(messages.edit, self._kinds)
+        recall = partial(messages.recall, self._settings.recall_seconds)
+        return [
+            Command(
+                "submit",
+                wire.SubmitMessage,
+                wire.Receipt,
+                self._submit.submit,
+                "keeps",
+                summary="Send a message; the answer is its receipt.",
+            ),
+            read(
+                "sync",
+                sync.Sync,
+                sync.VersionPage | sync.ConversationPage,
+                partial(sync.sync, reads, preview),
+                "What changed since a version or a rev.",
+            ),
+            read(
+                "history", history.History, history.HistoryPage, partial(history.history, reads), "A page of messages."
+            ),
+            read(
+                "inbox.list",
+                inbox.InboxList,
+                inbox.InboxPage,
+                partial(inbox.inbox_list, reads, preview),
+                "One's conversations, latest activity first.",
+            ),
+            change("inbox.set", inbox.InboxSet, wire.Inbox, inbox.set_inbox, "Mute, pin or hide a conversation."),
+            change("read", inbox.Read, inbox.ReadState, inbox.read, "Move the read pointer forward."),
+            change("message.edit", messages.Edit, wire.Message, edit, "Replace the body of one's own message."),
+            change("message.recall", messages.Recall, wire.Message, recall, "Take back one's own message."),
+            change("message.react", messages.React, wire.Message, messages.react, "Set or take away a reaction."),
+            read(
+                "message.reactions",
+                messages.Reactions,
+                messages.ReactionList,
+                partial(messages.reactions, reads),
+                "Who reacted how.",
+            ),
+            read(
+                "message.readers",
+                messages.Readers,
+                messages.ReadersPage,
+                partial(messages.readers, reads),
+                "Who has read a message.",
+            ),
+        ]
+
+    # --- ImService ------------------------------------------------------------------------------------------------
+
+    async def version(self, user: str) -> tuple[str, int]:
+        def both(connection: Connection) -> tuple[str, int]:
+            number = connection.execute(select(version.c.version).where(version.c.user == user)).scalar_one_or_none()
+            return epoch.read(connection), number or 0
+
+        return await self._database.read(both)
+
+    async def heads(self, users: Sequence[str], rooms: Sequence[str]) -> Heads:
+        def all_three(connection: Connection) -> Heads:
+            versions = connection.execute(
+                select(version.c.user, version.c.version).where(version.c.user.in_(list(users)))
+            )
+            revs = connection.execute(
+                select(conversation.c.conversation, conversation.c.head_rev).where(
+                    conversation.c.conversation.in_(list(rooms))
+                )
+            )
+            return Heads(
+                {row.user: row.version for row in versions},
+                {row.conversation: row.head_rev for row in revs},
+                epoch.read(connection),
+            )
+
+        return await self._database.read(all_three)
+
+    async def hot_rooms(self, user: str) -> Mapping[str, int]:
+        def rooms(connection: Connection) -> dict[str, int]:
+            rows = connection.execute(
+                select(conversation.c.conversation, conversation.c.head_rev)
+                .join(member, member.c.conversation == conversation.c.conversation)
+                .where(conversation.c.hot == true(), member.c.user == user, member.c.to_seq.is_(None))
+            )
+            return {row.conversation: row.head_rev for row in rows}
+
+        return await self._database.read(rooms)
+
+    async def members_among(self, conversation: str, users: Sequence[str]) -> Sequence[str]:
+        def present(connection: Connection) -> list[str]:
+            found: list[str] = []
+            for start in range(0, len(users), 1000):
+                found.extend(
+                    connection.execute(
+                        select(member.c.user).where(
+                            member.c.conversation == conversation,
+                            member.c.user.in_(list(users[start : start + 1000])),
+                            member.c.to_seq.is_(None),
+                        )
+                    ).scalars()
+                )
+            return found
+
+        return await self._database.read(present)
+
+    async def gap(self, conversation: str, after: int, upto: int) -> Sequence[Push]:
+        return await self._database.read(lambda connection: pushes_between(connection, conversation, after, upto))
+
+    async def audience(self, user: str, conversation: str) -> Sequence[str]:
+        roster = self._fanout.rosters.get(conversation)
+        if roster is not None and roster.spans is not None and user in roster.everyone:
+            return [other for other in roster.everyone if other != user]
+
+        def members(connection: Connection) -> list[str]:
+            here = standing(connection, user, conversation)
+            if here.room.hot:
+                return []
+            return list(
+                connection.execute(
+                    select(member.c.user)
+                    .where(member.c.conversation == conversation, member.c.to_seq.is_(None), member.c.user != user)
+                    .limit(1000)
+                ).scalars()
+            )
+
+        return await self._database.read(members)
+
+    async def acquainted(self, user: str, others: Sequence[str]) -> Sequence[str]:
+        def known(connection: Connection) -> list[str]:
+            wanted = list(others)
+            friends = connection.execute(
+                select(contact.c.other).where(
+                    contact.c.user == user, contact.c.state == "friends", contact.c.other.in_(wanted)
+                )
+            ).scalars()
+            mine = select(member.c.conversation).where(member.c.user == user, member.c.to_seq.is_(None))
+            together = connection.execute(
+                select(member.c.user)
+                .where(member.c.user.in_(wanted), member.c.to_seq.is_(None), member.c.conversation.in_(mine))
+                .distinct()
+            ).scalars()
+            found = {user, *friends, *together}
+            return [other for other in others if other in found]
+
+        return await self._database.read(known)

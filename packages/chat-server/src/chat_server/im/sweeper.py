@@ -1,0 +1,69 @@
+"""The sweeper: re-announces conversations whose head has been above the fan-out cursor for some seconds.
+
+That heals a broker that lost what it had accepted.
+"""
+
+from __future__ import annotations
+
+from chat_common.clock import Clock
+from chat_common.ports.database import Database
+from chat_common.ports.outbox import Outbox
+from sqlalchemy import Connection, func, select
+
+from chat_server.store.schema import conversation, fanned
+from chat_server.store.tx import announce, stored_entry
+
+SETTLED_MS = 3_000
+OVERLAP_MS = 60_000
+AGAIN_MS = 30_000
+PAGE = 500
+
+
+class Sweeper:
+    """``sweep`` is called every few seconds; each looks only at what was touched since the last one."""
+
+    def __init__(self, database: Database, outbox: Outbox, clock: Clock) -> None:
+        self._database = database
+        self._outbox = outbox
+        self._clock = clock
+        self._since = 0
+        self._told: dict[str, tuple[int, int]] = {}
+
+    async def sweep(self) -> int:
+        """How many conversations were announced again."""
+        now = self._clock.wall_ms()
+        self._told = {name: told for name, told in self._told.items() if now - told[1] < AGAIN_MS}
+        total = 0
+        after = ""
+        while True:
+            names = await self._database.change(lambda connection: self._page(connection, now, after))  # noqa: B023
+            total += len(names)
+            if len(names) < PAGE:
+                break
+            after = names[-1]
+        self._since = now - OVERLAP_MS
+        return total
+
+    def _page(self, connection: Connection, now: int, after: str) -> list[str]:
+        done = func.coalesce(fanned.c.rev, 0)
+        rows = connection.execute(
+            select(conversation.c.conversation, conversation.c.head_rev, done.label("done"))
+            .outerjoin(fanned, fanned.c.conversation == conversation.c.conversation)
+            .where(
+                conversation.c.touched_at >= self._since,
+                conversation.c.touched_at < now - SETTLED_MS,
+                conversation.c.head_rev > done,
+                conversation.c.conversation > after,
+            )
+            .order_by(conversation.c.conversation)
+            .limit(PAGE)
+        ).all()
+        stuck = [row for row in rows if self._told.get(row.conversation, (0, 0))[0] < row.head_rev]
+        announce(
+            connection,
+            self._outbox,
+            [stored_entry(row.conversation, row.done + 1, row.head_rev, ()) for row in stuck],
+        )
+        for row in stuck:
+            self._told[row.conversation] = (row.head_rev, now)
+        return [row.conversation for row in rows]

@@ -1,0 +1,1 @@
+"""logic: who belongs with whom? Users, contacts, groups. Knows no sockets."""

@@ -1,0 +1,1 @@
+"""Groups: membership is an interval, stamped in the conversation's own stream."""

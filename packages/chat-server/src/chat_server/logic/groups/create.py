@@ -1,0 +1,121 @@
+"""Create a group, look at it, change its settings."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from attrs import define
+from chat_common import wire
+from chat_common.errors import Invalid
+from chat_common.ports.database import Database
+from chat_common.records import Caller
+from chat_common.validation import named
+from msgspec import UNSET, Meta, UnsetType
+from sqlalchemy import Connection, select, update
+
+from chat_server.logic.direct import InboxOf
+from chat_server.logic.groups.membership import enter_group, join, require_office
+from chat_server.store import pages, views
+from chat_server.store.changes import caller_user
+from chat_server.store.schema import member
+from chat_server.store.tx import Tx, new_id, require_users, standing
+
+UserIds = Annotated[list[wire.Id], Meta(max_length=200)]
+
+
+@define(kw_only=True)
+class CreateGroup:
+    name: named(64)  # type: ignore[valid-type]
+    members: UserIds
+
+
+@define(kw_only=True)
+class OneConversation:
+    conversation: wire.Id
+
+
+@define(kw_only=True)
+class UpdateGroup:
+    """What is absent stays as it is."""
+
+    conversation: wire.Id
+    name: named(64) | None = None  # type: ignore[valid-type]
+    avatar: named(1024) | None = None  # type: ignore[valid-type]
+    announcement: named(4096) | None = None  # type: ignore[valid-type]
+
+
+@define(kw_only=True)
+class ListMembers:
+    conversation: wire.Id
+    cursor: pages.Cursor | None = None
+    limit: pages.Limit | None = None
+
+
+@define(kw_only=True)
+class MembersPage:
+    members: list[wire.Member]
+    cursor: str | UnsetType = UNSET
+
+
+def create(inbox_of: InboxOf, tx: Tx, me: str, request: CreateGroup) -> wire.Inbox:
+    """A group of the caller, who owns it, and these users; an unknown one → `NotFound`, nothing done."""
+    others = [who for who in dict.fromkeys(request.members) if who != me]
+    require_users(tx.connection, others)
+    room = tx.adopt(conversation=new_id(), kind="group", name=request.name)
+    join(tx, room, [me, *others])
+    tx.connection.execute(
+        update(member).where(member.c.conversation == room.conversation, member.c.user == me).values(role="owner")
+    )
+    room.refresh_members()
+    tx.save()
+    return inbox_of(tx, me, room.conversation)
+
+
+async def get(database: Database, caller: Caller, request: OneConversation) -> wire.Conversation:
+    """What all members see of a conversation."""
+    me = caller_user(caller)
+
+    def look(connection: Connection) -> wire.Conversation:
+        return views.conversation_record(standing(connection, me, request.conversation).room)
+
+    return await database.read(look)
+
+
+def change(tx: Tx, me: str, request: UpdateGroup) -> wire.Conversation:
+    """Change name, avatar or announcement; owner and admins."""
+    room, here = enter_group(tx, me, request.conversation)
+    require_office(here, "owner", "admin")
+    wanted = {"name": request.name, "avatar": request.avatar, "announcement": request.announcement}
+    changed = {field: value for field, value in wanted.items() if value is not None and value != getattr(room, field)}
+    if not changed and all(value is None for value in wanted.values()):
+        raise Invalid("name, avatar or announcement: at least one", field="name")
+    if changed:
+        for field, value in changed.items():
+            setattr(room, field, value)
+        room.announce()
+        room.say(me, "group.updated", args=changed)
+    return views.conversation_record(room)
+
+
+async def members(database: Database, caller: Caller, request: ListMembers) -> MembersPage:
+    """Current members in order of user id."""
+    me = caller_user(caller)
+    after = "" if request.cursor is None else pages.read_cursor(request.cursor, tuple[str])[0]
+    limit = request.limit or pages.DEFAULT
+
+    def page(connection: Connection) -> MembersPage:
+        here = standing(connection, me, request.conversation)
+        rows = connection.execute(
+            select(member)
+            .where(member.c.conversation == request.conversation, member.c.to_seq.is_(None), member.c.user > after)
+            .order_by(member.c.user)
+            .limit(limit + 1)
+        ).all()
+        more = len(rows) > limit
+        rows = rows[:limit]
+        return MembersPage(
+            members=views.member_records(connection, rows, direct=here.room.kind == "direct"),
+            cursor=pages.write_cursor(rows[-1].user) if more else UNSET,
+        )
+
+    return await database.read(page)

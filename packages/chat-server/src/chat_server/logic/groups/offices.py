@@ -1,0 +1,117 @@
+"""Who may what: roles, muting, handing over, dissolving."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from attrs import define
+from chat_common import wire
+from chat_common.errors import Invalid, NotPermitted
+from sqlalchemy import select, update
+
+from chat_server.logic.groups.create import OneConversation
+from chat_server.logic.groups.membership import enter_group, leave, require_office, rows_of
+from chat_server.logic.groups.people import Nothing
+from chat_server.store import views
+from chat_server.store.schema import member
+from chat_server.store.tx import Room, Tx, missing
+
+
+@define(kw_only=True)
+class SetRole:
+    conversation: wire.Id
+    user: wire.Id
+    role: Literal["admin", "member"]
+
+
+@define(kw_only=True)
+class Mute:
+    """``until`` in ms since 1970, 0 ends it; without ``user`` the whole group (owner and admins may go on)."""
+
+    conversation: wire.Id
+    until: wire.Count
+    user: wire.Id | None = None
+
+
+@define(kw_only=True)
+class Transfer:
+    conversation: wire.Id
+    user: wire.Id
+
+
+def _target(tx: Tx, room: Room, who: str) -> Any:
+    row = rows_of(tx, room.conversation, [who]).get(who)
+    if row is None or row.to_seq is not None:
+        raise missing("user")
+    return row
+
+
+def _restamp(tx: Tx, room: Room, who: str, **values: Any) -> wire.Member:
+    rev = room.stamp()
+    tx.touch(room.conversation, [who], rev=rev, **values)
+    room.announce_members([who], rev)
+    record: wire.Member = room.pushes[-1].data["members"][0]
+    return record
+
+
+def role(tx: Tx, me: str, request: SetRole) -> wire.Member:
+    """Make somebody an admin, or a plain member again; the owner alone."""
+    room, here = enter_group(tx, me, request.conversation)
+    require_office(here, "owner")
+    row = _target(tx, room, request.user)
+    if row.role == "owner":
+        raise Invalid("user: the owner's role changes by transfer", field="user")
+    if row.role == request.role:
+        return views.member_records(tx.connection, [row], direct=False)[0]
+    record = _restamp(tx, room, request.user, role=request.role)
+    room.say(me, "group.role", [request.user], {"role": request.role})
+    return record
+
+
+def mute(tx: Tx, me: str, request: Mute) -> wire.Member | wire.Conversation:
+    """Keep one member, or all but owner and admins, from sending until a time; owner and admins."""
+    room, here = enter_group(tx, me, request.conversation)
+    require_office(here, "owner", "admin")
+    until = request.until if request.until > tx.now else None
+    if request.user is None:
+        room.muted_until = until
+        room.announce()
+        room.say(me, "group.muted", args={"until": until or 0})
+        return views.conversation_record(room)
+    row = _target(tx, room, request.user)
+    if row.role == "owner" or (row.role == "admin" and here.member.role != "owner"):
+        raise NotPermitted("this member cannot be muted by you", field="user")
+    record = _restamp(tx, room, request.user, muted_until=until)
+    room.say(me, "group.muted", [request.user], {"until": until or 0})
+    return record
+
+
+def transfer(tx: Tx, me: str, request: Transfer) -> wire.Conversation:
+    """Hand the group over; the former owner becomes an admin."""
+    room, here = enter_group(tx, me, request.conversation)
+    require_office(here, "owner")
+    if request.user != me:
+        _target(tx, room, request.user)
+        rev = room.stamp()
+        tx.touch(room.conversation, [me], rev=rev, role="admin")
+        tx.touch(room.conversation, [request.user], rev=rev, role="owner")
+        room.announce_members([me, request.user], rev)
+        room.say(me, "group.transferred", [request.user])
+    return views.conversation_record(room)
+
+
+def dissolve(tx: Tx, me: str, request: OneConversation) -> Nothing:
+    """End the group for all; what was said stays readable to who was in it."""
+    room, here = enter_group(tx, me, request.conversation)
+    require_office(here, "owner")
+    room.say(me, "group.dissolved")
+    room.dissolved = True
+    users = list(
+        tx.connection.execute(
+            select(member.c.user).where(member.c.conversation == room.conversation, member.c.to_seq.is_(None))
+        ).scalars()
+    )
+    room.link = None
+    leave(tx, room, users)
+    tx.connection.execute(update(member).where(member.c.conversation == room.conversation).values(muted_until=None))
+    return Nothing()

@@ -1,0 +1,150 @@
+"""Who comes and goes: invite, kick, leave, join by link."""
+
+from __future__ import annotations
+
+from attrs import define, field
+from chat_common import wire
+from chat_common.errors import Conflict
+from chat_common.validation import named
+from sqlalchemy import select
+
+from chat_server.logic.contacts import blocks
+from chat_server.logic.direct import InboxOf
+from chat_server.logic.groups.create import OneConversation, UserIds
+from chat_server.logic.groups.membership import enter_group, join, leave, require_office, rows_of
+from chat_server.store.schema import conversation, version
+from chat_server.store.tx import Tx, missing, new_id
+
+MOST_MEMBERS = 100_000
+
+
+@define(kw_only=True)
+class Users:
+    conversation: wire.Id
+    users: UserIds
+
+
+@define(kw_only=True)
+class Refused:
+    user: str
+    code: str
+
+
+@define(kw_only=True)
+class Outcome:
+    """``done``: as asked, also where it was so already. ``refused``: each with an error code."""
+
+    done: list[str]
+    refused: list[Refused] = field(factory=list)
+
+
+@define(kw_only=True)
+class Nothing:
+    """An empty answer."""
+
+
+@define(kw_only=True)
+class JoinGroup:
+    link: named(64)  # type: ignore[valid-type]
+
+
+@define(kw_only=True)
+class LinkSet:
+    """``on`` false ends the link that is there."""
+
+    conversation: wire.Id
+    on: bool
+
+
+@define(kw_only=True)
+class Link:
+    link: str
+
+
+def invite(tx: Tx, me: str, request: Users) -> Outcome:
+    """Let users in; any member may. Unknown users and those who have blocked the caller are refused."""
+    room, _ = enter_group(tx, me, request.conversation)
+    wanted = list(dict.fromkeys(request.users))
+    known = rows_of(tx, request.conversation, wanted)
+    existing = set(tx.connection.execute(select(version.c.user).where(version.c.user.in_(wanted))).scalars())
+    outcome = Outcome(done=[])
+    coming: list[str] = []
+    for who in wanted:
+        if who not in existing:
+            outcome.refused.append(Refused(user=who, code="not_found"))
+        elif who in known and known[who].to_seq is None:
+            outcome.done.append(who)
+        elif blocks(tx.connection, who, me):
+            outcome.refused.append(Refused(user=who, code="not_permitted"))
+        elif room.members + len(coming) >= MOST_MEMBERS:
+            outcome.refused.append(Refused(user=who, code="conflict"))
+        else:
+            coming.append(who)
+            outcome.done.append(who)
+    if coming:
+        join(tx, room, coming)
+        room.say(me, "group.invited", coming)
+    return outcome
+
+
+def kick(tx: Tx, me: str, request: Users) -> Outcome:
+    """Put members out: the owner anyone, an admin plain members."""
+    room, here = enter_group(tx, me, request.conversation)
+    require_office(here, "owner", "admin")
+    known = rows_of(tx, request.conversation, request.users)
+    outcome = Outcome(done=[])
+    going: list[str] = []
+    for who in dict.fromkeys(request.users):
+        row = known.get(who)
+        if row is None:
+            outcome.refused.append(Refused(user=who, code="not_found"))
+        elif row.to_seq is not None:
+            outcome.done.append(who)
+        elif who == me or row.role == "owner" or (row.role == "admin" and here.member.role != "owner"):
+            outcome.refused.append(Refused(user=who, code="not_permitted"))
+        else:
+            going.append(who)
+            outcome.done.append(who)
+    if going:
+        leave(tx, room, going)
+        room.say(me, "group.kicked", going)
+    return outcome
+
+
+def go(tx: Tx, me: str, request: OneConversation) -> Nothing:
+    """Leave a group; the owner transfers or dissolves it first."""
+    room, here = enter_group(tx, me, request.conversation)
+    if here.member.role == "owner":
+        raise Conflict("the owner transfers or dissolves the group before leaving")
+    leave(tx, room, [me])
+    room.say(me, "group.left")
+    return Nothing()
+
+
+def join_by_link(inbox_of: InboxOf, tx: Tx, me: str, request: JoinGroup) -> wire.Inbox:
+    """Come in by a group's link; who is in already stays in."""
+    name = tx.connection.execute(
+        select(conversation.c.conversation).where(conversation.c.link == request.link, ~conversation.c.dissolved)
+    ).scalar_one_or_none()
+    if name is None:
+        raise missing("link")
+    room = tx.room(name)
+    if room.link != request.link:
+        raise missing("link")
+    mine = rows_of(tx, name, [me]).get(me)
+    if mine is None or mine.to_seq is not None:
+        if room.members >= MOST_MEMBERS:
+            raise Conflict("this group is full", limit=MOST_MEMBERS)
+        join(tx, room, [me])
+        room.say(me, "group.joined")
+        tx.save()
+    return inbox_of(tx, me, name)
+
+
+def set_link(tx: Tx, me: str, request: LinkSet) -> Link:
+    """Make a new link (an older one ends), or end it; owner and admins."""
+    room, here = enter_group(tx, me, request.conversation)
+    require_office(here, "owner", "admin")
+    room.link = new_id() if request.on else None
+    room.dirty = True
+    return Link(link=room.link or "")

@@ -1,0 +1,97 @@
+"""The room's table of contents: its commands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from chat_common import wire
+from chat_common.ports.database import Database
+from chat_common.records import Caller, Command
+
+from chat_server.logic import contacts, direct, users
+from chat_server.logic.groups import create, offices, people
+from chat_server.store.changes import Changes
+
+
+class Logic:
+    """Who belongs with whom?"""
+
+    def __init__(self, database: Database, changes: Changes, inbox_of: direct.InboxOf) -> None:
+        self._database = database
+        self._changes = changes
+        self._inbox_of = inbox_of
+
+    def commands(self) -> Sequence[Command]:
+        """The client commands of this room."""
+        run, reads, inbox_of = self._changes.run, self._database, self._inbox_of
+
+        def change(name: str, request: type[Any], reply: Any, work: Any, summary: str) -> Command:
+            async def handler(caller: Caller, params: Any) -> Any:
+                return await run(caller, name, params, work, reply)
+
+            return Command(name, request, reply, handler, "keeps", summary=summary)
+
+        def read(name: str, request: type[Any], reply: type[Any], work: Any, summary: str) -> Command:
+            return Command(name, request, reply, partial(work, reads), "reads", summary=summary)
+
+        one = create.OneConversation
+        return [
+            change(
+                "direct.open",
+                direct.OpenDirect,
+                wire.Inbox,
+                partial(direct.open_direct, inbox_of),
+                "The direct chat with a user.",
+            ),
+            change("group.create", create.CreateGroup, wire.Inbox, partial(create.create, inbox_of), "Make a group."),
+            read("group.get", one, wire.Conversation, create.get, "What all members see of a conversation."),
+            change(
+                "group.update",
+                create.UpdateGroup,
+                wire.Conversation,
+                create.change,
+                "Change name, avatar or announcement.",
+            ),
+            read("group.members", create.ListMembers, create.MembersPage, create.members, "A page of members."),
+            change("group.invite", people.Users, people.Outcome, people.invite, "Let users in."),
+            change("group.kick", people.Users, people.Outcome, people.kick, "Put members out."),
+            change("group.leave", one, people.Nothing, people.go, "Leave a group."),
+            change(
+                "group.join",
+                people.JoinGroup,
+                wire.Inbox,
+                partial(people.join_by_link, inbox_of),
+                "Come in by a group's link.",
+            ),
+            change("group.link", people.LinkSet, people.Link, people.set_link, "Make or end the group's link."),
+            change("group.role", offices.SetRole, wire.Member, offices.role, "Make somebody an admin or a member."),
+            change(
+                "group.mute",
+                offices.Mute,
+                wire.Member | wire.Conversation,
+                offices.mute,
+                "Mute a member, or the group.",
+            ),
+            change("group.transfer", offices.Transfer, wire.Conversation, offices.transfer, "Hand the group over."),
+            change("group.dissolve", one, people.Nothing, offices.dissolve, "End the group for all."),
+            change(
+                "contact.request",
+                contacts.RequestContact,
+                contacts.ContactState,
+                contacts.request,
+                "Ask somebody to be a contact.",
+            ),
+            change("contact.accept", contacts.OneUser, contacts.ContactState, contacts.accept, "Accept a request."),
+            change("contact.reject", contacts.OneUser, contacts.ContactState, contacts.reject, "Refuse a request."),
+            change("contact.remove", contacts.OneUser, contacts.ContactState, contacts.remove, "End a friendship."),
+            change("contact.block", contacts.Block, contacts.ContactState, contacts.block, "Block or unblock a user."),
+            read(
+                "contact.list", contacts.ListContacts, contacts.ContactsPage, contacts.list_contacts, "One's contacts."
+            ),
+            read("user.me", users.Nothing, wire.User, users.me, "One's own profile."),
+            read("user.get", users.GetUsers, users.Users, users.get, "Profiles by id."),
+            read("user.search", users.SearchUsers, users.UsersPage, users.search, "Users by the beginning of a name."),
+            change("user.rename", users.Rename, users.Renamed, users.rename, "Change one's name."),
+        ]

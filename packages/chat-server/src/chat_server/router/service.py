@@ -1,0 +1,80 @@
+"""Routes deliveries to the nodes on which their receivers sit: one call a node for many messages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from chat_common.ports.database import Database
+from chat_common.ports.directory import Directory
+from chat_common.records import Push
+from sqlalchemy import Connection, delete, select
+
+from chat_server.services import CloseSessions, Delivery, GatewayService
+from chat_server.store.schema import push_due
+
+
+class Router:
+    """Implements `RouterService`. ``gateways``: how to reach each node's gateway, the own one first."""
+
+    def __init__(self, node: str, directory: Directory, database: Database) -> None:
+        self._node = node
+        self._directory = directory
+        self._database = database
+        self._gateways: dict[str, GatewayService] = {}
+
+    def attach(self, node: str, gateway: GatewayService) -> None:
+        """A node has come; its gateway takes deliveries from now on."""
+        self._gateways[node] = gateway
+
+    async def fanout(self, deliveries: Sequence[Delivery]) -> None:
+        """To every node that holds a receiver; hot rooms to all nodes, each of which knows who of the room it holds."""
+        wanted = {user for delivery in deliveries if delivery.users is not None for user in delivery.users}
+        seats = await self._directory.seats(wanted)
+        nodes: dict[str, set[str]] = {}
+        for user, places in seats.items():
+            for seat in places:
+                nodes.setdefault(seat.node, set()).add(user)
+        for node, gateway in self._gateways.items():
+            here = nodes.get(node, set())
+            batch = []
+            for delivery in deliveries:
+                if delivery.users is None:
+                    batch.append(delivery)
+                    continue
+                users = {user: number for user, number in delivery.users.items() if user in here}
+                if users:
+                    batch.append(Delivery(delivery.pushes, users, delivery.conversation, delivery.first, delivery.last))
+            if batch:
+                await gateway.deliver(batch)
+
+    async def acknowledged(self, user: str, marks: Mapping[str, int]) -> None:
+        """Drop offline pushes that a device has taken in by now."""
+
+        def drop(connection: Connection) -> None:
+            if connection.execute(select(push_due.c.user).where(push_due.c.user == user).limit(1)).first() is None:
+                return
+            for name, seq in sorted(marks.items()):
+                connection.execute(
+                    delete(push_due).where(
+                        push_due.c.user == user, push_due.c.conversation == name, push_due.c.last_seq <= seq
+                    )
+                )
+
+        await self._database.change(drop)
+
+    async def note(self, users: Sequence[str], event: str, data: Any) -> None:
+        for gateway in self._gateways.values():
+            await gateway.note(users, event, data)
+
+    async def close(self, request: CloseSessions) -> int:
+        return sum([await gateway.close(request) for gateway in self._gateways.values()])
+
+    async def tell(self, session: str, node: str, push: Push) -> bool:
+        gateway = self._gateways.get(node)
+        return gateway is not None and await gateway.tell(session, push)
+
+    async def online(self, users: Sequence[str]) -> Sequence[tuple[str, str]]:
+        """(user, device) of those who sit somewhere."""
+        seats = await self._directory.seats(users)
+        return [(seat.user, seat.device) for places in seats.values() for seat in places]
