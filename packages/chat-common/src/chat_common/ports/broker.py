@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
@@ -26,7 +26,30 @@ class BrokerRecord:
 
 
 Handler = Callable[[Sequence[BrokerRecord]], Awaitable[None]]
-"""Takes a batch of one shard, in order per key. Returns: all handled. Raises: none is; the batch comes again."""
+"""Takes a batch of one shard, in order per key. Returns: all handled. Raises `NotHandled`: those records are not.
+Raises anything else: none is; the batch comes again."""
+
+
+class NotHandled(Exception):
+    """Raised by a handler that handled only a part of its batch.
+
+    ``failed`` come again with the next attempt, after ``retry_in`` seconds (None: the backend's own back-off);
+    ``later`` are records of the same keys that were not tried for their sake: they come after them, their attempt
+    unchanged. All others of the batch are handled. ``errors`` says why, by record id.
+    """
+
+    def __init__(
+        self,
+        failed: Sequence[BrokerRecord],
+        later: Sequence[BrokerRecord] = (),
+        retry_in: float | None = None,
+        errors: Mapping[str, Exception] | None = None,
+    ) -> None:
+        super().__init__(f"{len(failed)} records failed, {len(later)} wait behind them")
+        self.failed = failed
+        self.later = later
+        self.retry_in = retry_in
+        self.errors = errors or {}
 
 
 class Broker(Protocol):
@@ -43,7 +66,7 @@ class Broker(Protocol):
     def subscribe(
         self, topic: str, group: str, handler: Handler, *, batch: int = 100
     ) -> AbstractAsyncContextManager[None]:
-        """Deliver the topic's records to ``handler`` while the context is open; leaving it lets the running batch end."""
+        """Deliver the topic's records to ``handler`` while the context is open; leaving lets the running batch end."""
         ...
 
     async def ready(self) -> None:

@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING, Any, Protocol
 
+import msgspec
 from attrs import frozen
+
+from chat_common.errors import Invalid
+
+if TYPE_CHECKING:
+    from chat_common.records import Consumer, Ensured
+
+ENSURED_TOPIC = "ensured"
+"""The topic whose records name a registered function: see `ensured_entry`."""
 
 
 @frozen
@@ -43,3 +53,30 @@ class Outbox(Protocol):
     def rolled_back(self, tokens: Sequence[Any]) -> None:
         """The transaction is gone: forget the tokens."""
         ...
+
+
+class Relay(Protocol):
+    """Carries committed rows of the outbox to their consumers."""
+
+    def running(self, consumers: Sequence[Consumer], ensured: Sequence[Ensured]) -> AbstractAsyncContextManager[None]:
+        """Deliver while the context is open.
+
+        Enter it once everything that handlers need is up; leave it before any of that goes. Entering takes over what
+        an earlier process left behind. Leaving lets running handlers end, and hands over for a short while what is
+        committed already; the rest waits in the table for the next start.
+        """
+        ...
+
+
+def ensured_entry(ensured: Ensured, arguments: Any, *, key: str = "", delay: float = 0.0) -> OutboxEntry:
+    """The entry that runs ``ensured`` after commit, at least once, in order among those of the same ``key``.
+
+    ``arguments`` is an instance of its arguments class; `Invalid` if it would not be readable as one.
+    """
+    try:
+        encoded = msgspec.json.encode(arguments)
+        msgspec.json.decode(encoded, type=ensured.arguments)
+    except (msgspec.MsgspecError, TypeError) as error:
+        raise Invalid(f"arguments of {ensured.name}: {error}", field="arguments") from error
+    call = {"name": ensured.name, "version": ensured.version, "arguments": msgspec.Raw(encoded)}
+    return OutboxEntry(ENSURED_TOPIC, key or ensured.name, msgspec.json.encode(call), delay)

@@ -1,0 +1,107 @@
+"""One consumer at work: batches in, failures isolated, retried, and given up in the end."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Sequence
+from typing import Protocol
+
+from chat_common.ports.broker import BrokerRecord, NotHandled
+from chat_common.records import Consumer
+
+from chat_transaction.backoff import pause
+
+
+class Unprocessable(Exception):
+    """Raised by a handler for a record that no further attempt can help: it is given up at once."""
+
+
+class Ledger(Protocol):
+    """Where a consumption reports to: the relay that owns the rows, or the node's link to it."""
+
+    def accept(self, consumer: Consumer, records: Sequence[BrokerRecord]) -> Sequence[BrokerRecord]:
+        """Those of the records that this process may run now; the others are dropped (they are run elsewhere)."""
+        ...
+
+    def handled(self, consumer: Consumer, records: Sequence[BrokerRecord]) -> None: ...
+
+    async def failed(self, consumer: Consumer, record: BrokerRecord, reason: str) -> None: ...
+
+    async def bury(self, consumer: Consumer, record: BrokerRecord, reason: str) -> None: ...
+
+    async def park(self, consumer: Consumer, record: BrokerRecord, reason: str) -> None: ...
+
+
+class Consumption:
+    """The `Handler` of one `Consumer`.
+
+    A batch that fails is tried again key by key, then record by record, so that one bad record fails alone: its key
+    waits for its next attempt, the neighbours go on. After its last attempt it is buried, or its key parked.
+    """
+
+    def __init__(self, consumer: Consumer, ledger: Ledger, *, retry_first: float, retry_cap: float) -> None:
+        self._consumer = consumer
+        self._ledger = ledger
+        self._retry_first = retry_first
+        self._retry_cap = retry_cap
+
+    async def __call__(self, records: Sequence[BrokerRecord]) -> None:
+        records = self._ledger.accept(self._consumer, records)
+        suspects = {record.key for record in records if record.attempt > 1}
+        fresh = [record for record in records if record.key not in suspects] if suspects else records
+        apart = {key: [record for record in records if record.key == key] for key in suspects}
+        known: dict[str, Exception] = {}
+        error = await self._try(fresh)
+        if error is not None:
+            if isinstance(error, NotHandled):
+                known = {record.id: error.errors.get(record.id, error) for record in error.failed}
+                left = {record.id for record in (*error.failed, *error.later)}
+                self._ledger.handled(self._consumer, [record for record in fresh if record.id not in left])
+                fresh = [record for record in fresh if record.id in left]
+            elif len(fresh) == 1:
+                known = {fresh[0].id: error}
+            for record in fresh:
+                apart.setdefault(record.key, []).append(record)
+        failed: list[BrokerRecord] = []
+        later: list[BrokerRecord] = []
+        for key, chain in apart.items():
+            untried = key not in suspects and chain[0].id not in known
+            if untried and len(apart) > 1 and len(chain) > 1 and await self._try(chain) is None:
+                continue
+            for number, record in enumerate(chain):
+                error = known.get(record.id) or await self._try([record])
+                if error is None:
+                    continue
+                if not self._is_last(record, error):
+                    await self._ledger.failed(self._consumer, record, reason_of(error))
+                    failed.append(record)
+                    later += chain[number + 1 :]
+                    break
+                if self._consumer.on_failure == "park":
+                    await self._ledger.park(self._consumer, record, reason_of(error))
+                    # What stands behind it is parked as well: the ledger accepts none of it.
+                    self._ledger.accept(self._consumer, chain[number + 1 :])
+                    break
+                await self._ledger.bury(self._consumer, record, reason_of(error))
+        if failed:
+            attempt = max(record.attempt for record in failed)
+            raise NotHandled(failed, later, pause(attempt, self._retry_first, self._retry_cap))
+
+    async def _try(self, records: Sequence[BrokerRecord]) -> Exception | None:
+        if records:
+            try:
+                await self._consumer.handler(records)
+            except Exception as error:
+                return error
+            self._ledger.handled(self._consumer, records)
+        return None
+
+    def _is_last(self, record: BrokerRecord, error: Exception) -> bool:
+        return record.attempt >= self._consumer.attempts or isinstance(error, Unprocessable)
+
+
+def reason_of(error: Exception) -> str:
+    """The traceback's last line and where it happened: enough to find the fault, and no body."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" ({frames[-1].filename.rpartition('/')[2]}:{frames[-1].lineno})" if frames else ""
+    return (traceback.format_exception_only(error)[-1].strip() + where)[:1000]

@@ -1,0 +1,64 @@
+"""The database port over a plain SQLAlchemy engine: for an application that has one already."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+from sqlalchemy import Engine
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+T = TypeVar("T")
+Item = TypeVar("Item")
+
+
+class EngineDatabase:
+    """`chat_common.ports.database.Database` over a synchronous or asynchronous engine: one transaction a call.
+
+    Changes through a synchronous engine run in one thread, one after the other, which is what SQLite wants.
+    """
+
+    def __init__(self, engine: Engine | AsyncEngine) -> None:
+        self._engine = engine
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="chat-outbox")
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator[EngineDatabase]:
+        try:
+            yield self
+        finally:
+            await asyncio.to_thread(self._writer.shutdown)
+
+    @property
+    def dialect(self) -> str:
+        return self._engine.dialect.name
+
+    async def read(self, work: Callable[[Any], T]) -> T:
+        if isinstance(self._engine, AsyncEngine):
+            async with self._engine.connect() as connection:
+                return await connection.run_sync(work)
+        return await asyncio.to_thread(_within, self._engine.connect, work)
+
+    async def change(self, work: Callable[[Any], T]) -> T:
+        return await asyncio.shield(asyncio.ensure_future(self._change(work)))
+
+    async def change_many(self, apply: Callable[[Any, Sequence[Item]], Sequence[Any]], item: Item) -> Any:
+        (outcome,) = await self.change(lambda connection: apply(connection, [item]))
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return outcome
+
+    async def _change(self, work: Callable[[Any], T]) -> T:
+        if isinstance(self._engine, AsyncEngine):
+            async with self._engine.begin() as connection:
+                return await connection.run_sync(work)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._writer, _within, self._engine.begin, work)
+
+
+def _within(opened: Callable[[], Any], work: Callable[[Any], T]) -> T:
+    with opened() as connection:
+        return work(connection)

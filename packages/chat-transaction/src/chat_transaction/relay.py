@@ -1,0 +1,443 @@
+"""The relay: from committed rows to consumers, and back to deleted rows."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+from chat_common.clock import Clock
+from chat_common.ports.broker import Broker, BrokerRecord
+from chat_common.ports.database import Database
+from chat_common.records import Consumer, Ensured
+
+from chat_transaction import rows
+from chat_transaction.consumption import Consumption
+from chat_transaction.ensured import EnsuredCalls
+from chat_transaction.leases import Held, Leases, plant
+from chat_transaction.outbox import SqlOutbox, Token
+from chat_transaction.settings import RelaySettings
+from chat_transaction.tables import SHARDS
+
+log = logging.getLogger(__name__)
+
+_EARLY = 0.005
+"""Seconds to wait for the report of a row that is missing between two reported ones, before looking it up."""
+_KEY_LIMIT = 200
+"""Rows of one failing key that may be on their way; the others wait in the table, so that it cannot fill it all."""
+
+Key = tuple[str, str]
+
+
+class SqlRelay:
+    """`chat_common.ports.outbox.Relay` over `SqlOutbox`.
+
+    Rows reach it in two ways, and in one order. *Reported*: `committed` hands over rows whose numbers follow the last
+    one without a gap; nothing is read from the database. *Scanned*: at start, after a gap, when it was full, and every
+    ``scan_interval``, the table is read. Handled rows are deleted in batches, which join other commits.
+    """
+
+    def __init__(
+        self, outbox: SqlOutbox, broker: Broker, database: Database, clock: Clock, settings: RelaySettings | None = None
+    ) -> None:
+        self._outbox = outbox
+        self._broker = broker
+        self._database = database
+        self._clock = clock
+        self._settings = settings or RelaySettings()
+        self._leases = Leases(database, clock, self._settings.lease)
+        self._held = Held({}, 0.0)
+        self._leaving: frozenset[int] = frozenset()
+        self._groups: dict[str, tuple[str, ...]] = {}
+        self._open = False
+        self._behind = True
+        self._full = True
+        self._head = 0
+        self._early: dict[int, Token] = {}
+        self._gap: asyncio.TimerHandle | None = None
+        self._known: set[int] = set()
+        self._gone: list[int] = []
+        self._by_uid: dict[str, Token] = {}
+        self._done: list[int] = []
+        self._parking: list[rows.Parking] = []
+        self._parked: dict[tuple[str, str], dict[str, int]] = {}
+        self._failing: dict[Key, int] = {}
+        self._skipped: set[Key] = set()
+        self._catching: set[Key] = set()
+        self._outgoing: deque[BrokerRecord] = deque()
+        self._offer = getattr(broker, "offer", None)
+        self._scan_now = asyncio.Event()
+        self._empty = asyncio.Event()
+        self._some_done = asyncio.Event()
+        self._many_done = asyncio.Event()
+        self._outgoing_any = asyncio.Event()
+        self._apply = rows.settle
+
+    # --- life ---------------------------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def running(self, consumers: Sequence[Consumer], ensured: Sequence[Ensured]) -> AsyncIterator[None]:
+        every = [*consumers, EnsuredCalls(ensured).consumer()]
+        groups: dict[str, tuple[str, ...]] = {}
+        for consumer in every:
+            if consumer.group in groups.get(consumer.topic, ()):
+                raise ValueError(f"two consumers of topic {consumer.topic!r} share the group {consumer.group!r}")
+            groups[consumer.topic] = (*groups.get(consumer.topic, ()), consumer.group)
+        self._groups = groups
+        await self._database.change(plant)
+        self._parked = await self._database.read(rows.parked_heads)
+        await self._renew()
+        async with AsyncExitStack() as stack:
+            for consumer in every:
+                run = Consumption(
+                    consumer, self, retry_first=self._settings.retry_first, retry_cap=self._settings.retry_cap
+                )
+                await stack.enter_async_context(
+                    self._broker.subscribe(consumer.topic, consumer.group, run, batch=consumer.batch)
+                )
+            loops = [self._scanning, self._purging, self._renewing]
+            if self._offer is None:
+                loops.append(self._publishing)
+            tasks = [asyncio.create_task(self._persist(loop), name=f"outbox {loop.__name__}") for loop in loops]
+            self._open = True
+            self._outbox.attach(self)
+            try:
+                yield
+            finally:
+                self._outbox.attach(None)
+                await self._drain()
+                self._open = False
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+        await self._settle()
+        await self._leases.give_back()
+
+    async def _drain(self) -> None:
+        """Wait a little for what is on its way; what is not handled then waits in the table."""
+        self._empty.clear()
+        if self._by_uid and not self._failing:
+            try:
+                async with asyncio.timeout(self._settings.drain):
+                    await self._empty.wait()
+            except TimeoutError:
+                log.info("the relay leaves %d rows to the next start", len(self._by_uid))
+
+    async def _persist(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Run ``work`` for ever, again after a pause when it fails: a database comes back."""
+        while True:
+            try:
+                await work()
+            except Exception:
+                log.exception("the relay's %s failed", getattr(work, "__name__", "work"))
+                await asyncio.sleep(min(1.0, self._settings.scan_interval))
+
+    # --- reported rows ------------------------------------------------------------------------------------------
+
+    def committed(self, tokens: Sequence[Token]) -> None:
+        """Hand over what follows the last row without a gap; keep the rest until the gap is closed."""
+        early, head = self._early, self._head
+        ready: list[Token] = []
+        for token in tokens:
+            if token.id == head + 1 and not self._behind:
+                head += 1
+                ready.append(token)
+                while early and (following := early.pop(head + 1, None)) is not None:
+                    head += 1
+                    ready.append(following)
+            elif token.id > head:
+                early[token.id] = token
+            elif token.id not in self._known:
+                # Numbered earlier, committed later: only the table knows whether it was run already.
+                self.wake()
+        self._head = head
+        if ready:
+            self._hand_over(ready)
+        if early:
+            if self._behind:
+                self._scan_now.set()
+                if len(early) > self._settings.capacity:
+                    early.clear()
+            elif self._gap is None:
+                self._gap = asyncio.get_running_loop().call_later(_EARLY, self._look_up_gap)
+
+    def wake(self) -> None:
+        """Look into the whole table now: somebody else wrote, or time has come for a delayed row."""
+        self._full = True
+        self._scan_now.set()
+
+    def _look_up_gap(self) -> None:
+        self._gap = None
+        if self._early:
+            self._behind = True
+            self._scan_now.set()
+
+    # --- scanned rows -------------------------------------------------------------------------------------------
+
+    async def _scanning(self) -> None:
+        interval = self._settings.scan_interval
+        while True:
+            try:
+                async with asyncio.timeout(interval):
+                    await self._scan_now.wait()
+            except TimeoutError:
+                self._full = True
+            self._scan_now.clear()
+            await self._scan()
+
+    async def _scan(self) -> None:
+        room = self._settings.capacity - len(self._by_uid)
+        if room <= 0:
+            self._behind = True
+            return
+        # Deleted rows are forgotten only now: a scan that began before their deletion may still have seen them.
+        self._known.difference_update(self._gone)
+        self._gone.clear()
+        full, self._full = self._full, False
+        # A key that is skipped again while this scan runs has rows that its snapshot may lack.
+        self._catching, self._skipped = self._catching | self._skipped, set()
+        excluded = {key for key in self._catching if self._failing.get(key, 0) >= _KEY_LIMIT}
+        query = rows.Scan(
+            now=self._clock.wall_ms(),
+            floor=0 if full else self._head,
+            limit=min(room, self._settings.scan_limit),
+            known=self._known,
+            topics=tuple(self._groups),
+            excluded=tuple(excluded)[:500],
+            shards=None if len(self._held.fences) == SHARDS else tuple(self._held.fences),
+        )
+        found = await self._database.read(query)
+        tokens = []
+        for token in found.tokens:
+            reported = self._early.pop(token.id, None)
+            if reported is not None:
+                token.record = reported.record
+            if token.id not in self._known:
+                tokens.append(token)
+        if found.complete:
+            self._behind = False
+            self._head = max(self._head, found.top)
+            if full:
+                self._catching = excluded
+                if self._skipped - excluded:
+                    self.wake()
+        else:
+            self._behind = True
+            self._full = self._full or full
+            self._scan_now.set()
+        if found.next_due is not None:
+            self._wake_at(found.next_due)
+        self._hand_over(tokens, scanned=True)
+        if found.complete and self._early:
+            late = [self._early.pop(id) for id in sorted(self._early)]
+            self.committed([token for token in late if token.id > self._head])
+
+    def _wake_at(self, due_at: int) -> None:
+        asyncio.get_running_loop().call_later(max(0.0, (due_at - self._clock.wall_ms()) / 1000), self.wake)
+
+    # --- hand over ----------------------------------------------------------------------------------------------
+
+    def _hand_over(self, tokens: Iterable[Token], *, scanned: bool = False) -> None:
+        fences = self._held.fences
+        records: list[BrokerRecord] = []
+        for token in tokens:
+            record = token.record
+            groups = self._groups.get(record.topic)
+            if groups is None or token.shard not in fences:
+                continue
+            if token.due_at and not scanned:
+                self._wake_at(token.due_at)
+                continue
+            if self._failing or self._skipped or self._catching:
+                key = (record.topic, record.key)
+                count = self._failing.get(key)
+                is_late = not scanned and (key in self._skipped or key in self._catching)
+                if is_late or (count is not None and count >= _KEY_LIMIT):
+                    self._skipped.add(key)
+                    continue
+                if count is not None:
+                    self._failing[key] = count + 1
+            if token.waiting is None and len(groups) > 1:
+                token.waiting = set(groups)
+            if scanned and self._parked:
+                self._unpark(token)
+            self._known.add(token.id)
+            self._by_uid[record.id] = token
+            records.append(record)
+        if records:
+            if self._offer is not None:
+                self._offer(records)
+            else:
+                self._outgoing.extend(records)
+                self._outgoing_any.set()
+        if len(self._by_uid) >= self._settings.capacity:
+            self._behind = True
+
+    async def _publishing(self) -> None:
+        outgoing = self._outgoing
+        while True:
+            if not outgoing:
+                self._outgoing_any.clear()
+                await self._outgoing_any.wait()
+            batch = [outgoing[number] for number in range(min(len(outgoing), 500))]
+            await self._broker.publish(batch)
+            for _ in batch:
+                outgoing.popleft()
+
+    # --- the ledger of the consumptions -------------------------------------------------------------------------
+
+    def accept(self, consumer: Consumer, records: Sequence[BrokerRecord]) -> Sequence[BrokerRecord]:
+        if self._clock.monotonic() > self._held.deadline:
+            self._lose(range(SHARDS))
+            return []
+        by_uid, group = self._by_uid, consumer.group
+        parked = self._parked.get((consumer.topic, group))
+        accepted = []
+        for record in records:
+            token = by_uid.get(record.id)
+            if token is None or (token.waiting is not None and group not in token.waiting):
+                continue
+            if parked and record.key in parked:
+                self._park(token, group, None)
+            else:
+                accepted.append(record)
+        return accepted
+
+    def handled(self, consumer: Consumer, records: Sequence[BrokerRecord]) -> None:
+        by_uid, group = self._by_uid, consumer.group
+        for record in records:
+            token = by_uid.get(record.id)
+            if token is None:
+                continue
+            if token.waiting is not None:
+                token.waiting.discard(group)
+            if not token.waiting:
+                self._finish(token)
+            if record.attempt > 1:
+                self._recovered((record.topic, record.key))
+        if self._behind and len(by_uid) < self._settings.capacity // 2:
+            self._scan_now.set()
+
+    async def failed(self, consumer: Consumer, record: BrokerRecord, reason: str) -> None:
+        log.warning("%s of %s failed, attempt %d: %s", consumer.group, record.topic, record.attempt, reason)
+        self._failing.setdefault((record.topic, record.key), 1)
+        token = self._by_uid.get(record.id)
+        if token is not None:
+            await self._database.change(rows.Failure(token.id, record.attempt, reason))
+
+    async def bury(self, consumer: Consumer, record: BrokerRecord, reason: str) -> None:
+        log.error("%s of %s buries a record after attempt %d: %s", consumer.group, record.topic, record.attempt, reason)
+        await self._database.change(rows.Burial(consumer.group, record, reason, self._clock.wall_ms()))
+        self.handled(consumer, [record])
+        self._recovered((record.topic, record.key))
+
+    async def park(self, consumer: Consumer, record: BrokerRecord, reason: str) -> None:
+        log.error("%s of %s parks a key after attempt %d: %s", consumer.group, record.topic, record.attempt, reason)
+        token = self._by_uid.get(record.id)
+        if token is None:
+            return
+        self._parked.setdefault((record.topic, consumer.group), {})[record.key] = token.id
+        self._park(token, consumer.group, reason)
+        self._recovered((record.topic, record.key))
+
+    def _park(self, token: Token, group: str, reason: str | None) -> None:
+        if token.parked is None:
+            token.parked = set()
+        token.parked.add(group)
+        head = self._parked[(token.record.topic, group)][token.record.key]
+        self._parking.append(rows.Parking(token.id, head, group, reason, token.record.attempt))
+        if token.waiting is not None:
+            token.waiting.discard(group)
+        if not token.waiting:
+            self._finish(token)
+
+    def _finish(self, token: Token) -> None:
+        del self._by_uid[token.record.id]
+        if token.parked is None:
+            self._done.append(token.id)
+        self._some_done.set()
+        if not self._by_uid:
+            self._empty.set()
+        if len(self._done) >= 1_000:
+            self._many_done.set()
+
+    def _recovered(self, key: Key) -> None:
+        """A failing key goes on; what was left in the table for its sake is read again."""
+        if self._failing.pop(key, None) is not None and (key in self._skipped or key in self._catching):
+            self.wake()
+
+    def _unpark(self, token: Token) -> None:
+        """A parked head that a scan finds ready again was released by somebody: its key goes on for that group."""
+        record = token.record
+        for (topic, _), heads in self._parked.items():
+            if topic == record.topic and heads.get(record.key) == token.id:
+                del heads[record.key]
+
+    # --- handled rows -------------------------------------------------------------------------------------------
+
+    async def _purging(self) -> None:
+        while True:
+            await self._some_done.wait()
+            try:
+                async with asyncio.timeout(self._settings.purge_interval):
+                    await self._many_done.wait()
+            except TimeoutError:
+                pass
+            self._some_done.clear()
+            self._many_done.clear()
+            await self._settle()
+
+    async def _settle(self) -> None:
+        done, self._done = self._done, []
+        parking, self._parking = self._parking, []
+        if not done and not parking:
+            return
+        try:
+            await self._database.change_many(self._apply, rows.Settlement(rows.runs(done), tuple(parking)))
+        except BaseException:
+            self._done = done + self._done
+            self._parking = parking + self._parking
+            self._some_done.set()
+            raise
+        self._gone += done
+        self._gone += [each.id for each in parking]
+
+    # --- leases -------------------------------------------------------------------------------------------------
+
+    async def _renewing(self) -> None:
+        while True:
+            await asyncio.sleep(self._settings.lease / 3)
+            await self._renew()
+
+    async def _renew(self) -> None:
+        releasing = [shard for shard in self._leaving if not self._is_busy(shard)]
+        held, surplus = await self._leases.renew(releasing)
+        before = self._held.fences
+        self._lose([shard for shard, fence in before.items() if held.fences.get(shard) != fence])
+        fences = {shard: fence for shard, fence in held.fences.items() if shard not in surplus}
+        self._leaving = surplus
+        self._held = Held(fences, held.deadline)
+        if any(before.get(shard) != fence for shard, fence in fences.items()):
+            self.wake()
+
+    def _is_busy(self, shard: int) -> bool:
+        return any(token.shard == shard for token in self._by_uid.values())
+
+    def _lose(self, shards: Iterable[int]) -> None:
+        """These shards may be somebody else's now: forget their rows; what is queued of them is not accepted."""
+        lost = set(shards)
+        if not lost:
+            return
+        self._held = Held({s: f for s, f in self._held.fences.items() if s not in lost}, self._held.deadline)
+        for uid, token in list(self._by_uid.items()):
+            if token.shard in lost:
+                del self._by_uid[uid]
+                self._known.discard(token.id)
+
+
+def statistics(relay: SqlRelay) -> dict[str, Any]:
+    """What is on its way now, for metrics."""
+    return {"in_flight": len(relay._by_uid), "undeleted": len(relay._done), "parked_groups": len(relay._parked)}

@@ -1,0 +1,75 @@
+"""The tables of the outbox. All names begin with ``chat_``; all times are milliseconds since 1970 UTC."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import BigInteger, Column, Integer, LargeBinary, MetaData, SmallInteger, Table, Text
+
+OWNER = "transaction"
+REVISIONS = str(Path(__file__).parent / "revisions")
+SHARDS = 64
+"""P: shard = hash(key) mod P. Fixed, so that every writer and relay of a database agrees on it."""
+
+metadata = MetaData()
+
+_id = BigInteger().with_variant(Integer, "sqlite")
+
+outbox = Table(
+    "chat_outbox",
+    metadata,
+    Column("id", _id, primary_key=True, autoincrement=True),
+    Column("shard", SmallInteger, nullable=False),
+    Column("topic", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("uid", Text, nullable=False),
+    Column("payload", LargeBinary, nullable=False),
+    Column("due_at", BigInteger, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("parked", SmallInteger, nullable=False, server_default="0"),
+    Column("error", Text),
+    Column("groups", Text),
+    sqlite_autoincrement=True,
+)
+"""One row an intent, deleted when handled. ``groups`` (comma separated) are the only ones that still want it."""
+
+leases = Table(
+    "chat_outbox_lease",
+    metadata,
+    Column("shard", SmallInteger, primary_key=True, autoincrement=False),
+    Column("owner", Text),
+    Column("fence", BigInteger, nullable=False, server_default="0"),
+    Column("until", BigInteger, nullable=False, server_default="0"),
+)
+"""Who reads a shard until when; ``fence`` grows with every change of owner."""
+
+relays = Table(
+    "chat_outbox_relay",
+    metadata,
+    Column("owner", Text, primary_key=True),
+    Column("until", BigInteger, nullable=False),
+)
+"""The live relays, which share the shards evenly."""
+
+dead_letters = Table(
+    "chat_dead_letter",
+    metadata,
+    Column("id", _id, primary_key=True, autoincrement=True),
+    Column("topic", Text, nullable=False),
+    Column("group", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("uid", Text, nullable=False),
+    Column("payload", LargeBinary, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("buried_at", BigInteger, nullable=False),
+    sqlite_autoincrement=True,
+)
+"""What a group gave up, with the last line of its traceback. Replayed for that group alone."""
+
+
+def create_tables(connection: Any) -> None:
+    """Create what is missing (for use without a migration tool; `revisions` holds the same for alembic)."""
+    metadata.create_all(connection)
