@@ -91,7 +91,8 @@ function quote(client, { seq, sender, kind, text }, acts) {
 
 function content(client, said) {
   const { kind, body = {} } = said;
-  if (kind === "text" || (kind === "emoji" && body.text)) {
+  if (kind === "emoji" && body.emoji) return h("div.text.huge", body.emoji);
+  if (kind === "text" && body.text) {
     const text = h("div.text", { dir: "auto" });
     if (isEmojiOnly(body.text)) text.classList.add("huge");
     text.append(...richText(body.text, (said.mentions ?? []).map((id) => nameOf(client, id))));

@@ -110,8 +110,10 @@ export class Composer {
 
   #grow() {
     const { input } = this;
-    input.style.height = "auto";
-    input.style.height = `${Math.min(input.scrollHeight, 160)}px`;
+    if (input.isConnected) {
+      input.style.height = "auto";
+      input.style.height = `${Math.min(input.scrollHeight + 2, 160)}px`; // 2: the border
+    } else requestAnimationFrame(() => input.isConnected && this.#grow());
     const over = [...input.value].length - this.#limit;
     this.count.textContent = over > 0 ? t("too.long", over) : "";
     this.button.disabled = over > 0 || input.value.trim() === "";

@@ -12,7 +12,7 @@ export function login(root, url, notice) {
   return new Promise((resolve) => {
     const client = new ChatClient({ url, device: device() });
     const qr = h("section.login-qr", { hidden: true, "aria-label": t("login.title") });
-    const forms = h("div.login-forms");
+    const forms = h("div.login-forms", { hidden: true });
     const net = h("p.login-net", { role: "status" }, t("loading"));
     fill(
       root,
@@ -23,8 +23,7 @@ export function login(root, url, notice) {
           h("div.login-brand", h("img", { src: "static/icon.svg", alt: "", width: "56", height: "56" }), h("h1", t("name")), h("p", t("tagline"))),
           notice ? h("p.login-notice", { role: "alert" }, notice) : null,
           net,
-          qr,
-          forms,
+          h("div.login-ways", qr, forms),
           h(
             "button.link.login-language",
             {
@@ -63,7 +62,8 @@ export function login(root, url, notice) {
       if (names.has("dev")) forms.append(nameForm(client, done));
       if (names.has("password")) forms.append(passwordForm(client, done));
       if (names.size === 0) forms.append(h("p", t("login.none")));
-      forms.querySelector("input")?.focus({ preventScroll: true });
+      forms.hidden = !forms.hasChildNodes();
+      if (matchMedia("(pointer: fine)").matches) forms.querySelector("input")?.focus({ preventScroll: true });
     });
     client.start();
   });

@@ -47,7 +47,8 @@ export function titleOf(client, conversation) {
 export function summaryOf(client, { kind, text, body, recalled, sender }) {
   if (recalled) return sender === client.me?.user ? t("recalled.mine") : t("recalled.other", nameOf(client, sender));
   if (kind === "text") return text ?? body?.text ?? "";
-  if (kind === "system") return body ? systemText(client, body) : text || t("kind.system");
+  if (kind === "emoji") return body?.emoji ?? text ?? t("kind.emoji");
+  if (kind === "system") return body ? systemText(client, body) : t("kind.system");
   const label = has(`kind.${kind}`) ? t(`kind.${kind}`) : t("kind.other", kind);
   return text ? `[${label}] ${text}` : `[${label}]`;
 }

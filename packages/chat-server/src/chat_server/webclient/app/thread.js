@@ -116,7 +116,7 @@ export class Thread {
     if (typing) return typing;
     if (conversation.kind === "direct") return online ? t("online") : t("offline");
     const listed = conversation.membersLoaded && [...conversation.members.values()].filter(({ spans }) => spans.at(-1).length === 1).length;
-    const count = listed || conversation.count;
+    const count = conversation.count ?? listed;
     return count ? t("members", count) : "";
   }
 

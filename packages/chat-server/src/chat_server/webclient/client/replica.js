@@ -9,6 +9,8 @@ import { Timeline } from "./timeline.js";
 /** Beyond so many missed stamps the newest page is taken instead of every change. */
 const FAR_BEHIND = 500;
 const PAGE = 50;
+/** Members that are held of one conversation at most. */
+const MEMBERS = 1000;
 /** Conversations whose messages are kept; the ones opened longest ago are let go. */
 const KEPT = 12;
 
@@ -131,7 +133,8 @@ export class Replica {
     if (!conversation.timeline) {
       conversation.timeline = new Timeline();
       conversation.timeline.want.limit = limit;
-      if (conversation.kind === "direct") this.loadMembers(id);
+      if (conversation.kind === "direct") this.loadMembers(id); // how far the other one has read
+      else this.#info(conversation);
     }
     for (const old of this.opened.splice(0, Math.max(0, this.opened.length - KEPT))) {
       const let_go = this.conversations.get(old);
@@ -164,7 +167,10 @@ export class Replica {
     if (held?.version !== undefined && row.version !== undefined && row.version < held.version) return held;
     const { conversation: id, head = { seq: 0, rev: 0, time: 0 }, unread = 0, ...rest } = row;
     const one = held ?? { id, floor: 0, pinned: false, head, peerRead: 0, infoRev: 0 };
-    if (head.rev > one.head.rev) one.head = head;
+    // By seq first: a change of an older message may have brought its rev before the newest message came.
+    if (head.seq > one.head.seq || (head.seq === one.head.seq && head.rev > one.head.rev)) {
+      one.head = { ...head, rev: Math.max(head.rev, one.head.rev) };
+    }
     // Everything up to `floor` is read, unseen by right, or older than what I said last.
     one.floor = Math.max(one.floor, unread > 0 ? head.seq - unread : head.seq);
     Object.assign(one, { mentioned: undefined, muted: false, pinned: false, hidden: false, left: false }, rest);
@@ -187,7 +193,8 @@ export class Replica {
       this.#head(one, message);
     }
     for (const member of members) this.#member(one, member);
-    if (conversation && conversation.rev > one.infoRev) {
+    if (members.length > 0 && one.kind === "group" && one.count !== undefined) this.#info(one); // its count has changed
+    if (conversation && conversation.rev >= one.infoRev) {
       one.infoRev = conversation.rev;
       one.count = conversation.members;
       one.announcement = conversation.announcement;
@@ -317,6 +324,13 @@ export class Replica {
     }
   }
 
+  #info(one) {
+    if (one.asking) return;
+    one.asking = true;
+    const asked = () => (one.asking = false);
+    this.#job("group.get", { conversation: one.id }, (info) => asked() || this.rows(one.id, { conversation: info }), asked);
+  }
+
   #list() {
     const listing = this.#listing;
     listing.flying = true;
@@ -428,7 +442,7 @@ export class Replica {
     if (cursor !== undefined) params.cursor = cursor;
     this.#job("group.members", params, (result) => {
       for (const member of result.members) this.#member(one, member);
-      if (result.cursor !== undefined) this.#memberPage(one, result.cursor);
+      if (result.cursor !== undefined && one.members.size < MEMBERS) this.#memberPage(one, result.cursor);
       else one.membersLoaded = true;
       this.#change(`conversation:${one.id}`);
     });
@@ -437,7 +451,7 @@ export class Replica {
 
 /** What a list shows of a message; the words for kinds without text are the page's. */
 export function preview(message) {
-  const text = message.recalled ? "" : (message.body?.text ?? message.body?.name ?? message.body?.label ?? "");
+  const text = message.recalled ? "" : (message.body?.text ?? message.body?.emoji ?? message.body?.name ?? message.body?.label ?? "");
   const short = { sender: message.sender, kind: message.kind, text: [...text].slice(0, 100).join("") };
   if (message.recalled) short.recalled = true;
   if (message.kind === "system") short.body = message.body;

@@ -46,7 +46,8 @@ export class Timeline {
       }
       return true;
     }
-    if (message.seq < messages[0].seq) return this.#keepLoose(message);
+    // A sync brings rows in the order of their stamps: the first message may come after later ones.
+    if (message.seq < messages[0].seq && !this.atStart) return this.#keepLoose(message);
     const index = this.indexOf(message.seq);
     if (messages[index].seq !== message.seq) messages.splice(index, 0, message);
     else if (messages[index].rev < message.rev) messages[index] = message;

@@ -1,0 +1,402 @@
+/** Types of chat-client.js: the chat protocol, version 1, for browsers and other JavaScript with WebSockets. */
+
+// ---- records, as docs/protocol names them; fields may be added ----
+
+export interface User {
+  user: string;
+  name: string;
+  avatar?: string;
+  badge?: { item: string; name: string; picture?: string };
+}
+
+export interface Message {
+  conversation: string;
+  /** 1, 2, 3 … within the conversation: the order of messages. */
+  seq: number;
+  /** The stamp of its newest change. */
+  rev: number;
+  sender: string;
+  ref: string;
+  kind: string;
+  /** Absent when recalled. */
+  body?: any;
+  /** Milliseconds since 1970 UTC. */
+  time: number;
+  reply_to?: { seq: number; sender: string; kind: string; text: string };
+  mentions?: string[];
+  edited_at?: number;
+  recalled?: { by: string; time: number };
+  reactions?: { emoji: string; count: number }[];
+}
+
+export interface Member {
+  conversation: string;
+  rev: number;
+  user: User;
+  role: "owner" | "admin" | "member";
+  /** Intervals of seq that the member may see; the last one closed: has left. */
+  spans: ([number] | [number, number])[];
+  joined_at: number;
+  muted_until?: number;
+  read?: number;
+}
+
+export interface Head {
+  seq: number;
+  rev: number;
+  time: number;
+  preview?: { sender: string; kind: string; text: string; recalled?: boolean; body?: any };
+}
+
+export interface Receipt {
+  conversation: string;
+  seq: number;
+  rev: number;
+  time: number;
+}
+
+export interface Welcome {
+  session: string;
+  resumed: boolean;
+  /** Absent for a guest. */
+  user?: User;
+  device: string;
+  epoch: string;
+  version: number;
+  /** Seconds. */
+  heartbeat: number;
+  resume_for: number;
+  window: number;
+  limits: Record<string, number>;
+  server_time: number;
+  node: string;
+}
+
+// ---- what a client holds ----
+
+/** One entry of the user's list, kept up to date. Read it, do not write it. */
+export interface Conversation {
+  id: string;
+  kind: "direct" | "group";
+  name?: string;
+  avatar?: string;
+  peer?: User;
+  role: "owner" | "admin" | "member";
+  head: Head;
+  unread: number;
+  /** seq of the newest unread message that mentions me. */
+  mentioned?: number;
+  muted: boolean;
+  pinned: boolean;
+  hidden: boolean;
+  /** I am no longer a member. */
+  left: boolean;
+  order: number;
+  first_seq: number;
+  /** In direct chats: how far the other one has read. */
+  peerRead: number;
+  /** How many members, once it is open. */
+  count?: number;
+  announcement?: string;
+  /** By user id, once `loadMembers` was called; who has left stays, with a closed span. */
+  members?: Map<string, Member>;
+  membersLoaded?: boolean;
+  /** Its messages, once it is open. */
+  timeline?: Timeline;
+}
+
+/** One unbroken window of a conversation's messages. */
+export interface Timeline {
+  readonly rev: number | undefined;
+  readonly messages: readonly Message[];
+  readonly atStart: boolean;
+  readonly atEnd: boolean;
+  readonly loading: boolean;
+  get(seq: number): Message | undefined;
+  indexOf(seq: number): number;
+}
+
+/** A message on its way. */
+export interface QueueEntry {
+  ref: string;
+  conversation: string;
+  kind: string;
+  body: any;
+  reply_to?: number;
+  mentions?: string[];
+  /** When it was written, in milliseconds since 1970 UTC. */
+  at: number;
+  state: "queued" | "sending" | "sent" | "failed";
+  error?: { code: string; message: string };
+  seq?: number;
+}
+
+export interface Device {
+  /** Opaque, 1–64 of `[A-Za-z0-9_-]`. Tabs of one browser may share it. */
+  id: string;
+  platform: string;
+  name?: string;
+}
+
+/** Where unsent messages are remembered; `put` and `delete` are best effort and keep their order. */
+export interface QueueStorage {
+  load(user: string): Promise<object[]>;
+  put(entry: object): void;
+  delete(ref: string): void;
+}
+
+export interface Wire {
+  send(text: string): void;
+  close(): void;
+}
+
+export type Transport = (
+  url: string,
+  handlers: { opened(): void; received(text: string): void; closed(code: number): void },
+) => Wire;
+
+export interface Clock {
+  /** Milliseconds of any steady clock. */
+  now(): number;
+  after(milliseconds: number, act: () => void): unknown;
+  cancel(timer: unknown): void;
+}
+
+export interface ClientOptions {
+  /** `wss://host/ws` */
+  url: string;
+  /** Without a token the session is a guest's, who may only call `auth.*`. */
+  token?: string;
+  device: Device;
+  /** Default: IndexedDB where there is one, else memory. */
+  storage?: QueueStorage;
+  /** Default: the global WebSocket. */
+  transport?: Transport;
+  clock?: Clock;
+  random?: () => number;
+}
+
+/** Why a command was refused. `code` is one of the protocol's errors, or `closed`: the session is over. */
+export class CallError extends Error {
+  constructor(error: { code: string; message?: string; field?: string; limit?: number; retry_after?: number });
+  code: string;
+  field?: string;
+  limit?: number;
+  /** Seconds. */
+  retryAfter?: number;
+}
+
+export type ConnectionState = "stopped" | "connecting" | "live" | "waiting";
+
+export interface ClientEvents {
+  /** The connection: `retryAt` is of the client's clock. */
+  state: { state: ConnectionState; retryAt?: number };
+  welcome: Welcome;
+  /** The session has ended for good: logged out (4401), banned (4403), replaced (4409), abuse (4400). */
+  over: { code: number; reason: string };
+  /** A message as it was pushed: new ones and new states of old ones; not what comes by sync. */
+  message: Message;
+  push: { event: string; data: any };
+  note: { event: string; data: any };
+  beat: { version: number; behind: boolean };
+  /** The list of conversations has changed. */
+  list: void;
+  /** This conversation's entry or members have changed. */
+  conversation: string;
+  /** This conversation's messages, or the ones on their way to it, have changed. */
+  messages: string;
+  users: void;
+  presence: void;
+  /** Everything held was void (another epoch) and is loaded anew. */
+  reset: void;
+}
+
+/**
+ * A chat client. It connects, reconnects with jitter, resumes or syncs, acknowledges, and keeps a copy of the user's
+ * conversations. Nothing has to be repeated by the caller: an unanswered call is repeated under its ref.
+ */
+export class ChatClient {
+  constructor(options: ClientOptions);
+  readonly state: ConnectionState;
+  /** Known from the first welcome on; undefined for a guest. */
+  readonly me: User | undefined;
+  readonly limits: Record<string, number>;
+  /** Ids of watched people who are online. */
+  readonly online: ReadonlySet<string>;
+
+  start(): void;
+  /** Closes the connection. What is unsent stays in the storage. */
+  stop(): void;
+  /** Tries now what would be tried after the back-off. */
+  reconnect(): void;
+  /** Returns the function that ends the listening. */
+  on<E extends keyof ClientEvents>(event: E, listener: (detail: ClientEvents[E]) => void): () => void;
+
+  /**
+   * Any command of the protocol. Settles once: with the result, or with `CallError`. While there is no connection it
+   * waits. The same `ref` while the first call is open gives the same promise.
+   */
+  call<R = any>(command: string, params?: object, options?: { ref?: string }): Promise<R>;
+
+  /** Latest activity first, pinned above, hidden ones and direct chats without a message left out. */
+  list(): Conversation[];
+  conversation(id: string): Conversation | undefined;
+  /** As far as known; an unknown one is asked for, and `users` tells when it has come. */
+  user(id: string): User | undefined;
+  /** Messages in order of `seq`, then what is on its way (nothing while the window is not at the end). */
+  messages(id: string): { messages: readonly Message[]; pending: readonly QueueEntry[] };
+  /** Holds the messages of this conversation from now on; loads the newest page (`limit` 1–100) where none are held. */
+  open(id: string, limit?: number): void;
+  /** Loads a page of an open conversation; `messages` tells when it has come. */
+  want(id: string, page: "older" | "newer" | "newest"): void;
+  want(id: string, page: "around", seq: number): void;
+  /** Holds the members of this conversation from now on, the first thousand. */
+  loadMembers(id: string): void;
+
+  /**
+   * Puts a message into the queue, which survives a reload: in order per conversation, once per `ref`. Errors that may
+   * pass are tried again; others leave the entry `failed`. Only after the first welcome.
+   */
+  send(
+    conversation: string,
+    kind: string,
+    body: object,
+    options?: { ref?: string; reply_to?: number; mentions?: string[] },
+  ): QueueEntry;
+  sendText(
+    conversation: string,
+    text: string,
+    options?: { ref?: string; reply_to?: number; mentions?: string[] },
+  ): QueueEntry;
+  /** A failed message once more, under its old ref. */
+  retry(ref: string): void;
+  /** Gives up a failed message. */
+  discard(ref: string): void;
+
+  edit(conversation: string, seq: number, body: object): Promise<void>;
+  recall(conversation: string, seq: number): Promise<void>;
+  react(conversation: string, seq: number, emoji: string, on: boolean): Promise<void>;
+  /** Moves the read pointer forward; quick moves are told as one. */
+  read(conversation: string, seq: number): void;
+  /** Tells the others that one writes; at most every three seconds. */
+  typing(conversation: string): void;
+  openDirect(user: string): Promise<Conversation>;
+  createGroup(name: string, members: string[]): Promise<Conversation>;
+  setInbox(
+    conversation: string,
+    changes: { muted?: boolean; pinned?: boolean; hidden?: boolean },
+  ): Promise<Conversation>;
+  updateGroup(
+    conversation: string,
+    changes: { name?: string; avatar?: string; announcement?: string },
+  ): Promise<void>;
+  /** Whose presence is to be told from now on: at most 200; replaces the former list. */
+  watch(users: Iterable<string>): void;
+}
+
+/** 128 random bits as text: fit for refs and device ids. Works on plain-http origins too. */
+export function newRef(): string;
+
+export class MemoryStorage implements QueueStorage {
+  load(user: string): Promise<object[]>;
+  put(entry: object): void;
+  delete(ref: string): void;
+}
+
+export class IndexedDbStorage implements QueueStorage {
+  constructor(name?: string);
+  load(user: string): Promise<object[]>;
+  put(entry: object): void;
+  delete(ref: string): void;
+}
+
+export function defaultStorage(): QueueStorage;
+
+export const systemClock: Clock;
+export const webSocketTransport: Transport;
+
+// ---- the parts, for a client of another shape; none of them knows sockets or timers, save Connection ----
+
+export type SessionEvent =
+  | { type: "welcome"; welcome: Welcome }
+  | { type: "push"; event: string; data: any }
+  | { type: "lagged" }
+  | { type: "note"; event: string; data: any }
+  | { type: "beat"; version: number; behind: boolean }
+  | { type: "reply"; ref: string; result: any }
+  | { type: "error"; ref: string; error: { code: string; message?: string } }
+  | { type: "silent" }
+  | { type: "over"; code: number; reason: string };
+
+/** One protocol session: fed with what is heard and the time, asked for frames and events. */
+export class Session {
+  constructor(options: { device: Device; token?: string });
+  readonly state: "down" | "greeting" | "live" | "over";
+  token?: string;
+  connected(now: number): void;
+  receive(text: string, now: number): void;
+  lost(code: number): "resume" | "sync" | "never";
+  end(reason: { code: number; reason: string }): void;
+  call(ref: string, command: string, params: object): void;
+  note(event: string, data: object): void;
+  poll(now: number): void;
+  doubt(now: number): void;
+  deadline(): number | undefined;
+  takeFrames(): object[];
+  takeEvents(): SessionEvent[];
+}
+
+/** Keeps one session connected. */
+export class Connection {
+  constructor(options: {
+    url: string;
+    session: Session;
+    told: (event: SessionEvent | { type: "state"; state: ConnectionState; retryAt?: number }) => void;
+    transport?: Transport;
+    clock?: Clock;
+    random?: () => number;
+  });
+  readonly state: ConnectionState;
+  start(): void;
+  stop(): void;
+  poke(): void;
+  flush(): void;
+}
+
+/** Messages on their way out. */
+export class SendQueue {
+  constructor(storage: QueueStorage, owner: { user: string; tab: string });
+  readonly entries: Map<string, QueueEntry>;
+  adopt(living?: Set<string>): Promise<void>;
+  add(message: { ref: string; conversation: string; kind: string; body: object }, now: number): QueueEntry;
+  take(now: number): QueueEntry[];
+  deadline(): number | undefined;
+  sent(ref: string, receipt: Receipt): void;
+  seen(ref: string): void;
+  refused(ref: string, error: CallError, now: number): void;
+  retry(ref: string, now: number): void;
+  discard(ref: string): void;
+  of(conversation: string): QueueEntry[];
+}
+
+/** The client's copy of what its user may see: fed with events, asked for the calls that repair it. */
+export class Replica {
+  readonly conversations: Map<string, Conversation>;
+  readonly users: Map<string, User>;
+  readonly listed: boolean;
+  welcomed(welcome: { resumed: boolean; epoch: string; user?: User }): void;
+  lagged(): void;
+  beaten(beat: { version: number; behind: boolean }): void;
+  pushed(event: string, data: any): void;
+  jobs(): { command: string; params: object; done(result: any): void; failed(error: CallError): void }[];
+  takeChanges(): string[];
+  list(): Conversation[];
+  user(id: string): User | undefined;
+  open(id: string, limit?: number): void;
+  want(id: string, page: string, seq?: number): void;
+  loadMembers(id: string): void;
+  read(id: string, seq: number): void;
+}
+
+/** What a list shows of a message. */
+export function preview(message: Message): Head["preview"];
