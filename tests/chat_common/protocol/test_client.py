@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from chat_common.clock import ManualClock
-from chat_common.errors import Conflict, Invalid, NotAuthenticated, NotFound
+from chat_common.errors import Invalid, NotAuthenticated, NotFound
 from chat_common.protocol import client_events as events
 from chat_common.protocol.client import ACK_DELAY, ACK_EVERY, ClientSession
 from chat_common.protocol.frames import (
@@ -275,8 +275,9 @@ def test_the_end_fails_open_calls_with_its_reason() -> None:
     answer, ended = [e for e in session.take_events() if isinstance(e, events.Answered | events.Ended)]
     assert isinstance(answer, events.Answered)
     assert isinstance(answer.error, NotAuthenticated)
-    assert ended == events.Ended(4401, "logged out")
-    with pytest.raises(Conflict):
+    assert isinstance(ended, events.Ended)
+    assert (ended.code, ended.reason) == (4401, "logged out")
+    with pytest.raises(NotAuthenticated):
         session.call("b", "x")
 
 

@@ -88,6 +88,7 @@ class ClientSession:
         self.token = token
         self.phase: Phase = "down"
         self.welcome: Welcome | None = None
+        self.ending: ChatError | None = None
         self.received = 0
         self.acked = 0
         self._session: str | None = None
@@ -182,21 +183,21 @@ class ClientSession:
             return
         self._go("end")
         self._frames, self._ack_due = [], None
-        kind = _FINAL.get(code, Conflict)
+        self.ending = _FINAL.get(code, Conflict)(f"the session is over: {reason or code}")
         for ref in self._calls:
-            self._tell(events.Answered(ref, error=kind(f"the session is over: {reason or code}")))
+            self._tell(events.Answered(ref, error=self.ending))
         self._calls.clear()
-        self._tell(events.Ended(code, reason))
+        self._tell(events.Ended(code, reason, self.ending))
 
     # --- the user's side ------------------------------------------------------------------------------------------
 
     def call(self, ref: str, command: str, params: Any = None) -> None:
         """A command; repeated by ``ref`` on every new connection until it is answered.
 
-        A ref whose call is still open is not called twice. Raises `Conflict` when the session is over.
+        A ref whose call is still open is not called twice. Raises ``ending`` when the session is over.
         """
-        if self.phase == "over":
-            raise Conflict("the session is over")
+        if self.ending is not None:
+            raise self.ending
         if ref in self._calls:
             return
         frame = Call(ref, command, cast(Raw, {} if params is None else params))

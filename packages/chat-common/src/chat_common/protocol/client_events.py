@@ -105,10 +105,11 @@ class Refused:
 
 @frozen
 class Ended:
-    """The session is over and no new connection will help; open calls have failed."""
+    """The session is over and no new connection will help; open calls have failed with ``error``."""
 
     code: int
     reason: str
+    error: ChatError
 
 
 Event = (

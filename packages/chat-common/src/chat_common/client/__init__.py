@@ -1,0 +1,75 @@
+"""The Python client: an asyncio chat client that survives what networks and servers do.
+
+::
+
+    login = await dev_login("http://127.0.0.1:8080", "ann")
+    async with connect("http://127.0.0.1:8080", login.token) as client:
+        receipt = await client.submit(conversation, "hello")
+        async for event in client.events():
+            match event:
+                case MessageReceived(message): ...
+
+Needs the extra ``client`` (websockets). The protocol itself is `chat_common.protocol.client`, without any I/O.
+"""
+
+from __future__ import annotations
+
+from chat_common.client.backoff import Backoff
+from chat_common.client.chat import ChatClient, connect
+from chat_common.client.line import Line, LineClosed, open_websocket
+from chat_common.client.login import Login, dev_login, post
+from chat_common.client.sending import MessageRefused, MessageSent, Outgoing, Receipt, SendQueue
+from chat_common.protocol.client_events import (
+    Answered,
+    ContactChanged,
+    ConversationChanged,
+    Ended,
+    Event,
+    InboxChanged,
+    MembersChanged,
+    MessageChanged,
+    MessageReceived,
+    Noted,
+    Refused,
+    StartedOver,
+    Synced,
+    Told,
+    UserChanged,
+    Welcomed,
+)
+from chat_common.protocol.client_state import Room, State
+
+__all__ = [
+    "Answered",
+    "Backoff",
+    "ChatClient",
+    "ContactChanged",
+    "ConversationChanged",
+    "Ended",
+    "Event",
+    "InboxChanged",
+    "Line",
+    "LineClosed",
+    "Login",
+    "MembersChanged",
+    "MessageChanged",
+    "MessageReceived",
+    "MessageRefused",
+    "MessageSent",
+    "Noted",
+    "Outgoing",
+    "Receipt",
+    "Refused",
+    "Room",
+    "SendQueue",
+    "StartedOver",
+    "State",
+    "Synced",
+    "Told",
+    "UserChanged",
+    "Welcomed",
+    "connect",
+    "dev_login",
+    "open_websocket",
+    "post",
+]
