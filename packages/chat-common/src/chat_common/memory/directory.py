@@ -1,0 +1,88 @@
+"""A directory inside the process: for one node, which knows all its seats itself."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+
+from chat_common.clock import Clock
+from chat_common.ports.directory import Directory, Seat
+from chat_common.records import Backend, Context
+
+
+class MemoryDirectory:
+    """`chat_common.ports.directory.Directory` on dictionaries. Its size is that of the live sessions and of those
+    whose lease has ended within the last lease."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._began = clock.monotonic()
+        self._seats: dict[str, tuple[Seat, float]] = {}
+        self._users: dict[str, dict[str, None]] = {}
+        self._sweep_at = self._began
+
+    async def register(self, seat: Seat, *, lease: float) -> None:
+        now = self._clock.monotonic()
+        self._sweep(now, lease)
+        self._remove(seat.session)
+        self._seats[seat.session] = (seat, now + lease)
+        self._users.setdefault(seat.user, {})[seat.session] = None
+
+    async def unregister(self, seat: Seat) -> bool:
+        found = self._seats.get(seat.session)
+        if found is None or found[0] != seat:
+            return False
+        self._remove(seat.session)
+        return found[1] > self._clock.monotonic()
+
+    async def renew(self, node: str, boot: str, sessions: Iterable[str], *, lease: float) -> Sequence[str]:
+        now = self._clock.monotonic()
+        unknown = []
+        for session in sessions:
+            found = self._seats.get(session)
+            if found is None or found[1] <= now or found[0].node != node or found[0].boot != boot:
+                unknown.append(session)
+            else:
+                self._seats[session] = (found[0], now + lease)
+        return unknown
+
+    async def seats(self, users: Iterable[str]) -> Mapping[str, Sequence[Seat]]:
+        now = self._clock.monotonic()
+        answer = {}
+        for user in users:
+            sessions = self._users.get(user)
+            if sessions:
+                live = [found[0] for session in sessions if (found := self._seats[session])[1] > now]
+                if live:
+                    answer[user] = live
+        return answer
+
+    async def nodes(self) -> Mapping[str, str]:
+        now = self._clock.monotonic()
+        return {seat.node: seat.boot for seat, expires in self._seats.values() if expires > now}
+
+    async def known_since(self) -> float:
+        return self._clock.monotonic() - self._began
+
+    def _remove(self, session: str) -> None:
+        found = self._seats.pop(session, None)
+        if found is not None:
+            of_user = self._users[found[0].user]
+            del of_user[session]
+            if not of_user:
+                del self._users[found[0].user]
+
+    def _sweep(self, now: float, lease: float) -> None:
+        if now < self._sweep_at:
+            return
+        self._sweep_at = now + lease
+        for session in [session for session, (_, expires) in self._seats.items() if expires <= now]:
+            self._remove(session)
+
+
+@asynccontextmanager
+async def _open(context: Context) -> AsyncIterator[Directory]:
+    yield MemoryDirectory(context.clock)
+
+
+MEMORY_DIRECTORY = Backend(Directory, "memory", _open, summary="Inside the process: for one node.", default=True)
