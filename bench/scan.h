@@ -30,7 +30,7 @@ typedef struct { /* a Message, or the rest of any `data` and `result`: fields th
 typedef struct {
     enum op op;
     Str event, ref, code, session, epoch, reason;
-    int64_t version, heartbeat, window;
+    int64_t version;
     bool resumed, behind;
     Message data;        /* of a push's data or a reply's result */
     int first, messages; /* result.messages: scan->message[first ...] */
@@ -294,8 +294,6 @@ static bool scan_frame_field(Cursor *c, Str key) {
     if (is(key, "session")) return scan_maybe_string(c, &f->session);
     if (is(key, "epoch")) return scan_maybe_string(c, &f->epoch);
     if (is(key, "version")) return scan_maybe_int(c, &f->version);
-    if (is(key, "heartbeat")) return scan_maybe_int(c, &f->heartbeat);
-    if (is(key, "window")) return scan_maybe_int(c, &f->window);
     if (is(key, "resumed")) return scan_bool(c, &f->resumed);
     if (is(key, "behind")) return scan_bool(c, &f->behind);
     return scan_skip(c);
@@ -306,7 +304,7 @@ static bool scan_frame(Cursor *c) {
     if (s->frames == SCAN_FRAMES) return false;
     Frame *f = c->frame = &s->frame[s->frames++];
     memset(f, 0, sizeof *f);
-    f->version = f->heartbeat = f->window = -1;
+    f->version = -1;
     scan_clear(&f->data);
     return scan_object(c, scan_frame_field);
 }
