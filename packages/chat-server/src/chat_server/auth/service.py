@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Literal
 
-from attrs import define, field, frozen
+from attrs import define, frozen
 from chat_common import wire
 from chat_common.clock import Clock
 from chat_common.errors import Invalid, NotAuthenticated, NotPermitted
 from chat_common.ports.database import Database
 from chat_common.records import Caller, Command
+from chat_common.settings import setting
 from chat_common.validation import named
 from msgspec import UNSET, UnsetType
 from sqlalchemy import Connection, select, update
@@ -29,19 +30,12 @@ Online = Callable[[Sequence[str]], Awaitable[Sequence[tuple[str, str]]]]
 
 @define(kw_only=True)
 class AuthSettings:
-    """Central tokens."""
-
-    secret: str = field(
-        default="",
-        metadata={"help": "Signing key, 32 bytes or more; empty: made and kept in the store.", "secret": True},
+    secret: str = setting(
+        "", help="Signing key of 32 bytes or more; empty: made at the first start and kept in the store.", secret=True
     )
-    token_lifetime: float = field(default=30 * 24 * 3600.0, metadata={"help": "Lifetime of a token, in seconds."})
-    renew_before: float = field(
-        default=24 * 3600.0, metadata={"help": "How long before its end a live session gets a fresh token, in seconds."}
-    )
-    dev: bool = field(
-        default=False, metadata={"help": "Offer the provider `dev`: log in by name alone. For trying out."}
-    )
+    token_lifetime: float = setting(30 * 24 * 3600.0, help="Lifetime of a token, in seconds.")
+    renew_before: float = setting(24 * 3600.0, help="How long before its end a live session gets a new token, in s.")
+    dev: bool = setting(False, help="Offer the provider dev: log in by name alone. For trying out.")
 
 
 @define(kw_only=True)

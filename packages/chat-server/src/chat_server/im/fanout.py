@@ -18,6 +18,7 @@ from chat_common.clock import Clock
 from chat_common.ports.broker import BrokerRecord
 from chat_common.ports.database import Database
 from chat_common.records import Push
+from chat_common.settings import setting
 from sqlalchemy import Connection, bindparam, case, false, select, update
 
 from chat_server.im.log import changes_between, pushes_between
@@ -35,11 +36,11 @@ Deliver = Callable[[Sequence[Delivery]], Awaitable[None]]
 
 @define(kw_only=True)
 class FanoutSettings:
-    """When a room is hot, and when somebody who is away is told."""
-
-    hot_members: int = 500
-    hot_deliveries: float = 5000.0
-    push_delay: float = 10.0
+    hot_members: int = setting(500, help="A group with more members is hot: its list entry is read, not written.")
+    hot_deliveries: float = setting(
+        5000.0, help="A group with more deliveries a second (messages times members, over 10 s) is hot too."
+    )
+    push_delay: float = setting(10.0, help="How long an unacknowledged message waits before an offline push, in s.")
 
 
 @define

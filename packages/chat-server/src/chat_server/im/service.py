@@ -10,6 +10,7 @@ from attrs import define
 from chat_common import wire
 from chat_common.ports.database import Database
 from chat_common.records import Caller, Command, Push
+from chat_common.settings import setting
 from sqlalchemy import Connection, select, true
 
 from chat_server.im import history, inbox, messages, sync
@@ -26,9 +27,7 @@ from chat_server.store.tx import standing
 
 @define(kw_only=True)
 class ImSettings:
-    """How long one's own message can be recalled, in seconds."""
-
-    recall_seconds: float = 600.0
+    recall_seconds: float = setting(600.0, help="How long one's own message can be recalled, in seconds.")
 
 
 class Im:

@@ -295,10 +295,10 @@ class PostgresDatabase(SqlDatabase):
 
 
 @contextlib.asynccontextmanager
-async def open_sqlite(path: Path) -> AsyncIterator[SqliteDatabase]:
+async def open_sqlite(path: Path, *, readers: int = 3) -> AsyncIterator[SqliteDatabase]:
     """The database of a data folder, made if it is not there; tables are the migrations' business."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    database = SqliteDatabase(path)
+    database = SqliteDatabase(path, readers=readers)
     try:
         yield database
     finally:
@@ -306,9 +306,9 @@ async def open_sqlite(path: Path) -> AsyncIterator[SqliteDatabase]:
 
 
 @contextlib.asynccontextmanager
-async def open_postgres(url: str) -> AsyncIterator[PostgresDatabase]:
+async def open_postgres(url: str, *, readers: int = 8) -> AsyncIterator[PostgresDatabase]:
     """A PostgreSQL database by its SQLAlchemy URL."""
-    database = PostgresDatabase(url)
+    database = PostgresDatabase(url, readers=readers)
     try:
         yield database
     finally:

@@ -1,0 +1,84 @@
+"""What the server itself registers, through the same hooks as everybody: databases, kinds, sections, tables."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from attrs import define
+from chat_common.hookspecs import hookimpl
+from chat_common.memory import MEMORY_CACHE, MEMORY_DIRECTORY
+from chat_common.ports.database import Database
+from chat_common.records import Backend, ContentKind, Context, Section, Tables
+from chat_common.settings import setting
+
+from chat_server.auth.service import AuthSettings
+from chat_server.gateway.settings import GatewaySettings
+from chat_server.im.fanout import FanoutSettings
+from chat_server.im.kinds import BUILT_IN
+from chat_server.im.service import ImSettings
+from chat_server.settings import ServerSettings
+from chat_server.store import migrate
+from chat_server.store.schema import metadata
+
+
+@define(kw_only=True)
+class SqliteSettings:
+    path: str = setting("", help="The database file; empty: chat.db in the data folder.")
+    readers: int = setting(3, help="Threads that read at the same time.")
+
+
+@define(kw_only=True)
+class PostgresSettings:
+    url: str = setting(help="For example postgresql+asyncpg://user:password@host/database.", secret=True)
+    readers: int = setting(8, help="Connections that read at the same time.")
+
+
+@asynccontextmanager
+async def _sqlite(context: Context) -> AsyncIterator[Database]:
+    from chat_server.store.database import open_sqlite
+
+    server = await context.get(ServerSettings)
+    path = Path(context.settings.path) if context.settings.path else Path(server.data) / "chat.db"
+    async with open_sqlite(path, readers=context.settings.readers) as database:
+        yield database
+
+
+@asynccontextmanager
+async def _postgresql(context: Context) -> AsyncIterator[Database]:
+    from chat_server.store.database import open_postgres
+
+    async with open_postgres(context.settings.url, readers=context.settings.readers) as database:
+        yield database
+
+
+@hookimpl
+def chat_backends() -> Sequence[Backend]:
+    return [
+        Backend(Database, "sqlite", _sqlite, SqliteSettings, "A file, WAL, every commit on disk.", default=True),
+        Backend(Database, "postgresql", _postgresql, PostgresSettings, "PostgreSQL through asyncpg."),
+        MEMORY_CACHE,
+        MEMORY_DIRECTORY,
+    ]
+
+
+@hookimpl
+def chat_sections() -> Sequence[Section]:
+    return [
+        Section("server", ServerSettings, "Address and data folder."),
+        Section("gateway", GatewaySettings, "Sessions, windows, heartbeats."),
+        Section("im", ImSettings, "Messages."),
+        Section("fanout", FanoutSettings, "Hot rooms and offline push."),
+        Section("auth", AuthSettings, "Tokens and login."),
+    ]
+
+
+@hookimpl
+def chat_kinds() -> Sequence[ContentKind]:
+    return BUILT_IN
+
+
+@hookimpl
+def chat_tables() -> Sequence[Tables]:
+    return [Tables(migrate.OWNER, metadata, migrate.REVISIONS)]

@@ -1,0 +1,126 @@
+"""The composition root's first half: the rooms of one process, wired to each other and to the ports.
+
+This module alone knows all rooms. `Rooms` is also the plugin under which the rooms' own commands, consumers and tasks
+are registered, through the same hooks as everybody's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import structlog
+from attrs import define
+from chat_common.clock import Clock
+from chat_common.hookspecs import hookimpl
+from chat_common.ports.database import Database
+from chat_common.ports.directory import Directory
+from chat_common.ports.outbox import Outbox
+from chat_common.records import Command, Consumer, ContentKind, Context, Task
+
+from chat_server.auth.service import Auth, AuthSettings
+from chat_server.auth.tokens import Tokens, forget_expired, stored_secret
+from chat_server.im import inbox
+from chat_server.im.fanout import Fanout, FanoutSettings
+from chat_server.im.kinds import Kinds
+from chat_server.im.service import Im, ImSettings
+from chat_server.im.submit import Submit
+from chat_server.im.sweeper import Sweeper
+from chat_server.logic import users
+from chat_server.logic.service import Logic
+from chat_server.router.service import Router
+from chat_server.store import epoch
+from chat_server.store.changes import Changes, forget_replies
+from chat_server.store.tx import CHANGED, STORED
+
+log = structlog.get_logger("chat.rooms")
+SAVE_EVERY = 1.0
+SWEEP_EVERY = 2.0
+TIDY_EVERY = 60.0
+
+
+@define
+class Rooms:
+    """im, logic, auth and router of one process."""
+
+    im: Im
+    logic: Logic
+    auth: Auth
+    router: Router
+    fanout: Fanout
+    submit: Submit
+    changes: Changes
+    kinds: Kinds
+    sweeper: Sweeper
+    database: Database
+    clock: Clock
+    epoch: str
+
+    @hookimpl
+    def chat_commands(self, context: Context) -> Sequence[Command]:
+        return [*self.im.commands(), *self.logic.commands(), *self.auth.commands()]
+
+    @hookimpl
+    def chat_consumers(self, context: Context) -> Sequence[Consumer]:
+        return [
+            Consumer(STORED, "fanout", self.fanout.stored, batch=200),
+            Consumer(CHANGED, "own", self.fanout.changed, batch=200),
+        ]
+
+    @hookimpl
+    def chat_tasks(self, context: Context) -> Sequence[Task]:
+        return [
+            Task("fanout-cursors", self._every(SAVE_EVERY, self.fanout.save), "im"),
+            Task("sweeper", self._every(SWEEP_EVERY, self.sweeper.sweep), "im"),
+            Task("tidy", self._every(TIDY_EVERY, self.tidy), "im"),
+        ]
+
+    @staticmethod
+    def _every(seconds: float, work: Callable[[], Any]) -> Callable[[Context], Any]:
+        async def run(_context: Context) -> None:
+            while True:
+                await asyncio.sleep(seconds)
+                await work()
+
+        return run
+
+    async def tidy(self) -> None:
+        """Forget kept replies and tokens that are over, in small batches."""
+        now = self.clock.wall_ms()
+        await self.database.change(lambda connection: forget_replies(connection, now))
+        await self.database.change(lambda connection: forget_expired(connection, now))
+
+
+async def build(
+    *,
+    database: Database,
+    outbox: Outbox,
+    directory: Directory,
+    clock: Clock,
+    node: str,
+    kinds: Mapping[str, ContentKind],
+    im_settings: ImSettings,
+    fanout_settings: FanoutSettings,
+    auth_settings: AuthSettings,
+    observe: Callable[[str, Any], None],
+) -> Rooms:
+    """Wire the rooms. The gateways are attached to ``rooms.router`` by the caller."""
+    known = Kinds(kinds)
+
+    def first_start(connection: Any) -> tuple[str, str]:
+        return epoch.ensure(connection), auth_settings.secret or stored_secret(connection)
+
+    current, secret = await database.change(first_start)
+    changes = Changes(database, outbox, clock, known.preview)
+    submit = Submit(database, outbox, clock, known)
+    router = Router(node, directory, database)
+    fanout = Fanout(database, changes, clock, fanout_settings, known.preview, router.fanout, observe)
+    tokens = Tokens({"1": secret}, clock, auth_settings.token_lifetime)
+    auth = Auth(database, changes, tokens, clock, auth_settings, users.create, router.close, router.online)
+    logic = Logic(
+        database, changes, lambda tx, me, name: inbox.one(tx.connection, tx.preview, me, name)
+    )
+    im = Im(database, changes, known, submit, fanout, im_settings)
+    sweeper = Sweeper(database, outbox, clock)
+    return Rooms(im, logic, auth, router, fanout, submit, changes, known, sweeper, database, clock, current)

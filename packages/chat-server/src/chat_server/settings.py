@@ -1,0 +1,18 @@
+"""Where the server listens and keeps its data."""
+
+from __future__ import annotations
+
+from attrs import define, field
+from chat_common.settings import setting
+
+
+@define(kw_only=True)
+class ServerSettings:
+    host: str = setting("127.0.0.1", help="Address to listen on; 0.0.0.0 for all.")
+    port: int = setting(8080, help="Port for HTTP and WebSocket; 0: a free one.")
+    data: str = setting("chat-data", help="Folder for the embedded database and files.")
+    public_url: str = setting("", help="The address that phones and browsers use, where it is not the one above.")
+    node: str = setting("", help="This node's name; empty: made up at each start.")
+    allowed_origins: list[str] = field(
+        factory=list, metadata={"help": "Origins of other sites that may use the API; empty: the own one alone."}
+    )
