@@ -1,0 +1,121 @@
+"""An outbox on a SQLite file, with relays over it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import define, field
+from chat_common.clock import Clock, SystemClock
+from chat_common.ports.broker import BrokerRecord
+from chat_common.ports.outbox import OutboxEntry
+from chat_common.records import Consumer, Ensured
+from chat_transaction import tables
+from chat_transaction.database import EngineDatabase
+from chat_transaction.memory_broker import MemoryBroker
+from chat_transaction.outbox import SqlOutbox, Token
+from chat_transaction.relay import SqlRelay
+from chat_transaction.settings import MemoryBrokerSettings, RelaySettings
+from sqlalchemy import Engine, create_engine, event, func, select
+
+
+class Seen:
+    """What a handler got, and a way to wait for it."""
+
+    def __init__(self) -> None:
+        self.records: list[BrokerRecord] = []
+        self._changed = asyncio.Condition()
+
+    async def __call__(self, records: Sequence[BrokerRecord]) -> None:
+        async with self._changed:
+            self.records += records
+            self._changed.notify_all()
+
+    async def count(self, count: int) -> None:
+        async with asyncio.timeout(20), self._changed:
+            await self._changed.wait_for(lambda: len(self.records) >= count)
+
+    def payloads(self, key: str | None = None) -> list[bytes]:
+        return [record.payload for record in self.records if key is None or record.key == key]
+
+
+@define
+class Shop:
+    """One database; `write` stands for a business transaction."""
+
+    engine: Engine
+    clock: Clock = field(factory=SystemClock)
+    outbox: SqlOutbox = field(init=False)
+    database: EngineDatabase = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.outbox = SqlOutbox(self.clock)
+        self.database = EngineDatabase(self.engine)
+
+    async def write(self, *entries: OutboxEntry, report: bool = True) -> Sequence[Token]:
+        tokens = await self.database.change(lambda connection: self.outbox.write(connection, entries))
+        if report:
+            self.outbox.committed(tokens)
+        return tokens
+
+    def relay(self, **settings: Any) -> SqlRelay:
+        settings = {"scan_interval": 0.05, "purge_interval": 0.01, "retry_first": 0.01, "retry_cap": 0.05} | settings
+        broker = MemoryBroker(MemoryBrokerSettings(retry_first=0.01))
+        return SqlRelay(self.outbox, broker, self.database, self.clock, RelaySettings(**settings))
+
+    @asynccontextmanager
+    async def relaying(
+        self, *consumers: Consumer, ensured: Sequence[Ensured] = (), **settings: Any
+    ) -> AsyncIterator[SqlRelay]:
+        relay = self.relay(**settings)
+        async with relay.running(consumers, ensured):
+            yield relay
+
+    async def rows(self, table: Any = tables.outbox) -> Sequence[Any]:
+        return await self.database.read(lambda connection: connection.execute(select(table)).all())
+
+    async def until_empty(self) -> None:
+        count = select(func.count()).select_from(tables.outbox)
+        async with asyncio.timeout(20):
+            while await self.database.read(lambda connection: connection.execute(count).scalar()):
+                await asyncio.sleep(0.01)
+
+
+def sqlite_engine(path: Path) -> Engine:
+    engine = create_engine(f"sqlite:///{path}")
+
+    @event.listens_for(engine, "connect")
+    def configure(connection: Any, _: Any) -> None:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA busy_timeout=10000")
+
+    return engine
+
+
+@pytest.fixture
+def open_shop(tmp_path: Path) -> Iterator[Callable[..., Shop]]:
+    """Opens the one database again, as another process would."""
+    engines = []
+
+    def open(**arguments: Any) -> Shop:
+        engine = sqlite_engine(tmp_path / "shop.db")
+        engines.append(engine)
+        tables.create_tables(engine)
+        return Shop(engine, **arguments)
+
+    yield open
+    for engine in engines:
+        engine.dispose()
+
+
+@pytest.fixture
+def shop(open_shop: Callable[..., Shop]) -> Shop:
+    return open_shop()
+
+
+def entry(key: str, payload: object = "", topic: str = "orders", **others: Any) -> OutboxEntry:
+    return OutboxEntry(topic, key, str(payload).encode(), **others)
