@@ -86,7 +86,7 @@ class Assembly:
 
     def context(self, owner: Owner) -> View:
         """The context of a plugin's hooks and tasks: its own section, and `get`."""
-        own = {section.settings: self._settings.section(section.name) for section in self._plugins.sections_of(owner)}
+        own = self._own(owner)
         return View(self, own, next(iter(own.values()), None), None)
 
     async def failed(self) -> None:
@@ -131,6 +131,9 @@ class Assembly:
         if self._failed is None:
             raise AssemblyError("the assembly is not open: enter it with `async with`")
         return self._failed
+
+    def _own(self, owner: Owner) -> Mapping[type[Any], Any]:
+        return {section.settings: self._settings.section(section.name) for section in self._plugins.sections_of(owner)}
 
     def _chosen(self, port: type[Any]) -> list[Owned[Backend]]:
         choice = getattr(self._settings.section(PORTS), port_name(port), None)
@@ -177,7 +180,7 @@ class Assembly:
         record = opening.backend.record
         try:
             settings = None if record.settings is None else self._settings.section(section_name(record))
-            async with record.open(View(self, {}, settings, opening)) as thing:
+            async with record.open(View(self, self._own(opening.backend.owner), settings, opening)) as thing:
                 self._opened.append(opening)
                 opening.ready.set_result(thing)
                 await opening.release.wait()

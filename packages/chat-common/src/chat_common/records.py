@@ -63,8 +63,9 @@ class Section:
 class Caller:
     """Who calls a command. ``user`` is None for a guest. ``origin`` is ``ws``, ``http`` or ``local``.
 
-    ``ref`` is the request's idempotency key, unique per user. ``request_hash`` covers command and params: set by the
-    pipeline for commands that change something; a handler that keeps its replies itself compares it.
+    ``ref`` is the request's idempotency key, unique per user. ``command`` is the command being called, ``request_hash``
+    covers it and the params as the client sent them: both are set by the pipeline, the hash only for commands that
+    change something; a handler that keeps its replies itself compares it.
     """
 
     user: str | None
@@ -74,6 +75,7 @@ class Caller:
     token: str | None = None
     origin: Literal["ws", "http", "local"] = "local"
     address: str | None = None
+    command: str = ""
     request_hash: bytes = b""
 
 

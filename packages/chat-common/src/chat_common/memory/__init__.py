@@ -1,1 +1,6 @@
 """Backends that live in this process: the embedded default, and what tests use."""
+
+from chat_common.memory.cache import MEMORY_CACHE
+from chat_common.memory.directory import MEMORY_DIRECTORY
+
+__all__ = ["MEMORY_CACHE", "MEMORY_DIRECTORY"]

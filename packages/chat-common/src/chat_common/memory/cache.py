@@ -13,6 +13,7 @@ from msgspec import Meta
 
 from chat_common.clock import Clock
 from chat_common.errors import Unavailable
+from chat_common.memory.rates import Rates
 from chat_common.ports.cache import Cache
 from chat_common.records import Backend, Context
 from chat_common.settings import setting
@@ -30,7 +31,7 @@ class MemoryCache:
         self._clock = clock
         self._entries = entries
         self._values: dict[str, tuple[bytes | int, float]] = {}
-        self._rates: dict[str, float] = {}
+        self._rates = Rates(clock, entries)
         self._holders: dict[str, tuple[int, float]] = {}
         self._released: dict[str, list[asyncio.Future[None]]] = {}
         # Fences outlive the process in what was written under them, so a restart must begin above the former ones.
@@ -68,16 +69,7 @@ class MemoryCache:
         return total
 
     async def allow(self, key: str, *, limit: int, period: float) -> float:
-        # GCRA: `arrival` is when the bucket would be empty again; a burst may run `period` ahead of the present.
-        now = self._clock.monotonic()
-        arrival = max(now, self._rates.get(key, now)) + period / limit
-        # Half a thousandth of a step forgives what floats lose when a full bucket is counted down to its end.
-        if arrival - now > period * (1 + 0.0005 / limit):
-            return arrival - now - period
-        self._rates.pop(key, None)
-        self._rates[key] = arrival
-        self._bound(self._rates)
-        return 0.0
+        return self._rates.allow(key, limit, period)
 
     @asynccontextmanager
     async def hold(self, key: str, *, ttl: float, wait: float = 10.0) -> AsyncIterator[int]:
@@ -122,11 +114,8 @@ class MemoryCache:
     def _store(self, key: str, value: bytes | int, expires: float) -> None:
         self._values.pop(key, None)
         self._values[key] = (value, expires)
-        self._bound(self._values)
-
-    def _bound(self, values: dict[str, tuple[bytes | int, float]] | dict[str, float]) -> None:
-        while len(values) > self._entries:
-            del values[next(iter(values))]
+        if len(self._values) > self._entries:
+            del self._values[next(iter(self._values))]
 
 
 @asynccontextmanager

@@ -1,0 +1,8 @@
+"""What every request passes on its way to a room: interceptors, idempotency, the handler."""
+
+from chat_server.pipeline.dispatch import Pipeline
+from chat_server.pipeline.idempotency import Replies, request_hash
+from chat_server.pipeline.limits import LimitSettings
+from chat_server.pipeline.observers import Observers
+
+__all__ = ["LimitSettings", "Observers", "Pipeline", "Replies", "request_hash"]
