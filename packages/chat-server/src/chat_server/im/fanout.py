@@ -19,11 +19,12 @@ from chat_common.ports.broker import BrokerRecord
 from chat_common.ports.database import Database
 from chat_common.records import Push
 from chat_common.settings import setting
-from sqlalchemy import Connection, bindparam, case, false, select, update
+from sqlalchemy import Connection, bindparam, case, exists, false, select, update
 
 from chat_server.im.log import changes_between, pushes_between
 from chat_server.im.roster import Roster, Rosters, load
 from chat_server.services import Delivery
+from chat_server.store.bulk import Prepared
 from chat_server.store.changes import Changes
 from chat_server.store.schema import conversation, fanned, member, push_due, push_subscription
 from chat_server.store.tx import Changed, Stored, next_versions, upsert
@@ -66,58 +67,45 @@ def diffuse(connection: Connection, items: Sequence[Diffusion]) -> Sequence[dict
             steps[user] = steps.get(user, 0) + 1
     newest = next_versions(connection, steps)
     left = dict(steps)
-    rows, outcomes = [], []
+    rows: list[tuple[Any, ...]] = []
+    outcomes = []
     for item in items:
         versions = {}
         for user in item.users:
             left[user] -= 1
             versions[user] = newest[user] - left[user]
-            rows.append(
-                {
-                    "key": item.conversation,
-                    "who": user,
-                    "number": versions[user],
-                    "at": item.time,
-                    "upto": item.rev,
-                    "mention": item.mentioned.get(user, 0),
-                }
-            )
+            rows.append((item.conversation, user, versions[user], item.time, item.rev, item.mentioned.get(user, 0)))
         outcomes.append(versions)
-    rows.sort(key=lambda row: (row["key"], row["who"]))
-    plain = [row for row in rows if not row["mention"]]
-    if plain:
-        connection.execute(_DIFFUSE, plain)
-    if len(plain) < len(rows):
-        connection.execute(_DIFFUSE_MENTION, [row for row in rows if row["mention"]])
+    rows.sort()
+    _DIFFUSE.many(connection, [row[:5] for row in rows if not row[5]])
+    _DIFFUSE_MENTION.many(connection, [row for row in rows if row[5]])
     _owe_pushes(connection, items)
     return outcomes
 
 
-_MINE = (member.c.conversation == bindparam("key"), member.c.user == bindparam("who"))
-_INBOX = {
-    "version": bindparam("number"),
-    "activity": case((member.c.activity < bindparam("at"), bindparam("at")), else_=member.c.activity),
-    "hidden": case((member.c.activity < bindparam("at"), false()), else_=member.c.hidden),
-    "diffused": bindparam("upto"),
-}
-_DIFFUSE = update(member).where(*_MINE, member.c.diffused < bindparam("upto")).values(_INBOX)
-_DIFFUSE_MENTION = (
-    update(member)
-    .where(*_MINE, member.c.diffused < bindparam("upto"))
-    .values(
-        {
-            **_INBOX,
-            "mention_seq": case(
-                (member.c.mention_seq < bindparam("mention"), bindparam("mention")), else_=member.c.mention_seq
-            ),
-        }
-    )
+_ROW = (
+    member.c.conversation == bindparam("name_"),
+    member.c.user == bindparam("who_"),
+    member.c.diffused < bindparam("upto_"),
 )
+_INBOX = {
+    "version": bindparam("number_"),
+    "activity": case((member.c.activity < bindparam("at_"), bindparam("at_")), else_=member.c.activity),
+    "hidden": case((member.c.activity < bindparam("at_"), false()), else_=member.c.hidden),
+    "diffused": bindparam("upto_"),
+}
+_KEYS = ("name_", "who_", "number_", "at_", "upto_")
+_DIFFUSE = Prepared(update(member).where(*_ROW).values(_INBOX), *_KEYS)
+_NEWEST_MENTION = case((member.c.mention_seq < bindparam("seq_"), bindparam("seq_")), else_=member.c.mention_seq)
+_DIFFUSE_MENTION = Prepared(
+    update(member).where(*_ROW).values({**_INBOX, "mention_seq": _NEWEST_MENTION}), *_KEYS, "seq_"
+)
+_ANYBODY = Prepared(select(exists(select(push_subscription.c.user))))
 
 
 def _owe_pushes(connection: Connection, items: Sequence[Diffusion]) -> None:
     """One `push_due` row per member with a push subscription who has not muted; dropped when acknowledged or read."""
-    if connection.execute(select(push_subscription.c.user).limit(1)).first() is None:
+    if not _ANYBODY.all(connection)[0][0]:
         return
     wanted = {user for item in items if item.last_seq for user in item.users}
     having = set(

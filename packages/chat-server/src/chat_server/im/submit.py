@@ -19,10 +19,11 @@ from chat_common.ports.outbox import Outbox
 from chat_common.records import Caller, Push
 from chat_common.wire import Receipt, SubmitMessage
 from msgspec import UNSET
-from sqlalchemy import Connection, bindparam, select, tuple_, update
+from sqlalchemy import Connection, bindparam, select, update
 
 from chat_server.im.kinds import Kinds, shorten
 from chat_server.store import views
+from chat_server.store.bulk import Prepared, any_of, any_pair, pairs, texts
 from chat_server.store.changes import caller_user, payload_hash
 from chat_server.store.schema import ban, conversation, member, message
 from chat_server.store.tx import announce, missing, stored_entry
@@ -60,52 +61,88 @@ class _Head:
     pushes: list[Push] = field(factory=list)
 
 
-_HEADS = select(
-    conversation.c.conversation,
-    conversation.c.kind,
-    conversation.c.head_seq,
-    conversation.c.head_rev,
-    conversation.c.head_time,
-    conversation.c.first_kept,
-    conversation.c.all_seq,
-    conversation.c.muted_until,
-    conversation.c.preview,
-)
-_SAVE_HEAD = (
-    update(conversation)
-    .where(conversation.c.conversation == bindparam("key"))
-    .values(
-        head_seq=bindparam("seq"),
-        head_rev=bindparam("rev"),
-        head_time=bindparam("at"),
-        touched_at=bindparam("at"),
-        all_seq=bindparam("everybody"),
-        preview=bindparam("line"),
+_HEADS = Prepared(
+    select(
+        conversation.c.conversation,
+        conversation.c.kind,
+        conversation.c.head_seq,
+        conversation.c.head_rev,
+        conversation.c.head_time,
+        conversation.c.first_kept,
+        conversation.c.all_seq,
+        conversation.c.muted_until,
+        conversation.c.preview,
     )
+    .where(any_of(conversation.c.conversation, "names"))
+    .order_by(conversation.c.conversation)
+    .with_for_update(),
+    "names",
 )
-_SAVE_OWN = (
+_KNOWN = Prepared(
+    select(
+        message.c.ref,
+        message.c.sender,
+        message.c.hash,
+        message.c.conversation,
+        message.c.seq,
+        message.c.rev,
+        message.c.time,
+    ).where(any_of(message.c.ref, "refs")),
+    "refs",
+)
+_MEMBERS = Prepared(
+    select(
+        member.c.conversation,
+        member.c.user,
+        member.c.role,
+        member.c.from_seq,
+        member.c.to_seq,
+        member.c.earlier,
+        member.c.muted_until,
+        member.c.silenced,
+    ).where(any_pair(member.c.conversation, member.c.user, "places")),
+    "places",
+)
+_BANNED = Prepared(select(ban.c.user).where(any_of(ban.c.user, "users")), "users")
+_STORED = (
+    "conversation",
+    "seq",
+    "rev",
+    "sender",
+    "ref",
+    "hash",
+    "kind",
+    "body",
+    "time",
+    "reply",
+    "mentions",
+)
+_STORE = Prepared(message.insert(), *_STORED)
+_SAVE_HEAD = Prepared(
+    update(conversation)
+    .where(conversation.c.conversation == bindparam("name_"))
+    .values(
+        head_seq=bindparam("seq_"),
+        head_rev=bindparam("rev_"),
+        head_time=bindparam("at_"),
+        touched_at=bindparam("at_"),
+        all_seq=bindparam("everybody_"),
+        preview=bindparam("line_"),
+    ),
+    "name_",
+    "seq_",
+    "rev_",
+    "at_",
+    "everybody_",
+    "line_",
+)
+_SAVE_OWN = Prepared(
     update(member)
-    .where(member.c.conversation == bindparam("key"), member.c.user == bindparam("who"))
-    .values(own_seq=bindparam("seq"))
-)
-_KNOWN = select(
-    message.c.ref,
-    message.c.sender,
-    message.c.hash,
-    message.c.conversation,
-    message.c.seq,
-    message.c.rev,
-    message.c.time,
-)
-_MEMBERS = select(
-    member.c.conversation,
-    member.c.user,
-    member.c.role,
-    member.c.from_seq,
-    member.c.to_seq,
-    member.c.earlier,
-    member.c.muted_until,
-    member.c.silenced,
+    .where(member.c.conversation == bindparam("name_"), member.c.user == bindparam("who_"))
+    .values(own_seq=bindparam("seq_")),
+    "name_",
+    "who_",
+    "seq_",
 )
 
 
@@ -148,11 +185,9 @@ class Submit:
         heads = _lock_heads(connection, items)
         known = _known_refs(connection, items)
         members = _memberships(connection, items)
-        banned = set(
-            connection.execute(select(ban.c.user).where(ban.c.user.in_({item.user for item in items}))).scalars()
-        )
+        banned = {row.user for row in _BANNED.all(connection, texts(connection, (item.user for item in items)))}
         outcomes: list[Receipt | ChatError] = []
-        rows: list[dict[str, Any]] = []
+        rows: list[tuple[Any, ...]] = []
         own: dict[tuple[str, str], int] = {}
         for item in items:
             before = known.get((item.user, item.ref))
@@ -177,12 +212,13 @@ class Submit:
             head.pushes.append(_push(item, receipt))
             outcomes.append(receipt)
         if rows:
-            connection.execute(message.insert(), rows)
+            _STORE.many(connection, rows)
             changed = {name: head for name, head in sorted(heads.items()) if head.first_rev}
-            connection.execute(_SAVE_HEAD, [_saved(name, head) for name, head in changed.items()])
-            connection.execute(
-                _SAVE_OWN, [{"key": key[0], "who": key[1], "seq": seq} for key, seq in sorted(own.items())]
+            _SAVE_HEAD.many(
+                connection,
+                [(name, head.seq, head.rev, head.time, head.all_seq, head.preview) for name, head in changed.items()],
             )
+            _SAVE_OWN.many(connection, [(name, who, seq) for (name, who), seq in sorted(own.items())])
             announce(
                 connection,
                 self._outbox,
@@ -191,7 +227,7 @@ class Submit:
         return outcomes
 
     def _check_references(
-        self, connection: Connection, item: Item, head: _Head, mine: Any, fresh: Sequence[dict[str, Any]]
+        self, connection: Connection, item: Item, head: _Head, mine: Any, fresh: Sequence[tuple[Any, ...]]
     ) -> None:
         """Quoted message and mentioned users, for the few messages that have them."""
         request = item.request
@@ -217,14 +253,15 @@ class Submit:
                 raise Invalid("mentions: members of this conversation only", field="mentions")
 
     def _quote(
-        self, connection: Connection, item: Item, head: _Head, mine: Any, fresh: Sequence[dict[str, Any]]
+        self, connection: Connection, item: Item, head: _Head, mine: Any, fresh: Sequence[tuple[Any, ...]]
     ) -> wire.Quote:
         seq = item.request.reply_to or 0
         name = item.request.conversation
         gone = NotFound("reply_to: no such message here", field="reply_to")
         if seq > head.seq or seq < head.first_kept or not views.visible(views.spans_of(mine), seq):
             raise gone
-        for row in fresh:
+        for stored in fresh:
+            row = dict(zip(_STORED, stored, strict=True))
             if row["conversation"] == name and row["seq"] == seq:
                 body = msgspec.json.decode(row["body"])
                 return wire.Quote(
@@ -249,27 +286,22 @@ def _check_mentions(mentions: list[str]) -> None:
 
 
 def _lock_heads(connection: Connection, items: Sequence[Item]) -> dict[str, _Head]:
-    wanted = sorted({item.request.conversation for item in items})
-    rows = connection.execute(
-        _HEADS.where(conversation.c.conversation.in_(wanted)).order_by(conversation.c.conversation).with_for_update()
-    )
-    return {name: _Head(*rest) for name, *rest in rows}
+    names = texts(connection, (item.request.conversation for item in items))
+    return {name: _Head(*rest) for name, *rest in _HEADS.all(connection, names)}
 
 
 def _known_refs(connection: Connection, items: Sequence[Item]) -> dict[tuple[str, str], tuple[bytes, Receipt]]:
-    rows = connection.execute(_KNOWN.where(message.c.ref.in_({item.ref for item in items})))
     return {
         (row.sender, row.ref): (
             bytes(row.hash),
             Receipt(conversation=row.conversation, seq=row.seq, rev=row.rev, time=row.time),
         )
-        for row in rows
+        for row in _KNOWN.all(connection, texts(connection, (item.ref for item in items)))
     }
 
 
 def _memberships(connection: Connection, items: Sequence[Item]) -> dict[tuple[str, str], Any]:
-    pairs = sorted({(item.request.conversation, item.user) for item in items})
-    rows = connection.execute(_MEMBERS.where(tuple_(member.c.conversation, member.c.user).in_(pairs)))
+    rows = _MEMBERS.all(connection, pairs((item.request.conversation, item.user) for item in items))
     return {(row.conversation, row.user): row for row in rows}
 
 
@@ -303,21 +335,22 @@ def _number(item: Item, head: _Head, now: int) -> Receipt:
     return Receipt(conversation=item.request.conversation, seq=head.seq, rev=head.rev, time=head.time)
 
 
-def _row(item: Item, receipt: Receipt) -> dict[str, Any]:
+def _row(item: Item, receipt: Receipt) -> tuple[Any, ...]:
+    """In the order of `_STORED`."""
     mentions = item.request.mentions
-    return {
-        "conversation": receipt.conversation,
-        "seq": receipt.seq,
-        "rev": receipt.rev,
-        "sender": item.user,
-        "ref": item.ref,
-        "hash": item.digest,
-        "kind": item.request.kind,
-        "body": item.stored_body,
-        "time": receipt.time,
-        "reply": None if item.quote is None else views.as_json(item.quote),
-        "mentions": None if mentions is None else views.as_json(mentions),
-    }
+    return (
+        receipt.conversation,
+        receipt.seq,
+        receipt.rev,
+        item.user,
+        item.ref,
+        item.digest,
+        item.request.kind,
+        item.stored_body,
+        receipt.time,
+        None if item.quote is None else views.as_json(item.quote),
+        None if mentions is None else views.as_json(mentions),
+    )
 
 
 def _push(item: Item, receipt: Receipt) -> Push:
@@ -334,14 +367,3 @@ def _push(item: Item, receipt: Receipt) -> Push:
         mentions=UNSET if item.request.mentions is None else item.request.mentions,
     )
     return Push("message", record, receipt.conversation, receipt.rev, receipt.rev - 1, receipt.seq)
-
-
-def _saved(name: str, head: _Head) -> dict[str, Any]:
-    return {
-        "key": name,
-        "seq": head.seq,
-        "rev": head.rev,
-        "at": head.time,
-        "everybody": head.all_seq,
-        "line": head.preview,
-    }

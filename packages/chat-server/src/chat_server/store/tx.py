@@ -20,6 +20,7 @@ from sqlalchemy import Connection, bindparam, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from chat_server.store import views
+from chat_server.store.bulk import Prepared, any_of, texts
 from chat_server.store.database import after_commit
 from chat_server.store.schema import conversation, member, message, version
 
@@ -299,14 +300,19 @@ def next_versions(connection: Connection, steps: dict[str, int]) -> dict[str, in
             select(version.c.user).where(version.c.user.in_(sorted(steps))).order_by(version.c.user).with_for_update()
         )
     for step, names in sorted(by_step.items()):
-        rows = connection.execute(
-            update(version)
-            .where(version.c.user.in_(sorted(names)))
-            .values(version=version.c.version + step)
-            .returning(version.c.user, version.c.version)
-        )
-        result.update((row.user, row.version) for row in rows)
+        for name, number in _BUMP.all(connection, step, texts(connection, names)):
+            result[name] = number
     return result
+
+
+_BUMP = Prepared(
+    update(version)
+    .where(any_of(version.c.user, "users_"))
+    .values(version=version.c.version + bindparam("step_"))
+    .returning(version.c.user, version.c.version),
+    "step_",
+    "users_",
+)
 
 
 def require_users(connection: Connection, users: Iterable[str]) -> None:

@@ -1,0 +1,120 @@
+"""Statements of the commit path, compiled once a dialect: SQLAlchemy writes the SQL, the driver takes the rows.
+
+Building and compiling a statement, and binding its parameters row by row, costs several times what the database needs
+for it; here both happen once. Values must be what the driver itself takes (text, numbers, bytes, None).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+from sqlalchemy import ARRAY, Boolean, Connection, Text, bindparam
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
+
+
+class _AnyOf(FunctionElement[bool]):
+    """``column`` is one of a list given as one parameter, however long: the statement's text never changes."""
+
+    inherit_cache = True
+    name = "any_of"
+    type = Boolean()
+
+
+class _AnyPair(FunctionElement[bool]):
+    """(``first``, ``second``) is one of a list of pairs given as one parameter."""
+
+    inherit_cache = True
+    name = "any_pair"
+    type = Boolean()
+
+
+@compiles(_AnyOf, "sqlite")
+def _any_of_sqlite(element: Any, compiler: Any, **options: Any) -> str:
+    column, values = (compiler.process(part, **options) for part in element.clauses)
+    return f"{column} IN (SELECT value FROM json_each({values}))"
+
+
+@compiles(_AnyOf, "postgresql")
+def _any_of_postgresql(element: Any, compiler: Any, **options: Any) -> str:
+    column, values = (compiler.process(part, **options) for part in element.clauses)
+    return f"{column} = ANY({values})"
+
+
+@compiles(_AnyPair, "sqlite")
+def _any_pair_sqlite(element: Any, compiler: Any, **options: Any) -> str:
+    first, second, values = (compiler.process(part, **options) for part in element.clauses)
+    return (
+        f"({first}, {second}) IN (SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') "
+        f"FROM json_each({values}))"
+    )
+
+
+@compiles(_AnyPair, "postgresql")
+def _any_pair_postgresql(element: Any, compiler: Any, **options: Any) -> str:
+    first, second, values = (compiler.process(part, **options) for part in element.clauses)
+    return (
+        f"({first}, {second}) IN (SELECT pair ->> 0, pair ->> 1 FROM json_array_elements(CAST({values} AS json)) pair)"
+    )
+
+
+def any_of(column: Any, name: str) -> Any:
+    """Condition: ``column`` is one of the texts in the parameter ``name`` (see `texts`)."""
+    return _AnyOf(column, bindparam(name, type_=Text().with_variant(ARRAY(Text), "postgresql")))
+
+
+def any_pair(first: Any, second: Any, name: str) -> Any:
+    """Condition: the two columns are one of the pairs in the parameter ``name`` (see `pairs`)."""
+    return _AnyPair(first, second, bindparam(name, type_=Text()))
+
+
+def texts(connection: Connection, values: Iterable[str]) -> Any:
+    """A list of texts as the parameter of `any_of`, in order and without doubles."""
+    found = sorted(set(values))
+    return found if connection.dialect.name == "postgresql" else msgspec.json.encode(found).decode()
+
+
+def pairs(values: Iterable[tuple[str, str]]) -> str:
+    """A list of pairs as the parameter of `any_pair`."""
+    return msgspec.json.encode(sorted(set(values))).decode()
+
+
+class Prepared:
+    """A statement with named parameters, compiled once for each dialect it meets.
+
+    ``keys``: the parameters in the order in which rows give them.
+    """
+
+    def __init__(self, statement: Any, *keys: str) -> None:
+        self._statement = statement
+        self._keys = keys
+        self._compiled: dict[str, tuple[str, Sequence[int] | None]] = {}
+
+    def _of(self, connection: Connection) -> tuple[str, Sequence[int] | None]:
+        known = self._compiled.get(connection.dialect.name)
+        if known is None:
+            insert = getattr(self._statement, "is_insert", False)
+            compiled = self._statement.compile(
+                dialect=connection.dialect, column_keys=list(self._keys) if insert else None
+            )
+            order = [self._keys.index(key) for key in compiled.positiontup]
+            known = (str(compiled), None if order == list(range(len(self._keys))) else order)
+            self._compiled[connection.dialect.name] = known
+        return known
+
+    def all(self, connection: Connection, *values: Any) -> Sequence[Any]:
+        """The rows that the statement gives for these values (in the order of ``keys``)."""
+        text, order = self._of(connection)
+        chosen = values if order is None else tuple([values[place] for place in order])
+        return connection.exec_driver_sql(text, chosen).all()
+
+    def many(self, connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Run it for each row, in one call of the driver."""
+        if not rows:
+            return
+        text, order = self._of(connection)
+        if order is not None:
+            rows = [tuple([row[place] for place in order]) for row in rows]
+        connection.exec_driver_sql(text, list(rows))
