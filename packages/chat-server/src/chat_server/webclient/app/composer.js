@@ -38,7 +38,7 @@ export class Composer {
     this.count = h("span.composer-count", { role: "status" });
     this.button = h("button.send", { type: "submit", "aria-label": t("send"), title: t("send") }, icon("send"));
     this.emojiButton = iconButton("smile", t("emoji"), () => this.#toggleEmoji(), { "aria-expanded": "false" });
-    this.suggestions = h("div.suggestions", { role: "listbox", hidden: true, id: "suggestions", "aria-label": t("group.pick") });
+    this.suggestions = h("div.suggestions", { role: "listbox", hidden: true, id: "suggestions", "aria-label": t("mention") });
     this.element = h(
       "form.composer",
       {
@@ -56,6 +56,11 @@ export class Composer {
 
   focus() {
     this.input.focus({ preventScroll: true });
+  }
+
+  /** The members may have come since "@" was typed. */
+  refresh() {
+    if (this.suggestions.hidden && document.activeElement === this.input) this.#suggestFor();
   }
 
   reply(message) {

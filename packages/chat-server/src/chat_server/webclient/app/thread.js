@@ -99,6 +99,7 @@ export class Thread {
     }
     this.gone.hidden = !conversation.left;
     this.composer.element.hidden = Boolean(conversation.left);
+    this.composer.refresh();
     this.scroller.update();
   }
 

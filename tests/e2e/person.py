@@ -1,0 +1,103 @@
+"""Somebody who sits before the page: what one can do and see there."""
+
+from __future__ import annotations
+
+from playwright.async_api import Browser, BrowserContext, Locator, Page, expect
+
+PHONE = {"viewport": {"width": 390, "height": 780}, "has_touch": True, "is_mobile": True, "device_scale_factor": 2}
+DESKTOP = {"viewport": {"width": 1180, "height": 760}}
+WAIT = 20_000
+
+# Walks from the newest message to the first one and collects what is on the screen on the way.
+COLLECT = """async () => {
+  const box = document.querySelector(".timeline");
+  const found = new Map();
+  const frame = () => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)));
+  const down = document.querySelector(".jump:not([hidden])");
+  if (down) { down.click(); await frame(); }
+  for (let still = 0; still < 200; ) {
+    for (const row of box.querySelectorAll(".row[data-seq]")) {
+      found.set(Number(row.dataset.seq), row.querySelector(".text, .system")?.textContent ?? "");
+    }
+    const before = box.scrollTop;
+    if (box.scrollTop === 0 && !box.querySelector("[data-key=older]")) break;
+    box.scrollTop -= box.clientHeight / 2;
+    await frame();
+    still = box.scrollTop === before ? still + 1 : 0;
+  }
+  return [...found].sort(([one], [other]) => one - other);
+}"""
+
+
+class Person:
+    """One browser context with the page open."""
+
+    def __init__(self, name: str, context: BrowserContext, page: Page) -> None:
+        self.name = name
+        self.context = context
+        self.page = page
+        self.problems: list[str] = []
+        page.on("pageerror", lambda error: self.problems.append(f"page error: {error}"))
+        page.on("dialog", lambda dialog: self.problems.append(f"dialog: {dialog.message}"))
+        page.on("console", lambda message: self._console(message.type, message.text))
+
+    def _console(self, kind: str, text: str) -> None:
+        # A refused connection is what several tests provoke.
+        if kind == "error" and "WebSocket connection" not in text and "net::ERR" not in text:
+            self.problems.append(f"console: {text}")
+
+    @classmethod
+    async def arrive(cls, browser: Browser, url: str, name: str, *, phone: bool = False, **options: object) -> Person:
+        context = await browser.new_context(locale="en-GB", **{**(PHONE if phone else DESKTOP), **options})  # type: ignore[arg-type]
+        context.set_default_timeout(WAIT)
+        person = cls(name, context, await context.new_page())
+        await person.page.goto(url)
+        return person
+
+    async def log_in(self) -> Person:
+        """By name, in development mode."""
+        await self.page.locator("input[name=name]").fill(self.name)
+        await self.page.locator("input[name=name]").press("Enter")
+        await expect(self.page.locator(".me-name")).to_have_text(self.name, timeout=WAIT)
+        return self
+
+    def row(self, title: str) -> Locator:
+        """The conversation of that title in the list."""
+        return self.page.locator(".list-row", has=self.page.get_by_text(title, exact=True))
+
+    async def find(self, name: str) -> None:
+        """Opens the direct chat with somebody by search."""
+        await self.page.get_by_label("Search chats and people").fill(name)
+        await self.page.locator(".person", has_text=name).first.click()
+        await expect(self.page.get_by_role("heading", name=name, exact=True)).to_be_visible()
+
+    async def open(self, title: str) -> None:
+        await self.row(title).get_by_role("button").click()
+        await expect(self.page.locator(".thread-head h1")).to_have_text(title)
+
+    async def back(self) -> None:
+        await self.page.keyboard.press("Escape")
+        await expect(self.page.locator(".thread")).to_have_count(0)
+
+    async def say(self, text: str) -> None:
+        await self.page.locator(".composer-input").fill(text)
+        await self.page.locator(".composer-input").press("Enter")
+
+    def message(self, text: str) -> Locator:
+        return self.page.locator(".message", has=self.page.locator(".text", has_text=text))
+
+    async def sees(self, text: str) -> None:
+        await expect(self.page.locator(".text", has_text=text)).to_have_count(1, timeout=WAIT)
+
+    async def act(self, text: str, item: str) -> None:
+        """Chooses an item of a message's menu."""
+        await self.message(text).click(button="right")
+        await self.page.get_by_role("menuitem", name=item).click()
+
+    async def screen(self) -> dict[int, str]:
+        """Everything the open conversation shows, by seq, read by scrolling through it."""
+        return {int(seq): text for seq, text in await self.page.evaluate(COLLECT)}
+
+    async def nodes(self) -> int:
+        count: int = await self.page.evaluate("document.getElementsByTagName('*').length")
+        return count

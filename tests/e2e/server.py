@@ -1,0 +1,72 @@
+"""`chat-server` as a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Server:
+    """`chat-server --dev` on a port that it keeps over restarts."""
+
+    def __init__(self, data: Path, *options: str, env: dict[str, str] | None = None) -> None:
+        self.data = data
+        self.port = free_port()
+        self.options = options
+        self.env = env or {}
+        self.process: asyncio.subprocess.Process | None = None
+        self.output: list[str] = []
+        self._reading: asyncio.Task[None] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/"
+
+    async def start(self) -> None:
+        self.process = await asyncio.create_subprocess_exec(
+            *self._command(),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            env={**os.environ, "PYTHONUNBUFFERED": "1", **self.env},
+        )
+        ready = asyncio.Event()
+        self._reading = asyncio.create_task(self._read(ready))
+        try:
+            await asyncio.wait_for(ready.wait(), 30)
+        except TimeoutError:
+            raise AssertionError("the server did not start:\n" + "".join(self.output)) from None
+
+    def _command(self) -> list[str]:
+        script = Path(sys.executable).with_name("chat-server")
+        data = ["--data", str(self.data)]
+        return [str(script), "--dev", "--port", str(self.port), *data, *self.options]
+
+    async def _read(self, ready: asyncio.Event) -> None:
+        assert self.process is not None
+        assert self.process.stdout is not None
+        async for line in self.process.stdout:
+            self.output.append(line.decode(errors="replace"))
+            if f"http://127.0.0.1:{self.port}" in self.output[-1]:
+                ready.set()
+
+    async def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
+        if self.process is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            self.process.send_signal(how)
+        await asyncio.wait_for(self.process.wait(), 30)
+        if self._reading is not None:
+            await self._reading
+        self.process = None

@@ -1,0 +1,140 @@
+"""Two people, two browsers, one server: what everybody tries in the first five minutes."""
+
+from __future__ import annotations
+
+from playwright.async_api import Browser, expect
+
+from tests.e2e.person import WAIT, Person
+from tests.e2e.server import Server
+
+
+async def two(browser: Browser, server: Server) -> tuple[Person, Person]:
+    ada = await (await Person.arrive(browser, server.url, "Ada")).log_in()
+    bob = await (await Person.arrive(browser, server.url, "Bob")).log_in()
+    return ada, bob
+
+
+async def test_both_directions_unread_counts_and_reload(browser: Browser, server: Server) -> None:
+    ada, bob = await two(browser, server)
+    await ada.find("Bob")
+    for n in range(3):
+        await ada.say(f"hello {n}")
+    row = bob.row("Ada")
+    await expect(row.locator(".unread")).to_have_text("3", timeout=WAIT)
+    await expect(row.locator(".list-preview")).to_have_text("hello 2")
+    await expect(bob.page).to_have_title("(3) Interesting Chat")
+    await bob.open("Ada")
+    await expect(bob.page.locator(".new-line")).to_have_count(1)
+    await expect(row.locator(".unread")).to_have_count(0)
+    for n in range(3):
+        await expect(ada.message(f"hello {n}").get_by_role("img", name="Read")).to_be_visible(timeout=WAIT)
+    await bob.say("hello yourself")
+    await ada.sees("hello yourself")
+    await expect(ada.row("Bob").locator(".unread")).to_have_count(0)
+    await bob.back()
+    await ada.say("still there?")
+    await expect(row.locator(".unread")).to_have_text("1")
+    for person in (ada, bob):
+        await person.page.reload()
+    await expect(row.locator(".unread")).to_have_text("1", timeout=WAIT)
+    await expect(ada.page.locator(".message")).to_have_count(5)
+    assert list((await ada.screen()).values()) == ["hello 0", "hello 1", "hello 2", "hello yourself", "still there?"]
+    assert ada.problems + bob.problems == []
+
+
+async def test_text_is_never_markup(browser: Browser, server: Server) -> None:
+    evil = "<script>alert(1)</script><img src=x onerror=alert(2)>"
+    mallory = await (await Person.arrive(browser, server.url, "<b>Mal</b><img src=x onerror=alert(3)>")).log_in()
+    ada = await (await Person.arrive(browser, server.url, "Ada")).log_in()
+    await mallory.find("Ada")
+    await mallory.say(evil)
+    await mallory.say('javascript:alert(4) and https://example.org/"onmouseover=alert(5) and data:text/html,<b>')
+    await ada.open(mallory.name)
+    await ada.sees(evil)
+    assert await ada.page.locator(".text a").evaluate_all("links => links.map(({href}) => href)") == [
+        "https://example.org/"
+    ]
+    await ada.page.get_by_role("button", name="New chat or group").click()
+    await ada.page.get_by_role("menuitem", name="New group").click()
+    await ada.page.get_by_label("Group name").fill("<i>group</i><svg onload=alert(6)>")
+    await ada.page.get_by_label("Add people").fill("Mal")
+    await ada.page.locator(".picker-results .person").first.click()
+    await ada.page.get_by_role("button", name="Create group").click()
+    await expect(ada.page.locator(".thread-head h1")).to_have_text("<i>group</i><svg onload=alert(6)>")
+    await ada.say(evil)
+    await expect(mallory.row("<i>group</i><svg onload=alert(6)>")).to_be_visible(timeout=WAIT)
+    for person in (ada, mallory):
+        assert await person.page.locator(".list-row b, .list-row i, .timeline script, .timeline img").count() == 0
+        assert person.problems == []
+
+
+async def test_recall_edit_reply_and_link(browser: Browser, server: Server) -> None:
+    ada, bob = await two(browser, server)
+    await ada.find("Bob")
+    await ada.say("see https://example.org/a_(b)?c=d&e=f.")
+    await ada.say("a slip")
+    await ada.say("a seceret")
+    await bob.open("Ada")
+    assert await bob.page.locator(".text a").get_attribute("href") == "https://example.org/a_(b)?c=d&e=f"
+    await ada.act("a seceret", "Edit")
+    await ada.say("a secret")
+    await expect(bob.message("a secret").locator(".meta")).to_contain_text("edited", timeout=WAIT)
+    await bob.act("a secret", "Reply")
+    await bob.say("which one?")
+    await expect(ada.message("which one?").locator(".quote-text")).to_have_text("a secret", timeout=WAIT)
+    await ada.act("a slip", "Recall")
+    await ada.page.get_by_role("dialog").get_by_role("button", name="Recall").click()
+    await expect(bob.page.get_by_text("Ada recalled a message")).to_be_visible(timeout=WAIT)
+    await expect(ada.page.get_by_text("You recalled a message")).to_be_visible()
+    for person in (ada, bob):
+        assert "a slip" not in await person.page.content()
+        await person.page.reload()
+        await expect(person.page.locator(".recalled")).to_have_count(1)
+        assert "a slip" not in await person.page.content()
+        assert person.problems == []
+
+
+async def test_a_group_from_making_it_to_leaving_it(browser: Browser, server: Server) -> None:
+    ada, bob = await two(browser, server)
+    eve = await (await Person.arrive(browser, server.url, "Eve")).log_in()
+    await ada.page.get_by_role("button", name="New chat or group").click()
+    await ada.page.get_by_role("menuitem", name="New group").click()
+    await ada.page.get_by_label("Group name").fill("Lunch")
+    await ada.page.get_by_label("Add people").fill("Bob")
+    await ada.page.locator(".picker-results .person", has_text="Bob").click()
+    await ada.page.get_by_role("button", name="Create group").click()
+    await ada.page.locator(".composer-input").fill("@Bo")
+    await ada.page.get_by_role("option", name="Bob").wait_for()
+    await ada.page.keyboard.press("Enter")
+    await ada.page.keyboard.type("at noon?")
+    await ada.page.keyboard.press("Enter")
+    await expect(bob.row("Lunch").locator(".at")).to_be_visible(timeout=WAIT)
+    await bob.open("Lunch")
+    await expect(bob.page.locator(".mention")).to_have_text("@Bob")
+    await expect(bob.row("Lunch").locator(".at")).to_have_count(0)
+    await bob.page.locator(".composer-input").press_sequentially("typing")
+    await expect(ada.page.locator(".thread-subtitle")).to_have_text("Bob is typing…", timeout=WAIT)
+
+    await ada.page.get_by_role("button", name="Chat details").click()
+    await ada.page.get_by_role("button", name="Invite people").click()
+    await ada.page.get_by_role("dialog", name="Invite people").get_by_label("Add people").fill("Eve")
+    await ada.page.locator(".picker-results .person", has_text="Eve").click()
+    await ada.page.get_by_role("button", name="Invite", exact=True).click()
+    await expect(eve.row("Lunch")).to_be_visible(timeout=WAIT)
+    await expect(ada.page.locator(".member")).to_have_count(3)
+    await ada.page.locator(".member", has_text="Bob").get_by_role("button").click()
+    await ada.page.get_by_role("menuitem", name="Remove").click()
+    await ada.page.get_by_role("dialog", name="Remove Bob").get_by_role("button", name="Remove").click()
+    await expect(ada.page.locator(".member")).to_have_count(2)
+    await expect(bob.page.get_by_text("You are no longer in this group.")).to_be_visible(timeout=WAIT)
+    await ada.page.get_by_role("dialog").get_by_role("button", name="Close").click()
+    await ada.say("only us now")
+    await eve.open("Lunch")
+    await eve.sees("only us now")
+    await expect(eve.page.get_by_text("at noon?")).to_have_count(0)  # said before Eve came
+    await eve.page.get_by_role("button", name="Chat details").click()
+    await eve.page.get_by_role("button", name="Leave group").click()
+    await eve.page.get_by_role("dialog", name="Leave this group").get_by_role("button", name="Leave group").click()
+    await expect(eve.page.get_by_text("You are no longer in this group.")).to_be_visible(timeout=WAIT)
+    assert "only us now" not in (await bob.screen()).values()
+    assert ada.problems + bob.problems + eve.problems == []
