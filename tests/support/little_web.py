@@ -55,9 +55,10 @@ class LittleWeb:
 
     async def cut(self) -> None:
         """Break every connection without a word."""
-        for socket in list(self.lines):
+        broken = set(self.lines)
+        for socket in broken:
             socket.transport.abort()
-        await until(lambda: not self.lines)
+        await until(lambda: broken.isdisjoint(self.lines))
 
     async def end(self, bye: Bye) -> None:
         """Say `bye` to everybody and close."""

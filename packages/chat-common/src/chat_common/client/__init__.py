@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from chat_common.client.backoff import Backoff
 from chat_common.client.chat import ChatClient, connect
-from chat_common.client.line import Line, LineClosed, open_websocket
+from chat_common.client.line import Line, LineClosed, Opener, open_websocket
 from chat_common.client.login import Login, dev_login, post
 from chat_common.client.sending import MessageRefused, MessageSent, Outgoing, Receipt, SendQueue
 from chat_common.protocol.client_events import (
@@ -57,6 +57,7 @@ __all__ = [
     "MessageRefused",
     "MessageSent",
     "Noted",
+    "Opener",
     "Outgoing",
     "Receipt",
     "Refused",
