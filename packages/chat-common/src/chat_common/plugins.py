@@ -104,19 +104,8 @@ class Plugins:
         self._manager.add_hookspecs(hookspecs)
         self._registered = list(registered)
         for plugin, owner in self._registered:
-            try:
-                self._manager.register(plugin, name=str(owner))
-            except pluggy.PluginValidationError as error:
-                raise PluginError(f"{owner}: {error}") from error
-            except ValueError as error:
-                raise PluginError(f"{owner} is loaded twice") from error
-        try:
-            self._manager.check_pending()
-        except pluggy.PluginValidationError as error:
-            owner = self._owner_of(error.plugin)
-            hooks = [name for name in vars(hookspecs) if name.startswith("chat_")]
-            word = next((hook for hook in _unknown_hooks(error.plugin, hooks)), "")
-            raise PluginError(f"{owner}: unknown hook {word!r}: {nearest(word, hooks)}") from error
+            self._register(plugin, owner)
+        self._check_hooks()
         self.backends = self._collect("chat_backends", Backend, lambda it: f"{port_name(it.port)} backend {it.name!r}")
         self._sections = self._collect("chat_sections", Section, lambda it: f"section [{it.name}]")
         self.kinds = self._collect("chat_kinds", ContentKind, lambda it: f"message kind {it.name!r}")
@@ -211,6 +200,36 @@ class Plugins:
             ),
         )
 
+    def add(self, plugin: object, owner: Owner | None = None) -> None:
+        """A plugin that needs open ports to exist, such as the server's rooms. Call it before `contributions`.
+
+        Only the hooks that take a context are called on it; `PluginError` if it has one of the others.
+        """
+        owner = owner or Owner(_name(plugin))
+        self._register(plugin, owner)
+        self._check_hooks()
+        for hook in ("chat_backends", "chat_sections", "chat_kinds", "chat_tables"):
+            if any(known.plugin is plugin for known in getattr(self._manager.hook, hook).get_hookimpls()):
+                raise PluginError(f"{owner}: {hook} is asked before this plugin is added: pass it to `load`")
+        self._registered.append((plugin, owner))
+
+    def _register(self, plugin: object, owner: Owner) -> None:
+        try:
+            self._manager.register(plugin, name=str(owner))
+        except pluggy.PluginValidationError as error:
+            raise PluginError(f"{owner}: {error}") from error
+        except ValueError as error:
+            raise PluginError(f"{owner} is loaded twice") from error
+
+    def _check_hooks(self) -> None:
+        try:
+            self._manager.check_pending()
+        except pluggy.PluginValidationError as error:
+            hooks = [name for name in vars(hookspecs) if name.startswith("chat_")]
+            word = next(iter(_unknown_hooks(error.plugin, hooks)), "")
+            owner = self._manager.get_name(error.plugin)
+            raise PluginError(f"{owner}: unknown hook {word!r}: {nearest(word, hooks)}") from error
+
     def _collect(
         self,
         hook: str,
@@ -235,9 +254,6 @@ class Plugins:
                     owners[said] = owner
                     found.append(Owned(record, owner))
         return found
-
-    def _owner_of(self, plugin: object) -> Owner:
-        return next(owner for known, owner in self._registered if known is plugin)
 
     def _backends_of(self, port: type[Any]) -> dict[str, Owned[Backend]]:
         return {backend.record.name: backend for backend in self.backends if backend.record.port is port}
