@@ -1,0 +1,20 @@
+"""The `Content-Disposition` header of RFC 6266, for names in any language."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+
+def content_disposition(name: str | None, *, inline: bool) -> str:
+    """What a browser does with a content and what it saves it as.
+
+    The plain ``filename`` is for old clients: what is not harmless ASCII becomes ``_``; ``filename*`` carries the name.
+    """
+    kind = "inline" if inline else "attachment"
+    if not name:
+        return kind
+    plain = "".join(char if " " <= char <= "~" and char not in '"\\%/' else "_" for char in name)
+    value = f'{kind}; filename="{plain}"'
+    if plain != name:
+        value += f"; filename*=UTF-8''{quote(name, safe='')}"
+    return value

@@ -1,0 +1,291 @@
+"""Objects in a folder: synchronous, for threads. One object is one file: a header of 512 bytes, then its content.
+
+Header and content come into being by one rename, so nobody ever sees half of either. Layout::
+
+    objects/<segment>/…/=<last segment>      "=" is no character of a key: a key and a folder never clash
+    parts/<hash of key>/<upload>/<number>    and the type of the content to be, in `type`
+    tmp/<random>                             being written; what a crash leaves is removed at the next start
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import secrets
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+from attrs import define, field, frozen
+from chat_common.errors import Invalid, NotFound
+from chat_common.ports.objects import PART_MIN, ObjectInfo, Part, check_key, check_prefix
+
+HEADER = 512
+MAGIC = b"chatobj1"
+COPY_CHUNK = 1024 * 1024
+
+
+@frozen
+class _Header:
+    type: str
+    etag: str
+
+
+@define
+class Draft:
+    """A content being written, visible to nobody. Ends by `Folder.keep`, `Folder.keep_part` or `drop`."""
+
+    path: Path
+    file: BinaryIO
+    digest: hashlib._Hash = field(factory=hashlib.sha256)
+    size: int = 0
+
+    def write(self, data: bytes) -> None:
+        self.file.write(data)
+        self.digest.update(data)
+        self.size += len(data)
+
+    def drop(self) -> None:
+        self.file.close()
+        self.path.unlink(missing_ok=True)
+
+    def seal(self, type: str, etag: str | None = None) -> str:
+        """Write the header and bring all of it to disk; returns the etag."""
+        etag = etag or self.digest.hexdigest()[:32]
+        head = msgspec.json.encode(_Header(type, etag))
+        self.file.seek(0)
+        self.file.write(MAGIC + len(head).to_bytes(4, "big") + head)
+        self.file.flush()
+        os.fsync(self.file.fileno())
+        self.file.close()
+        return etag
+
+
+class Folder:
+    """The objects below one folder of this machine. Safe for many threads and processes at once."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._objects = root / "objects"
+        self._parts = root / "parts"
+        self._tmp = root / "tmp"
+
+    def prepare(self, *, stale_before: float) -> None:
+        """Make the folders; remove drafts not written to since ``stale_before`` (s since 1970)."""
+        for path in (self._objects, self._parts, self._tmp):
+            path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for path in self._tmp.iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                if path.stat().st_mtime < stale_before:
+                    path.unlink()
+
+    def secret(self) -> bytes:
+        """The key that signs links: 32 random bytes, made once, readable by this user alone."""
+        path = self.root / "secret"
+        if not path.exists():
+            fresh = self._tmp / secrets.token_hex(16)
+            descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(secrets.token_bytes(32))
+                file.flush()
+                os.fsync(file.fileno())
+            with contextlib.suppress(FileExistsError):
+                os.link(fresh, path)  # the first of all that race
+            fresh.unlink()
+        return path.read_bytes()
+
+    def draft(self) -> Draft:
+        path = self._tmp / secrets.token_hex(16)
+        file = path.open("xb")
+        file.write(bytes(HEADER))
+        return Draft(path, file)
+
+    def keep(self, draft: Draft, key: str, type: str, etag: str | None = None) -> ObjectInfo:
+        """Make the draft the content of ``key``."""
+        target = self._path(key)
+        etag = draft.seal(type, etag)
+        self._rename(draft.path, target)
+        return ObjectInfo(key, draft.size, etag, _milliseconds(target.stat()), type)
+
+    def open(self, key: str) -> tuple[ObjectInfo, BinaryIO]:
+        """The object and its file, at the first byte of the content; the file stays this version. `NotFound`."""
+        try:
+            file = self._path(key).open("rb")
+        except (FileNotFoundError, NotADirectoryError):
+            raise NotFound("object not found") from None
+        try:
+            return _read_header(key, file), file
+        except BaseException:
+            file.close()
+            raise
+
+    def stat(self, key: str) -> ObjectInfo:
+        info, file = self.open(key)
+        file.close()
+        return info
+
+    def copy(self, source: str, target: str) -> ObjectInfo:
+        """Contents are never changed in place, so a copy is another name of the same file."""
+        link = self._tmp / secrets.token_hex(16)
+        origin = self._path(source)
+        try:
+            try:
+                os.link(origin, link)
+            except PermissionError:
+                shutil.copyfile(origin, link)  # a file system without hard links
+        except (FileNotFoundError, NotADirectoryError):
+            raise NotFound("object not found") from None
+        try:
+            self._rename(link, self._path(target))
+        finally:
+            link.unlink(missing_ok=True)  # rename does nothing when both are the same file already
+        return self.stat(target)
+
+    def delete(self, key: str) -> None:
+        path = self._path(key)
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            path.unlink()
+        for parent in path.parents:
+            if parent == self._objects:
+                break
+            try:
+                parent.rmdir()
+            except OSError:
+                break  # not empty, or gone already
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        """In order of keys. Walks only the folders that can hold the prefix."""
+        check_prefix(prefix)
+        folder = prefix.rpartition("/")[0]
+        for key in self._walk(self._objects / folder if folder else self._objects, f"{folder}/" if folder else ""):
+            if key.startswith(prefix):
+                with contextlib.suppress(NotFound):
+                    yield self.stat(key)
+
+    def begin_parts(self, key: str, type: str) -> str:
+        upload = secrets.token_hex(16)
+        folder = self._uploads(key) / upload
+        folder.mkdir(parents=True, mode=0o700)
+        (folder / "type").write_text(type)
+        return upload
+
+    def check_upload(self, key: str, upload: str) -> Path:
+        """The folder of an unfinished upload; `NotFound` when it is over."""
+        folder = self._uploads(key) / upload
+        if not upload.isalnum() or not (folder / "type").is_file():
+            raise NotFound("upload not found")
+        return folder
+
+    def keep_part(self, draft: Draft, key: str, upload: str, number: int) -> str:
+        """Make the draft part ``number``; returns its etag."""
+        folder = self.check_upload(key, upload)
+        etag = draft.seal("part")
+        try:
+            os.replace(draft.path, folder / str(number))
+        except FileNotFoundError:
+            raise NotFound("upload not found") from None
+        return etag
+
+    def parts(self, key: str, upload: str) -> Sequence[Part]:
+        folder = self.check_upload(key, upload)
+        found = []
+        for path in folder.iterdir():
+            if path.name.isdigit():
+                with path.open("rb") as file:
+                    info = _read_header(key, file)
+                found.append(Part(int(path.name), info.size, info.etag))
+        return sorted(found, key=lambda part: part.number)
+
+    def complete_parts(self, key: str, upload: str, parts: Sequence[Part]) -> ObjectInfo:
+        folder = self.check_upload(key, upload)
+        _check_parts(parts, {part.number: part for part in self.parts(key, upload)})
+        wanted = sorted(parts, key=lambda part: part.number)
+        draft = self.draft()
+        try:
+            for part in wanted:
+                with (folder / str(part.number)).open("rb") as file:
+                    file.seek(HEADER)
+                    shutil.copyfileobj(file, draft.file, COPY_CHUNK)
+                draft.size += part.size
+            digest = hashlib.sha256("".join(part.etag for part in wanted).encode()).hexdigest()
+            info = self.keep(draft, key, (folder / "type").read_text(), f"{digest[:32]}-{len(wanted)}")
+        except FileNotFoundError:
+            draft.drop()
+            raise NotFound("upload not found") from None
+        except BaseException:
+            draft.drop()
+            raise
+        shutil.rmtree(folder, ignore_errors=True)
+        self._drop_if_empty(folder.parent)
+        return info
+
+    def abort_parts(self, key: str) -> None:
+        shutil.rmtree(self._uploads(key), ignore_errors=True)
+
+    def _path(self, key: str) -> Path:
+        *folders, name = check_key(key).split("/")
+        return self._objects.joinpath(*folders, f"={name}")
+
+    def _uploads(self, key: str) -> Path:
+        return self._parts / hashlib.sha256(check_key(key).encode()).hexdigest()[:32]
+
+    def _drop_if_empty(self, path: Path) -> None:
+        with contextlib.suppress(OSError):
+            path.rmdir()
+
+    def _rename(self, source: Path, target: Path) -> None:
+        while True:
+            target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            try:
+                os.replace(source, target)
+            except FileNotFoundError:
+                if not source.exists():
+                    raise
+                continue  # a delete has removed the empty folder in between
+            break
+        descriptor = os.open(target.parent, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def _walk(self, folder: Path, prefix: str) -> Iterator[str]:
+        try:
+            entries = list(os.scandir(folder))
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        names = [(f"{entry.name}/", True) if entry.is_dir() else (entry.name[1:], False) for entry in entries]
+        for name, is_folder in sorted(names):
+            if is_folder:
+                yield from self._walk(folder / name[:-1], prefix + name)
+            else:
+                yield prefix + name
+
+
+def _read_header(key: str, file: BinaryIO) -> ObjectInfo:
+    head = file.read(HEADER)
+    if not head.startswith(MAGIC):
+        raise NotFound("object not found")  # somebody else's file
+    length = int.from_bytes(head[8:12], "big")
+    header = msgspec.json.decode(head[12 : 12 + length], type=_Header)
+    stat = os.fstat(file.fileno())
+    return ObjectInfo(key, stat.st_size - HEADER, header.etag, _milliseconds(stat), header.type)
+
+
+def _milliseconds(stat: os.stat_result) -> int:
+    return stat.st_mtime_ns // 1_000_000
+
+
+def _check_parts(parts: Iterable[Part], present: dict[int, Part]) -> None:
+    wanted = sorted(parts, key=lambda part: part.number)
+    if not wanted:
+        raise Invalid("parts: at least one", field="parts", limit=1)
+    for position, part in enumerate(wanted):
+        found = present.get(part.number)
+        if found is None or found.etag != part.etag:
+            raise Invalid(f"parts: part {part.number} is absent or has another etag", field="parts")
+        if found.size < PART_MIN and position < len(wanted) - 1:
+            raise Invalid(f"parts: part {part.number} has fewer than {PART_MIN} bytes", field="parts", limit=PART_MIN)

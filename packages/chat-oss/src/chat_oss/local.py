@@ -1,0 +1,222 @@
+"""The store that needs nothing: a folder, and links that the server itself serves."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+from urllib.parse import urlencode
+
+from attrs import frozen
+from chat_common.clock import Clock
+from chat_common.errors import Invalid, Unavailable
+from chat_common.ports.objects import (
+    LINK_NAME_CHARS,
+    Form,
+    Link,
+    ObjectInfo,
+    ObjectMount,
+    Part,
+    check_key,
+    check_type,
+)
+from chat_common.settings import setting
+from msgspec import Meta
+
+from chat_oss import tickets
+from chat_oss.folder import Draft, Folder
+from chat_oss.limits import check_part, check_seconds, check_sizes
+from chat_oss.serving import LocalServing
+from chat_oss.tickets import Ticket
+
+T = TypeVar("T")
+
+MOUNT = "/objects"
+CHUNK = 1024 * 1024
+LIST_PAGE = 500
+STALE_SECONDS = 24 * 3600
+
+
+@frozen(kw_only=True)
+class LocalSettings:
+    """``[object_store.local]``"""
+
+    path: str = setting("data/objects", help="The folder that holds the objects; made if it is not there.")
+    public_url: str = setting(
+        "", help="Origin before the path of links, such as https://chat.example.org; empty: links are relative."
+    )
+    threads: Annotated[int, Meta(ge=1, le=64)] = setting(8, help="Most file operations at once.")
+
+
+class LocalObjectStore:
+    """`chat_common.ports.objects.ObjectStore` over a `Folder`. What is stored is on disk before a call returns."""
+
+    def __init__(self, folder: Folder, secret: bytes, clock: Clock, *, public_url: str = "", threads: int = 8) -> None:
+        self.folder = folder
+        self._secret = secret
+        self._clock = clock
+        self._public_url = public_url.rstrip("/")
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="chat-objects")
+        self._serving = LocalServing(self, secret, clock)
+
+    async def run(self, work: Callable[..., T], *arguments: Any) -> T:
+        """Run file work in a thread; the system's errors become `Unavailable`."""
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
+        except OSError as error:
+            raise Unavailable(f"the object folder fails: {error.strerror or error}") from error
+
+    # --- contents
+
+    async def put(
+        self, key: str, data: bytes | AsyncIterable[bytes], *, type: str = "application/octet-stream"
+    ) -> ObjectInfo:
+        check_key(key)
+        check_type(type)
+        async with self.draft() as draft:
+            if isinstance(data, bytes):
+                await self.run(draft.write, data)
+            else:
+                async for chunk in data:
+                    await self.run(draft.write, chunk)
+            return await self.run(self.folder.keep, draft, key, type)
+
+    @contextlib.asynccontextmanager
+    async def draft(self) -> AsyncIterator[Draft]:
+        """A draft that is gone at the end unless it was kept."""
+        draft = await self.run(self.folder.draft)
+        try:
+            yield draft
+        finally:
+            # Not awaited as a whole when cancelled: the thread ends it all the same, after what it still writes.
+            await asyncio.shield(self.run(draft.drop))
+
+    @contextlib.asynccontextmanager
+    async def get(self, key: str, *, start: int = 0, length: int | None = None) -> AsyncIterator[AsyncIterator[bytes]]:
+        if start < 0 or (length is not None and length < 0):
+            raise Invalid("start, length: from 0 up", field="start", limit=0)
+        _, file = await self.run(self.folder.open, key)
+
+        async def chunks() -> AsyncIterator[bytes]:
+            left = length
+            while left is None or left > 0:
+                chunk = await self.run(file.read, CHUNK if left is None else min(CHUNK, left))
+                if not chunk:
+                    return
+                if left is not None:
+                    left -= len(chunk)
+                yield chunk
+
+        try:
+            await self.run(file.seek, start, 1)
+            yield chunks()
+        finally:
+            await asyncio.shield(self.run(file.close))
+
+    async def stat(self, key: str) -> ObjectInfo:
+        return await self.run(self.folder.stat, key)
+
+    async def copy(self, source: str, target: str) -> ObjectInfo:
+        return await self.run(self.folder.copy, check_key(source), check_key(target))
+
+    async def delete(self, keys: Sequence[str]) -> None:
+        def work() -> None:
+            for key in checked:
+                self.folder.delete(key)
+
+        checked = [check_key(key) for key in keys]
+        await self.run(work)
+
+    async def list(self, prefix: str = "") -> AsyncIterator[ObjectInfo]:
+        found = self.folder.list(prefix)
+        while page := await self.run(lambda: list(islice(found, LIST_PAGE))):
+            for info in page:
+                yield info
+
+    async def ready(self) -> None:
+        def write() -> None:
+            self.folder.draft().drop()
+
+        await self.run(write)
+
+    async def prepare(self, *, origins: Sequence[str] = ()) -> Sequence[str]:
+        """The folder was made when the store was opened."""
+        return [f"folder {self.folder.root}: ready"]
+
+    # --- links
+
+    def upload_link(self, key: str, *, size: int, type: str, seconds: int) -> Link:
+        check_sizes(size, size)
+        ticket = Ticket("PUT", check_key(key), self._until(seconds), least=size, most=size, type=check_type(type))
+        return Link("PUT", self._url(ticket), ticket.expires_at, {"Content-Type": type})
+
+    def upload_form(self, key: str, *, least: int, most: int, type: str, seconds: int) -> Form:
+        check_sizes(least, most)
+        ticket = Ticket("POST", check_key(key), self._until(seconds), least=least, most=most, type=check_type(type))
+        fields = {"key": key, "Content-Type": type, **tickets.seal(self._secret, ticket)}
+        return Form(f"{self._public_url}{MOUNT}/", fields, ticket.expires_at)
+
+    def download_link(
+        self, key: str, *, seconds: int, name: str | None = None, type: str | None = None, inline: bool = False
+    ) -> Link:
+        shown = "" if type is None else check_type(type)
+        name = (name or "")[:LINK_NAME_CHARS]
+        ticket = Ticket("GET", check_key(key), self._until(seconds), type=shown, name=name, inline=inline)
+        return Link("GET", self._url(ticket), ticket.expires_at)
+
+    @property
+    def mount(self) -> ObjectMount:
+        return ObjectMount(MOUNT, self._serving)
+
+    def _until(self, seconds: int) -> int:
+        return self._clock.wall_ms() + check_seconds(seconds) * 1000
+
+    def _url(self, ticket: Ticket) -> str:
+        return f"{self._public_url}{MOUNT}/{ticket.key}?{urlencode(tickets.seal(self._secret, ticket))}"
+
+    # --- parts
+
+    async def begin_parts(self, key: str, *, type: str) -> str:
+        return await self.run(self.folder.begin_parts, check_key(key), check_type(type))
+
+    def part_link(self, key: str, upload: str, number: int, *, size: int, seconds: int) -> Link:
+        check_sizes(size, size)
+        until = self._until(seconds)
+        ticket = Ticket("PUT", check_key(key), until, least=size, most=size, upload=upload, number=check_part(number))
+        return Link("PUT", self._url(ticket), until)
+
+    async def parts(self, key: str, upload: str) -> Sequence[Part]:
+        return await self.run(self.folder.parts, key, upload)
+
+    async def complete_parts(self, key: str, upload: str, parts: Sequence[Part]) -> ObjectInfo:
+        return await self.run(self.folder.complete_parts, key, upload, parts)
+
+    async def abort_parts(self, key: str) -> None:
+        await self.run(self.folder.abort_parts, key)
+
+    async def aclose(self) -> None:
+        await asyncio.to_thread(self._threads.shutdown)
+
+
+@contextlib.asynccontextmanager
+async def open_local(settings: LocalSettings, clock: Clock) -> AsyncIterator[LocalObjectStore]:
+    """The store of a folder; what an earlier crash left half-written is removed."""
+
+    def prepare() -> tuple[Folder, bytes]:
+        folder = Folder(Path(settings.path).absolute())
+        folder.prepare(stale_before=clock.wall_ms() / 1000 - STALE_SECONDS)
+        return folder, folder.secret()
+
+    try:
+        folder, secret = await asyncio.to_thread(prepare)
+    except OSError as error:
+        raise Unavailable(f"the object folder {settings.path} cannot be used: {error.strerror or error}") from error
+    store = LocalObjectStore(folder, secret, clock, public_url=settings.public_url, threads=settings.threads)
+    try:
+        yield store
+    finally:
+        await store.aclose()

@@ -1,0 +1,389 @@
+"""MinIO and any other S3: minio-py in a bounded pool of threads, with limits on how long a server may be silent."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
+from itertools import islice
+from typing import Annotated, Any, TypeVar
+from urllib.parse import urlsplit
+
+import certifi
+import urllib3
+from attrs import frozen
+from chat_common.clock import Clock, SystemClock
+from chat_common.errors import ChatError, Invalid, NotFound, Unavailable
+from chat_common.ports.objects import (
+    LINK_NAME_CHARS,
+    PART_MIN,
+    Form,
+    Link,
+    ObjectInfo,
+    Part,
+    check_key,
+    check_prefix,
+    check_type,
+)
+from chat_common.settings import SetupError, setting
+from minio import Minio
+from minio.commonconfig import CopySource
+from minio.datatypes import Part as MinioPart
+from minio.error import InvalidResponseError, MinioException, S3Error
+from msgspec import Meta
+
+from chat_oss.bucket import prepare_bucket
+from chat_oss.disposition import content_disposition
+from chat_oss.limits import check_part, check_seconds, check_sizes
+from chat_oss.signature import Signer
+
+T = TypeVar("T")
+
+CHUNK = 1024 * 1024
+PUT_PART = 8 * 1024 * 1024
+LIST_PAGE = 500
+_ABSENT = frozenset({"NoSuchKey", "NoSuchUpload", "ResourceNotFound", "NoSuchObject"})
+_WRONG = frozenset({"InvalidPart", "InvalidPartOrder", "EntityTooSmall"})
+
+
+@frozen(kw_only=True)
+class MinioSettings:
+    """``[object_store.minio]``"""
+
+    endpoint: str = setting(
+        "http://127.0.0.1:9000", help="Where the S3 API is, with http:// or https://, seen from here."
+    )
+    public_endpoint: str = setting("", help="The same as clients see it, for links; empty: as `endpoint`.")
+    bucket: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")] = setting(
+        "chat", help="The bucket; `chat-server oss init` makes it."
+    )
+    region: str = setting("us-east-1", help="The region that signatures name.")
+    access_key: str = setting("", help="The access key.", secret=True)
+    secret_key: str = setting("", help="The secret key.", secret=True)
+    ca_file: str = setting("", help="A PEM file of authorities to trust; empty: the usual ones.")
+    verify_tls: bool = setting(True, help="Check the server's certificate. Never switch it off outside a test.")
+    threads: Annotated[int, Meta(ge=1, le=64)] = setting(16, help="Most requests to the store at once.")
+    connect_timeout: Annotated[float, Meta(gt=0)] = setting(1.0, help="Seconds until a connection must stand.")
+    read_timeout: Annotated[float, Meta(gt=0)] = setting(5.0, help="Seconds that the store may be silent.")
+
+
+class MinioObjectStore:
+    """`chat_common.ports.objects.ObjectStore` over one bucket. Links lead straight to the store."""
+
+    mount = None
+
+    def __init__(self, settings: MinioSettings, clock: Clock) -> None:
+        self._bucket = settings.bucket
+        self._clock = clock
+        self._signer = Signer(settings.access_key, settings.secret_key, settings.region)
+        self._origin = (settings.public_endpoint or settings.endpoint).rstrip("/")
+        self._pool = connection_pool(settings)
+        self._client = make_client(settings, self._pool)
+        self._threads = ThreadPoolExecutor(settings.threads, thread_name_prefix="chat-s3")
+
+    async def _run(self, work: Callable[..., T], *arguments: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, _translating, work, *arguments)
+
+    # --- contents
+
+    async def put(
+        self, key: str, data: bytes | AsyncIterable[bytes], *, type: str = "application/octet-stream"
+    ) -> ObjectInfo:
+        check_key(key)
+        check_type(type)
+        if isinstance(data, bytes):
+            return await self._run(self._put, key, data, type)
+        pieces = _pieces(data, PUT_PART)
+        first = await anext(pieces, b"")
+        second = await anext(pieces, None)
+        if second is None:
+            return await self._run(self._put, key, first, type)
+        upload = await self.begin_parts(key, type=type)
+        try:
+            parts = [await self._part(key, upload, 1, first), await self._part(key, upload, 2, second)]
+            async for piece in pieces:
+                parts.append(await self._part(key, upload, len(parts) + 1, piece))
+            return await self.complete_parts(key, upload, parts)
+        except BaseException:
+            with contextlib.suppress(ChatError):
+                await asyncio.shield(self._run(self._abort, key, upload))
+            raise
+
+    def _put(self, key: str, data: bytes, type: str) -> ObjectInfo:
+        # One PUT: put_object needs at least a part's size to never split.
+        result = self._client.put_object(
+            self._bucket, key, BytesIO(data), len(data), content_type=type, part_size=max(PART_MIN, len(data))
+        )
+        return ObjectInfo(key, len(data), result.etag or "", self._clock.wall_ms(), type)
+
+    async def _part(self, key: str, upload: str, number: int, data: bytes) -> Part:
+        etag = await self._run(self._client._upload_part, self._bucket, key, data, None, upload, number)
+        return Part(number, len(data), etag)
+
+    @contextlib.asynccontextmanager
+    async def get(self, key: str, *, start: int = 0, length: int | None = None) -> AsyncIterator[AsyncIterator[bytes]]:
+        if start < 0 or (length is not None and length < 0):
+            raise Invalid("start, length: from 0 up", field="start", limit=0)
+        response = await self._run(self._open, check_key(key), start, length)
+
+        async def chunks() -> AsyncIterator[bytes]:
+            while response is not None and (chunk := await self._run(response.read, CHUNK)):
+                yield chunk
+
+        try:
+            yield chunks()
+        finally:
+            if response is not None:
+                await asyncio.shield(self._run(_release, response))
+
+    def _open(self, key: str, start: int, length: int | None) -> urllib3.BaseHTTPResponse | None:
+        if length == 0:
+            self._stat(key)
+            return None
+        try:
+            return self._client.get_object(self._bucket, key, offset=start, length=length or 0)
+        except S3Error as error:
+            if error.code == "InvalidRange":
+                return None
+            raise
+
+    async def stat(self, key: str) -> ObjectInfo:
+        return await self._run(self._stat, check_key(key))
+
+    def _stat(self, key: str) -> ObjectInfo:
+        found = self._client.stat_object(self._bucket, key)
+        assert found.last_modified is not None
+        return ObjectInfo(
+            key,
+            found.size or 0,
+            found.etag or "",
+            round(found.last_modified.timestamp() * 1000),
+            found.content_type or "application/octet-stream",
+        )
+
+    async def copy(self, source: str, target: str) -> ObjectInfo:
+        check_key(source)
+        check_key(target)
+
+        def work() -> ObjectInfo:
+            # To itself nothing needs to be done, and S3 refuses it.
+            if source != target:
+                self._client.copy_object(self._bucket, target, CopySource(self._bucket, source))
+            return self._stat(target)
+
+        return await self._run(work)
+
+    async def delete(self, keys: Sequence[str]) -> None:
+        checked = [check_key(key) for key in keys]
+
+        def work() -> None:
+            for key in checked:
+                self._client.remove_object(self._bucket, key)
+
+        await self._run(work)
+
+    async def list(self, prefix: str = "") -> AsyncIterator[ObjectInfo]:
+        found = self._client.list_objects(self._bucket, prefix=check_prefix(prefix), recursive=True)
+
+        def page() -> list[ObjectInfo]:
+            return [
+                ObjectInfo(
+                    item.object_name or "",
+                    item.size or 0,
+                    (item.etag or "").strip('"'),
+                    round(item.last_modified.timestamp() * 1000) if item.last_modified else 0,
+                )
+                for item in islice(found, LIST_PAGE)
+            ]
+
+        while infos := await self._run(page):
+            for info in infos:
+                yield info
+
+    async def ready(self) -> None:
+        exists = await self._run(self._client.bucket_exists, self._bucket)
+        if not exists:
+            raise Unavailable(f"the bucket {self._bucket} does not exist: make it with `chat-server oss init`")
+
+    async def prepare(self, *, origins: Sequence[str] = ()) -> Sequence[str]:
+        """Make the bucket; let it drop ``upload/`` after two days; let pages of ``origins`` (none: all) use links."""
+        return await self._run(prepare_bucket, self._client, self._bucket, origins or ["*"])
+
+    # --- links
+
+    def upload_link(self, key: str, *, size: int, type: str, seconds: int) -> Link:
+        check_sizes(size, size)
+        return self._sized_put(check_key(key), seconds, size, {"content-type": check_type(type)}, {})
+
+    def upload_form(self, key: str, *, least: int, most: int, type: str, seconds: int) -> Form:
+        check_sizes(least, most)
+        fields = {"bucket": self._bucket, "key": check_key(key), "Content-Type": check_type(type)}
+        now = self._clock.wall_ms()
+        conditions = [["content-length-range", least, most]]
+        signed = self._signer.form(conditions, fields, now_ms=now, seconds=check_seconds(seconds))
+        return Form(f"{self._origin}/{self._bucket}", signed, now + seconds * 1000)
+
+    def download_link(
+        self, key: str, *, seconds: int, name: str | None = None, type: str | None = None, inline: bool = False
+    ) -> Link:
+        query = {"response-content-disposition": content_disposition((name or "")[:LINK_NAME_CHARS], inline=inline)}
+        if type is not None:
+            query["response-content-type"] = check_type(type)
+        return self._link("GET", check_key(key), seconds, query, {})
+
+    def _sized_put(self, key: str, seconds: int, size: int, headers: dict[str, str], query: dict[str, str]) -> Link:
+        link = self._link("PUT", key, seconds, query, {**headers, "content-length": str(size)})
+        # Every HTTP client sends Content-Length by itself, and a browser lets nobody set it.
+        shown = {"Content-Type": headers["content-type"]} if headers else {}
+        return Link("PUT", link.url, link.expires_at, shown)
+
+    def _link(self, method: str, key: str, seconds: int, query: dict[str, str], headers: dict[str, str]) -> Link:
+        now = self._clock.wall_ms()
+        url = self._signer.url(
+            method,
+            self._origin,
+            f"/{self._bucket}/{key}",
+            now_ms=now,
+            seconds=check_seconds(seconds),
+            query=query,
+            headers=headers,
+        )
+        return Link(method, url, now + seconds * 1000)
+
+    # --- parts; minio-py has them, but keeps them to itself: a test pins the methods used here
+
+    async def begin_parts(self, key: str, *, type: str) -> str:
+        headers = {"Content-Type": check_type(type)}
+        return await self._run(self._client._create_multipart_upload, self._bucket, check_key(key), headers)
+
+    def part_link(self, key: str, upload: str, number: int, *, size: int, seconds: int) -> Link:
+        check_sizes(size, size)
+        query = {"partNumber": str(check_part(number)), "uploadId": upload}
+        return self._sized_put(check_key(key), seconds, size, {}, query)
+
+    async def parts(self, key: str, upload: str) -> Sequence[Part]:
+        def work() -> list[Part]:
+            newest: dict[int, MinioPart] = {}
+            marker = None
+            while True:
+                page = self._client._list_parts(self._bucket, key, upload, part_number_marker=marker)
+                for part in page.parts:
+                    # A part that came again stands twice in SeaweedFS's answer.
+                    other = newest.get(part.part_number)
+                    if other is None or _age(other) <= _age(part):
+                        newest[part.part_number] = part
+                marker = page.next_part_number_marker
+                if not page.is_truncated or not marker:
+                    return [Part(number, part.size or 0, part.etag) for number, part in sorted(newest.items())]
+
+        check_key(key)
+        return await self._run(work)
+
+    async def complete_parts(self, key: str, upload: str, parts: Sequence[Part]) -> ObjectInfo:
+        def work() -> ObjectInfo:
+            wanted = [MinioPart(part.number, part.etag) for part in sorted(parts, key=lambda part: part.number)]
+            self._client._complete_multipart_upload(self._bucket, key, upload, wanted)
+            return self._stat(key)
+
+        check_key(key)
+        if not parts:
+            raise Invalid("parts: at least one", field="parts", limit=1)
+        return await self._run(work)
+
+    async def abort_parts(self, key: str) -> None:
+        def work() -> None:
+            page = self._client._list_multipart_uploads(self._bucket, prefix=key)
+            for upload in page.uploads:
+                if upload.object_name == key and upload.upload_id:
+                    self._abort(key, upload.upload_id)
+
+        check_key(key)
+        await self._run(work)
+
+    def _abort(self, key: str, upload: str) -> None:
+        with contextlib.suppress(NotFound):
+            _translating(self._client._abort_multipart_upload, self._bucket, key, upload)
+
+    async def aclose(self) -> None:
+        await asyncio.to_thread(self._threads.shutdown, cancel_futures=True)
+        self._pool.clear()
+
+
+def connection_pool(settings: MinioSettings) -> urllib3.PoolManager:
+    """Connections that give up: a silent server must not hold a thread for long."""
+    return urllib3.PoolManager(
+        maxsize=settings.threads,
+        timeout=urllib3.Timeout(connect=settings.connect_timeout, read=settings.read_timeout),
+        # One more try for a connection that the server had closed meanwhile; a redirect is never followed unsigned.
+        retries=urllib3.Retry(total=1, connect=1, read=1, redirect=0, status=0, backoff_factor=0.1),
+        cert_reqs="CERT_REQUIRED" if settings.verify_tls else "CERT_NONE",
+        ca_certs=settings.ca_file or certifi.where(),
+    )
+
+
+def make_client(settings: MinioSettings, pool: urllib3.PoolManager) -> Minio:
+    """minio-py for these settings; `SetupError` says what is wrong with them."""
+    address = urlsplit(settings.endpoint)
+    if address.scheme not in ("http", "https") or not address.netloc or address.path.strip("/"):
+        raise SetupError(
+            f"[object_store.minio] endpoint: http://host:port or https://host:port, not {settings.endpoint!r}"
+        )
+    if not settings.access_key or not settings.secret_key:
+        raise SetupError("[object_store.minio] access_key, secret_key: both are needed")
+    return Minio(
+        address.netloc,
+        settings.access_key,
+        settings.secret_key,
+        secure=address.scheme == "https",
+        region=settings.region,
+        http_client=pool,
+    )
+
+
+@contextlib.asynccontextmanager
+async def open_minio(settings: MinioSettings, clock: Clock | None = None) -> AsyncIterator[MinioObjectStore]:
+    """The store of a bucket. Does no I/O: the server starts while the store is down."""
+    store = MinioObjectStore(settings, clock or SystemClock())
+    try:
+        yield store
+    finally:
+        await store.aclose()
+
+
+def _translating(work: Callable[..., T], *arguments: Any) -> T:
+    """A vendor's exception never crosses the port."""
+    try:
+        return work(*arguments)
+    except S3Error as error:
+        if error.code in _ABSENT:
+            raise NotFound("object not found") from None
+        if error.code in _WRONG:
+            raise Invalid(f"parts: {error.message}", field="parts") from None
+        raise Unavailable(f"the object store answers {error.code}") from error
+    except InvalidResponseError as error:
+        raise Unavailable("the object store answers something that is not S3") from error
+    except (MinioException, urllib3.exceptions.HTTPError, OSError) as error:
+        raise Unavailable(f"the object store does not answer ({type(error).__name__})") from error
+
+
+def _age(part: MinioPart) -> float:
+    return part.last_modified.timestamp() if part.last_modified else 0.0
+
+
+def _release(response: urllib3.BaseHTTPResponse) -> None:
+    response.close()
+    response.release_conn()
+
+
+async def _pieces(data: AsyncIterable[bytes], size: int) -> AsyncIterator[bytes]:
+    """The same bytes in pieces of exactly ``size``, the last one shorter."""
+    waiting = bytearray()
+    async for chunk in data:
+        waiting += chunk
+        while len(waiting) >= size:
+            yield bytes(waiting[:size])
+            del waiting[:size]
+    if waiting:
+        yield bytes(waiting)

@@ -1,0 +1,270 @@
+"""Serves the links of the local store: an ASGI application with GET (Range, HEAD, ETag), PUT and POST of a form."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from email.utils import formatdate
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl
+
+from attrs import define, frozen
+from chat_common.clock import Clock
+from chat_common.errors import ChatError
+from chat_common.ports.objects import ObjectInfo, Scope
+
+from chat_oss import tickets
+from chat_oss.disposition import content_disposition
+from chat_oss.folder import Draft
+from chat_oss.formdata import BadForm, Field, FileData, FormReader, boundary_of
+from chat_oss.tickets import BadTicket, Ticket
+
+if TYPE_CHECKING:
+    from chat_oss.local import LocalObjectStore
+
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+WRITE_BYTES = 512 * 1024
+FORM_OVERHEAD = 64 * 1024
+_RANGE = re.compile(r"bytes=(\d*)-(\d*)")
+_ALWAYS = {
+    "x-content-type-options": "nosniff",
+    # Whatever it is, it must not act as a page of this origin.
+    "content-security-policy": "sandbox; default-src 'none'; img-src 'self'; media-src 'self'",
+    # A link is all the permission there is; no cookie is looked at, so any origin may use one.
+    "access-control-allow-origin": "*",
+    "access-control-expose-headers": "ETag, Content-Range, Content-Length",
+}
+_CORS = {
+    "access-control-allow-methods": "GET, HEAD, PUT, POST",
+    "access-control-allow-headers": "*",
+    "access-control-max-age": "86400",
+}
+
+
+class Refused(Exception):
+    """Answer with this status and line of text."""
+
+    def __init__(self, status: int, text: str, headers: dict[str, str] | None = None) -> None:
+        super().__init__(text)
+        self.status, self.text, self.headers = status, text, headers or {}
+
+
+class Gone(Exception):
+    """The client went away in the middle."""
+
+
+@frozen
+class Request:
+    """One HTTP request: what of the ASGI scope matters here."""
+
+    method: str
+    key: str
+    query: dict[str, str]
+    headers: dict[str, str]
+
+    @classmethod
+    def of(cls, scope: Scope) -> Request:
+        path: str = scope["path"].removeprefix(scope.get("root_path", ""))
+        return cls(
+            method=scope["method"],
+            key=path.removeprefix("/objects").removeprefix("/"),
+            query=dict(parse_qsl(scope.get("query_string", b"").decode("latin-1"))),
+            headers={name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]},
+        )
+
+
+@define
+class LocalServing:
+    """The application. Knows nobody: a ticket is all the permission there is."""
+
+    store: LocalObjectStore
+    secret: bytes
+    clock: Clock
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            raise RuntimeError(f"the object store serves http, not {scope['type']}")
+        request = Request.of(scope)
+        try:
+            if request.method in ("GET", "HEAD"):
+                await self._download(request, send)
+            elif request.method == "PUT":
+                await self._upload(request, receive, send)
+            elif request.method == "POST":
+                await self._form(request, receive, send)
+            elif request.method == "OPTIONS":
+                await _answer(send, 204, _CORS)
+            else:
+                raise Refused(405, "GET, HEAD, PUT or POST", {"allow": "GET, HEAD, PUT, POST, OPTIONS"})
+        except Refused as refused:
+            await _answer(send, refused.status, refused.headers, refused.text)
+        except BadTicket as error:
+            await _answer(send, 403, {}, str(error))
+        except ChatError as error:
+            await _answer(send, error.status, {}, error.message)
+        except Gone:
+            pass
+
+    def _ticket(self, request: Request, method: str) -> Ticket:
+        ticket = tickets.unseal(self.secret, request.query, self.clock.wall_ms())
+        if ticket.method != method or ticket.key != request.key:
+            raise BadTicket("this link is for something else")
+        return ticket
+
+    # --- out
+
+    async def _download(self, request: Request, send: Send) -> None:
+        ticket = self._ticket(request, "GET")
+        info, file = await self.store.run(self.store.folder.open, ticket.key)
+        try:
+            headers = _describe(info, ticket, self.clock.wall_ms())
+            known = request.headers.get("if-none-match")
+            if known is not None and (known == "*" or f'"{info.etag}"' in known):
+                await _answer(send, 304, headers)
+                return
+            status, start, stop = _select(request.headers, info)
+            if status == 206:
+                headers["content-range"] = f"bytes {start}-{stop - 1}/{info.size}"
+            headers["content-length"] = str(stop - start)
+            await _start(send, status, headers)
+            if request.method == "GET":
+                await self.store.run(file.seek, start, 1)
+                left = stop - start
+                while left > 0:
+                    chunk = await self.store.run(file.read, min(WRITE_BYTES, left))
+                    if not chunk:
+                        raise RuntimeError("an object became shorter")  # contents are never changed in place
+                    left -= len(chunk)
+                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            await send({"type": "http.response.body", "body": b""})
+        finally:
+            file.close()
+
+    # --- in
+
+    async def _upload(self, request: Request, receive: Receive, send: Send) -> None:
+        ticket = self._ticket(request, "PUT")
+        length = request.headers.get("content-length", "")
+        if not length.isdigit():
+            raise Refused(411, "a Content-Length is needed")
+        if not ticket.least <= int(length) <= ticket.most:
+            raise Refused(403, f"exactly {ticket.most} bytes are expected")
+        if ticket.type and request.headers.get("content-type", "") != ticket.type:
+            raise Refused(403, f"the type must be {ticket.type}")
+        async with self.store.draft() as draft:
+            waiting = bytearray()
+            async for chunk in _body(receive):
+                waiting += chunk
+                if draft.size + len(waiting) > ticket.most:
+                    raise Refused(403, f"exactly {ticket.most} bytes are expected")
+                if len(waiting) >= WRITE_BYTES:
+                    await self.store.run(draft.write, bytes(waiting))
+                    waiting.clear()
+            if waiting:
+                await self.store.run(draft.write, bytes(waiting))
+            etag = await self._keep(draft, ticket)
+        await _answer(send, 200, {"etag": f'"{etag}"'})
+
+    async def _form(self, request: Request, receive: Receive, send: Send) -> None:
+        try:
+            reader = FormReader(boundary_of(request.headers.get("content-type", "")))
+            await self._read_form(reader, receive, send)
+        except BadForm as error:
+            raise Refused(400, str(error)) from None
+
+    async def _read_form(self, reader: FormReader, receive: Receive, send: Send) -> None:
+        fields: dict[str, str] = {}
+        ticket: Ticket | None = None
+        received = 0
+        async with self.store.draft() as draft:
+            async for chunk in _body(receive):
+                received += len(chunk)
+                for item in reader.feed(chunk):
+                    if isinstance(item, Field):
+                        fields[item.name] = item.value
+                        continue
+                    ticket = ticket or self._form_ticket(fields)
+                    await self._take(draft, item, ticket)
+                if received > (ticket.most if ticket else 0) + FORM_OVERHEAD:
+                    raise Refused(413, "the form is too long")
+            if ticket is None or not reader.done:
+                raise BadForm("the form ends without a file")
+            if draft.size < ticket.least:
+                raise Refused(400, f"at least {ticket.least} bytes are expected")
+            etag = await self._keep(draft, ticket)
+        await _answer(send, 204, {"etag": f'"{etag}"'})
+
+    def _form_ticket(self, fields: dict[str, str]) -> Ticket:
+        ticket = tickets.unseal(self.secret, fields, self.clock.wall_ms())
+        if ticket.method != "POST" or fields.get("key") != ticket.key or fields.get("Content-Type") != ticket.type:
+            raise BadTicket("the fields are not those that were signed")
+        return ticket
+
+    async def _take(self, draft: Draft, item: FileData, ticket: Ticket) -> None:
+        if draft.size + len(item.data) > ticket.most:
+            raise Refused(400, f"at most {ticket.most} bytes are expected")
+        if item.data:
+            await self.store.run(draft.write, item.data)
+
+    async def _keep(self, draft: Draft, ticket: Ticket) -> str:
+        if self.clock.wall_ms() >= ticket.expires_at:
+            # Whoever sweeps after the link's end must not find it later.
+            raise BadTicket("the link is over")
+        if ticket.upload:
+            return await self.store.run(self.store.folder.keep_part, draft, ticket.key, ticket.upload, ticket.number)
+        info = await self.store.run(self.store.folder.keep, draft, ticket.key, ticket.type)
+        return info.etag
+
+
+async def _body(receive: Receive) -> AsyncIterator[bytes]:
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Gone
+        if message.get("body"):
+            yield message["body"]
+        if not message.get("more_body"):
+            return
+
+
+def _describe(info: ObjectInfo, ticket: Ticket, now_ms: int) -> dict[str, str]:
+    return {
+        "content-type": ticket.type or info.type,
+        "content-disposition": content_disposition(ticket.name, inline=ticket.inline),
+        "etag": f'"{info.etag}"',
+        "last-modified": formatdate(info.modified / 1000, usegmt=True),
+        "accept-ranges": "bytes",
+        "cache-control": f"private, max-age={(ticket.expires_at - now_ms) // 1000}, immutable",
+    }
+
+
+def _select(headers: dict[str, str], info: ObjectInfo) -> tuple[int, int, int]:
+    """(status, first byte, one beyond the last) for a Range header of one range; several are answered in full."""
+    match = _RANGE.fullmatch(headers.get("range", ""))
+    condition = headers.get("if-range")
+    if match is None or not (match[1] or match[2]) or (condition is not None and condition != f'"{info.etag}"'):
+        return 200, 0, info.size
+    if not match[1]:
+        start, stop = max(0, info.size - int(match[2])), info.size
+    else:
+        start = int(match[1])
+        stop = min(info.size, int(match[2]) + 1) if match[2] else info.size
+    if start >= stop:
+        raise Refused(416, "no such range", {"content-range": f"bytes */{info.size}"})
+    return 206, start, stop
+
+
+async def _start(send: Send, status: int, headers: dict[str, str]) -> None:
+    pairs = [(name.encode(), value.encode("latin-1", "replace")) for name, value in {**_ALWAYS, **headers}.items()]
+    await send({"type": "http.response.start", "status": status, "headers": pairs})
+
+
+async def _answer(send: Send, status: int, headers: dict[str, str], text: str = "") -> None:
+    body = text.encode()
+    described = {"content-type": "text/plain; charset=utf-8"} if body else {}
+    if status not in (204, 304):
+        described["content-length"] = str(len(body))
+    await _start(send, status, {**described, **headers})
+    await send({"type": "http.response.body", "body": body})
