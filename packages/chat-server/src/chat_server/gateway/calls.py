@@ -1,0 +1,99 @@
+"""Running a client's call through the pipeline and answering it, once."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import structlog
+from chat_common.errors import ChatError, Internal
+from chat_common.protocol.frames import Call
+from chat_common.records import Caller
+
+from chat_server.gateway.session import Session
+
+if TYPE_CHECKING:
+    from chat_server.gateway.gateway import Gateway
+
+log = structlog.get_logger("chat.gateway")
+
+
+class _Addressed(msgspec.Struct):
+    conversation: str = ""
+
+
+class Calls:
+    """Answers come in any order, but submits of one session to one conversation are stored in the order sent."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+        self.running = 0
+
+    def begin(self, session: Session, call: Call) -> None:
+        """Take the call; its answer is written to the connection that it came over, or to none."""
+        gateway = self._gateway
+        caller = session.caller(call.ref)
+        try:
+            call = gateway.neighbours.dispatcher.intercept("frame_in", caller, call)
+        except ChatError as error:
+            session.refuse(error, call.ref)
+            return
+        self.running += 1
+        session.calls += 1
+        if session.calls >= gateway.settings.calls and session.link is not None:
+            session.link.wire.pause_reading()
+        work = self._serve(session, caller, call)
+        if call.command == "submit" and not gateway.neighbours.dispatcher.submit_in_order:
+            work = self._after_the_last(session, call, work)
+        gateway.tasks.spawn(work)
+
+    async def _serve(self, session: Session, caller: Caller, call: Call) -> None:
+        gateway, link = self._gateway, session.link
+        try:
+            try:
+                result = await gateway.neighbours.dispatcher.call(caller, call.command, call.params)
+                if call.command == "sync":
+                    _note_version(session, result)
+                if session.link is link:
+                    session.reply(call.ref, result)
+            except ChatError as error:
+                if session.link is link:
+                    session.refuse(error, call.ref)
+            except Exception:
+                log.exception("call_failed", command=call.command, ref=call.ref)
+                if session.link is link:
+                    session.refuse(Internal("something went wrong on the server"), call.ref)
+        finally:
+            self.running -= 1
+            session.calls -= 1
+            if link is not None and session.calls == gateway.settings.calls // 2:
+                link.wire.resume_reading()
+            gateway.answered(session)
+
+    async def _after_the_last(self, session: Session, call: Call, work: Any) -> None:
+        """Wait for the former submit to the same conversation first."""
+        try:
+            name = msgspec.json.decode(call.params, type=_Addressed).conversation
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            name = ""
+        if session.submits is None:
+            session.submits = {}
+        former = session.submits.get(name)
+        done = session.submits[name] = asyncio.get_running_loop().create_future()
+        try:
+            if former is not None:
+                await former
+            await work
+        finally:
+            work.close()
+            done.set_result(None)
+            if session.submits.get(name) is done:
+                del session.submits[name]
+
+
+def _note_version(session: Session, result: Any) -> None:
+    """A sync by version that was answered with ``more: false`` brings the session to that version."""
+    version = getattr(result, "version", None)
+    if isinstance(version, int) and getattr(result, "more", None) is False:
+        session.versions.synced(version)

@@ -1,0 +1,86 @@
+"""What is due for a socket in one tick of the loop is joined and written once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from chat_common.protocol.chunk import Chunk
+
+from chat_server.gateway.session import Session
+
+
+class Flush:
+    """Collects sessions that have something to write and writes at the end of the tick: `call_soon`, no timer.
+
+    Sessions that are to get the same chunks share the joined bytes. A socket that takes no more is left alone until it
+    does: meanwhile its session's window bounds what waits.
+    """
+
+    def __init__(self, ended: Callable[[Session], None]) -> None:
+        self._ended = ended
+        self._dirty: list[Session] = []
+        self._scheduled = False
+
+    def touch(self, session: Session) -> None:
+        """This session may have something to write."""
+        if not session.dirty:
+            session.dirty = True
+            self._dirty.append(session)
+            if not self._scheduled:
+                self._scheduled = True
+                asyncio.get_running_loop().call_soon(self.run)
+
+    def run(self) -> None:
+        """Write now what was collected."""
+        self._scheduled = False
+        dirty, self._dirty = self._dirty, []
+        packed: dict[Any, Any] = {}
+        for session in dirty:
+            session.dirty = False
+            link = session.link
+            if link is None:
+                continue
+            if session.ending is not None:
+                self._write_last(session)
+                continue
+            if link.paused_at is not None:
+                continue
+            out = session.take()
+            if not out:
+                continue
+            wire = link.wire
+            framing = wire.framing
+            if type(out[0]) is bytes:  # An answer or a beat: nobody else's.
+                wire.write(framing.pack(flat(out)))
+                continue
+            key = (framing, out[0]) if len(out) == 1 else (framing, *out)
+            found = packed.get(key)
+            if found is None:
+                found = packed[key] = framing.pack(flat(out))
+            wire.write(found)
+
+    def _write_last(self, session: Session) -> None:
+        """The bye goes out and the connection ends; one that takes nothing any more is dropped."""
+        link, ending, out = session.link, session.ending, session.take()
+        assert link is not None
+        assert ending is not None
+        session.ending = None
+        if link.paused_at is None:
+            link.wire.write(link.wire.framing.pack(flat(out)))
+            link.wire.close(ending.code, ending.reason)
+        else:
+            link.wire.abort()
+        self._ended(session)
+
+
+def flat(out: Iterable[Chunk | bytes]) -> list[bytes]:
+    """The frames of a session's output, in order."""
+    frames: list[bytes] = []
+    for item in out:
+        if isinstance(item, Chunk):
+            frames.extend(item.frames)
+        else:
+            frames.append(item)
+    return frames

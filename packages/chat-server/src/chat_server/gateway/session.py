@@ -1,0 +1,67 @@
+"""A session as the gateway holds it: the protocol's state, whose it is, and the connection it has now."""
+
+from __future__ import annotations
+
+from asyncio import Future
+from typing import TYPE_CHECKING
+
+from chat_common.protocol.session import ServerSession, State, Terms
+from chat_common.records import Caller
+from chat_common.wire import User
+
+from chat_server.services import CloseSessions, Identity
+
+if TYPE_CHECKING:
+    from chat_server.gateway.link import Link
+
+
+class Session(ServerSession):
+    """``link`` is None while no connection serves it. A guest has no ``user``."""
+
+    __slots__ = (
+        "calls", "device", "dirty", "doomed", "doomed_at", "id", "identity", "link", "noting", "profile", "rooms",
+        "submits", "token_due", "user", "watching",
+    )  # fmt: skip
+
+    def __init__(self, terms: Terms, now: float) -> None:
+        super().__init__(terms, now)
+        self.id = ""
+        self.device = ""
+        self.user: str | None = None
+        self.profile: User | None = None
+        self.identity: Identity | None = None
+        self.link: Link | None = None
+        self.dirty = False  # Stands in the list of the next flush.
+        self.calls = 0  # Running ones.
+        self.noting = False  # A note of it is being carried out.
+        self.token_due = 0  # Wall clock ms at which its token must be renewed or ends; 0: never.
+        self.doomed: CloseSessions | None = None  # To be closed as soon as its calls are answered.
+        self.doomed_at = 0.0
+        self.rooms: set[str] | None = None  # The hot ones it stands in.
+        self.submits: dict[str, Future[None]] | None = (
+            None  # Conversation → its last submit, where order needs a chain.
+        )
+        self.watching: frozenset[str] = frozenset()
+
+    @property
+    def live(self) -> bool:
+        """Whether it is open and has a connection."""
+        return self.link is not None and self.state is State.OPEN
+
+    def caller(self, ref: str) -> Caller:
+        """Who asks, for the pipeline."""
+        token = self.identity.token if self.identity is not None else None
+        address = self.link.wire.address if self.link is not None else None
+        return Caller(self.user, ref, self.device or None, self.id or None, token, "ws", address)
+
+    def matches(self, request: CloseSessions) -> bool:
+        """Whether every field given fits this session."""
+        token = self.identity.token if self.identity is not None else None
+        return (
+            (request.user is None or request.user == self.user)
+            and (request.device is None or request.device == self.device)
+            and (request.token is None or request.token == token)
+            and (request.session is None or request.session == self.id)
+            and (request.except_session is None or request.except_session != self.id)
+            and (request.except_token is None or request.except_token != token)
+        )

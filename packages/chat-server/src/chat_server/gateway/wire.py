@@ -1,0 +1,43 @@
+"""What the gateway needs of a transport, and what it offers one: nothing else passes between them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+
+class Framing(Protocol):
+    """How encoded frames become what a wire writes. One instance for all wires of a kind, so that the result of a
+    thousand equal lists is made once and shared."""
+
+    def pack(self, frames: Sequence[bytes]) -> Any:
+        """The frames, in order, as one or several transport messages of at most 128 frames and 1 MiB each."""
+        ...
+
+
+class Wire(Protocol):
+    """One client's connection. Nothing here blocks; after its end every method does nothing."""
+
+    @property
+    def framing(self) -> Framing: ...
+
+    @property
+    def address(self) -> str | None:
+        """The client's address, for audit and login pages."""
+        ...
+
+    def write(self, packed: Any) -> None:
+        """Write what `framing` packed."""
+        ...
+
+    def close(self, code: int, reason: str) -> None:
+        """Close with this code after what was written; gives up on a peer that does not take it."""
+        ...
+
+    def abort(self) -> None:
+        """Drop the connection at once, with whatever it still holds."""
+        ...
+
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...

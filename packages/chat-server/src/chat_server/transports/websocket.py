@@ -1,0 +1,236 @@
+"""WebSocket: the sans-I/O protocol of `websockets` in a plain `asyncio.Protocol`, given to uvicorn as ``ws=``.
+
+No task, no queue and no timer for a connection. Compression is refused: it would make every session's bytes its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import http
+import logging
+from collections.abc import Sequence
+from typing import Any, cast
+
+from chat_common.codec import Codec
+from chat_common.errors import Invalid
+from websockets.frames import Frame, Opcode
+from websockets.http11 import Request, Response
+from websockets.protocol import State
+from websockets.server import ServerProtocol
+from websockets.typing import Subprotocol
+
+from chat_server.gateway import Gateway, Link
+from chat_server.transports.framing import messages
+from chat_server.transports.origins import PATH, names_token, origin_allowed
+
+LINGER = 5.0
+"""Seconds that a peer gets to answer a close before its connection is dropped."""
+
+_log = logging.getLogger("chat.websocket")
+_log.setLevel(logging.WARNING)  # websockets tells every close at INFO.
+
+
+class WebSocketFraming:
+    """Packs frames into text messages, serialised once: the bytes are the same for every socket."""
+
+    def __init__(self, codec: Codec) -> None:
+        self._codec = codec
+        self._opcode = Opcode.BINARY if codec.binary else Opcode.TEXT
+
+    def pack(self, frames: Sequence[bytes]) -> bytes:
+        return b"".join(Frame(self._opcode, message).serialize(mask=False) for message in messages(self._codec, frames))
+
+
+class WebSocketTransport:
+    """What uvicorn's ``ws=`` calls to make a protocol for each connection that asks to be upgraded.
+
+    ``allowed_origins``: see `origin_allowed`. A message above ``limits.frame_bytes`` is closed with 1009.
+    """
+
+    def __init__(self, gateway: Gateway, *, allowed_origins: Sequence[str] = (), path: str = PATH) -> None:
+        self.gateway = gateway
+        self.allowed_origins = tuple(allowed_origins)
+        self.path = path
+        self.framing = WebSocketFraming(gateway.codec)
+        self.subprotocols = [Subprotocol(gateway.codec.subprotocol)]
+
+    def __call__(self, *, config: Any, server_state: Any, app_state: Any, _loop: Any = None) -> WebSocketConnection:
+        return WebSocketConnection(self, server_state.connections)
+
+    def refusal(self, request: Request, protocol: ServerProtocol) -> Response | None:
+        """The HTTP answer to a handshake that cannot be accepted; None: it can."""
+        path, _, query = request.path.partition("?")
+        headers = request.headers
+        if path != self.path:
+            return protocol.reject(http.HTTPStatus.NOT_FOUND, f"There is no WebSocket here; it is at {self.path}\n")
+        if names_token(query):
+            text = "A token in the query string is not accepted; say it in hello\n"
+            return protocol.reject(http.HTTPStatus.BAD_REQUEST, text)
+        if not origin_allowed(headers.get("Origin"), headers.get("Host"), self.allowed_origins):
+            return protocol.reject(http.HTTPStatus.FORBIDDEN, "This origin is not among the allowed_origins\n")
+        return None
+
+
+class WebSocketConnection(asyncio.Protocol):
+    """One connection: a `Wire` for the gateway, a protocol for the loop."""
+
+    __slots__ = ("_connections", "_lingering", "_link", "_parts", "_protocol", "_text", "_transport", "_with")
+
+    def __init__(self, transport: WebSocketTransport, connections: set[Any]) -> None:
+        self._with = transport
+        self._connections = connections
+        self._protocol = ServerProtocol(
+            subprotocols=transport.subprotocols, max_size=transport.gateway.limits.frame_bytes, logger=_log
+        )
+        self._transport: asyncio.Transport | None = None
+        self._link: Link | None = None
+        self._parts: list[bytes] | None = None  # Of a fragmented message.
+        self._text = True
+        self._lingering: asyncio.TimerHandle | None = None
+
+    # --- called by the loop ---
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._connections.add(self)
+
+    def data_received(self, data: bytes) -> None:
+        protocol = self._protocol
+        protocol.receive_data(data)
+        for event in protocol.events_received():
+            if isinstance(event, Frame):
+                self._frame(event)
+            elif isinstance(event, Request):
+                self._handshake(event)
+        if protocol.writes:
+            self._write_out()
+        if protocol.state is not State.OPEN:
+            self._lost()
+
+    def eof_received(self) -> None:
+        self._protocol.receive_eof()
+        self._protocol.data_to_send()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._connections.discard(self)
+        if self._lingering is not None:
+            self._lingering.cancel()
+            self._lingering = None
+        self._transport = None
+        self._lost()
+
+    def pause_writing(self) -> None:
+        if self._link is not None:
+            self._link.paused()
+
+    def resume_writing(self) -> None:
+        if self._link is not None:
+            self._link.resumed()
+
+    def shutdown(self) -> None:
+        """The server stops (uvicorn calls this): finish what runs, say goodbye."""
+        if self._link is not None:
+            self._link.retire()
+        elif self._transport is not None:
+            self._transport.close()
+
+    # --- called by the gateway ---
+
+    @property
+    def framing(self) -> WebSocketFraming:
+        return self._with.framing
+
+    @property
+    def address(self) -> str | None:
+        peer = self._transport.get_extra_info("peername") if self._transport is not None else None
+        return str(peer[0]) if isinstance(peer, tuple) else None
+
+    def write(self, packed: bytes) -> None:
+        if self._transport is not None and self._protocol.state is State.OPEN:
+            self._transport.write(packed)
+
+    def close(self, code: int, reason: str) -> None:
+        if self._transport is not None and self._protocol.state is State.OPEN:
+            self._protocol.send_close(code, reason.encode()[:120].decode(errors="ignore"))
+            self._write_out()
+            self._linger()
+
+    def abort(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+    def pause_reading(self) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    # --- inside ---
+
+    def _handshake(self, request: Request) -> None:
+        protocol = self._protocol
+        response = self._with.refusal(request, protocol) or protocol.accept(request)
+        protocol.send_response(response)
+        if protocol.state is State.OPEN:
+            self._write_out()
+            self._link = self._with.gateway.connect(self)
+
+    def _frame(self, frame: Frame) -> None:
+        link = self._link
+        if link is None or self._protocol.state is not State.OPEN:
+            return
+        opcode = frame.opcode
+        if opcode is Opcode.TEXT or opcode is Opcode.BINARY:
+            self._text = opcode is Opcode.TEXT
+            if frame.fin:
+                self._message(link, bytes(frame.data))
+            else:
+                self._parts = [bytes(frame.data)]
+        elif opcode is Opcode.CONT:
+            assert self._parts is not None
+            self._parts.append(bytes(frame.data))
+            link.heard()
+            if frame.fin:
+                message, self._parts = b"".join(self._parts), None
+                self._message(link, message)
+        elif opcode is not Opcode.CLOSE:
+            link.heard()
+
+    def _message(self, link: Link, data: bytes) -> None:
+        if self._text is self._with.gateway.codec.binary:
+            link.refuse(Invalid("a message must be text" if not self._text else "a message must be binary"))
+            return
+        if not data.isascii() and self._text:
+            try:
+                data.decode()
+            except UnicodeDecodeError as error:
+                if self._protocol.state is State.OPEN:
+                    self._protocol.fail(1007, f"invalid UTF-8 at position {error.start}")
+                return
+        link.received(data)
+
+    def _lost(self) -> None:
+        """Nothing of the client's will be taken any more."""
+        link, self._link = self._link, None
+        if link is not None:
+            link.lost()
+
+    def _write_out(self) -> None:
+        """Write what the protocol has to say; where it says the end, close our side and wait for the other's."""
+        transport = self._transport
+        writes = self._protocol.data_to_send()
+        if transport is None or transport.is_closing():
+            return
+        transport.write(b"".join(writes))
+        if b"" in writes:
+            if transport.can_write_eof():
+                transport.write_eof()
+            self._linger()
+
+    def _linger(self) -> None:
+        if self._lingering is None:
+            self._lingering = asyncio.get_running_loop().call_later(LINGER, self.abort)
+        if self._transport is not None and not self._transport.is_reading():
+            self.resume_reading()

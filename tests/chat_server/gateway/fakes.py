@@ -1,0 +1,278 @@
+"""Neighbours of the gateway that do what a test tells them, and a wire that lies in memory."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any, Literal, Self
+
+import msgspec
+from attrs import define, field
+from chat_common.clock import ManualClock
+from chat_common.codec.json import JsonCodec
+from chat_common.errors import Invalid, NotAuthenticated, NotFound
+from chat_common.ports.directory import Seat
+from chat_common.records import Caller, Push
+from chat_common.wire import User
+from chat_server.gateway import Gateway, GatewaySettings, Link
+from chat_server.services import CloseSessions, Heads, Identity
+
+codec = JsonCodec()
+
+
+class ListFraming:
+    def __init__(self) -> None:
+        self.packed = 0
+
+    def pack(self, frames: Sequence[bytes]) -> list[bytes]:
+        self.packed += 1
+        return list(frames)
+
+
+FRAMING = ListFraming()
+
+
+class MemoryWire:
+    """Keeps what was written; a test waits for it."""
+
+    def __init__(self, framing: ListFraming = FRAMING) -> None:
+        self.framing = framing
+        self.address = "127.0.0.1"
+        self.written: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self.writes = 0
+        self.closed: int | None = None
+        self.aborted = False
+        self.reading = True
+        self.link: Link
+
+    def write(self, packed: list[bytes]) -> None:
+        self.writes += 1
+        for frame in packed:
+            self.written.put_nowait(msgspec.json.decode(frame))
+
+    def close(self, code: int, reason: str) -> None:
+        self.closed = code
+        asyncio.get_running_loop().call_soon(self.link.lost)
+
+    def abort(self) -> None:
+        self.aborted = True
+        asyncio.get_running_loop().call_soon(self.link.lost)
+
+    def pause_reading(self) -> None:
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        self.reading = True
+
+    # --- the client's side ---
+
+    def say(self, **frame: Any) -> None:
+        self.link.received(msgspec.json.encode(frame))
+
+    def hello(self, token: str | None = None, resume: tuple[str, int] | None = None, device: str = "d1") -> None:
+        frame: dict[str, Any] = {"op": "hello", "device": {"id": device, "platform": "test"}}
+        if token is not None:
+            frame["token"] = token
+        if resume is not None:
+            frame["resume"] = {"session": resume[0], "received": resume[1]}
+        self.say(**frame)
+
+    def call(self, ref: str, command: str, **params: Any) -> None:
+        self.say(op="call", ref=ref, command=command, params=params)
+
+    async def get(self) -> dict[str, Any]:
+        """The next frame."""
+        async with asyncio.timeout(5):
+            return await self.written.get()
+
+    async def until(self, op: str) -> dict[str, Any]:
+        """The next frame of this op; others before it are passed over."""
+        while True:
+            frame = await self.get()
+            if frame["op"] == op:
+                return frame
+
+    def rest(self) -> list[dict[str, Any]]:
+        """What was written and not read yet."""
+        found = []
+        while not self.written.empty():
+            found.append(self.written.get_nowait())
+        return found
+
+
+@define
+class FakeAuth:
+    """The token ``NAME`` or ``NAME:anything`` belongs to the user NAME; those in `refused` do not."""
+
+    clock: ManualClock
+    refused: dict[str, Exception] = field(factory=dict)
+    lifetime_ms: int = 30 * 86_400_000
+    renewed: int = 0
+
+    async def authenticate(self, token: str, device: str, platform: str | None, name: str | None) -> Identity:
+        if token in self.refused:
+            raise self.refused[token]
+        if token == "bad":
+            raise NotAuthenticated("the token is not valid")
+        user = token.partition(":")[0]
+        return Identity(User(user=user, name=user.title()), device, token, self.clock.wall_ms() + self.lifetime_ms)
+
+    async def renew(self, identity: Identity) -> tuple[str, int]:
+        self.renewed += 1
+        return f"{identity.user.user}:{self.renewed}", self.clock.wall_ms() + self.lifetime_ms
+
+
+@define
+class FakeIm:
+    epoch: str = "e1"
+    versions: dict[str, int] = field(factory=dict)
+    hot: dict[str, tuple[int, set[str]]] = field(factory=dict)
+    log: dict[str, list[Push]] = field(factory=dict)
+    rooms: dict[str, set[str]] = field(factory=dict)
+    friends: dict[str, set[str]] = field(factory=dict)
+    asked: list[tuple[Any, ...]] = field(factory=list)
+    before_version: Callable[[], Awaitable[None]] | None = None
+
+    async def version(self, user: str) -> tuple[str, int]:
+        if self.before_version is not None:
+            await self.before_version()
+        return self.epoch, self.versions.get(user, 0)
+
+    async def heads(self, users: Sequence[str], rooms: Sequence[str]) -> Heads:
+        self.asked.append(("heads", tuple(users), tuple(rooms)))
+        versions = {user: self.versions.get(user, 0) for user in users}
+        return Heads(versions, {room: self.hot[room][0] for room in rooms if room in self.hot}, self.epoch)
+
+    async def hot_rooms(self, user: str) -> Mapping[str, int]:
+        return {room: rev for room, (rev, members) in self.hot.items() if user in members}
+
+    async def members_among(self, conversation: str, users: Sequence[str]) -> Sequence[str]:
+        self.asked.append(("members_among", conversation, tuple(users)))
+        return [user for user in users if user in self.hot[conversation][1]]
+
+    async def gap(self, conversation: str, after: int, upto: int) -> Sequence[Push]:
+        self.asked.append(("gap", conversation, after, upto))
+        return [push for push in self.log.get(conversation, ()) if after < push.rev <= upto][:2]
+
+    async def audience(self, user: str, conversation: str) -> Sequence[str]:
+        members = self.rooms.get(conversation, set())
+        if user not in members:
+            raise NotFound("no such conversation")
+        return sorted(members - {user})
+
+    async def acquainted(self, user: str, others: Sequence[str]) -> Sequence[str]:
+        return [other for other in others if other in self.friends.get(user, set())]
+
+
+@define
+class FakeRouter:
+    """Knows one node: the gateway itself."""
+
+    gateway: Gateway | None = None
+    marks: list[tuple[str, dict[str, int]]] = field(factory=list)
+
+    async def acknowledged(self, user: str, marks: Mapping[str, int]) -> None:
+        self.marks.append((user, dict(marks)))
+
+    async def note(self, users: Sequence[str], event: str, data: Any) -> None:
+        assert self.gateway is not None
+        await self.gateway.note(users, event, data)
+
+    async def close(self, request: CloseSessions) -> int:
+        assert self.gateway is not None
+        return await self.gateway.close(request)
+
+    async def tell(self, session: str, node: str, push: Push) -> bool:
+        assert self.gateway is not None
+        return await self.gateway.tell(session, push)
+
+
+@define
+class FakeDirectory:
+    held: dict[str, Seat] = field(factory=dict)
+    forgotten: bool = False
+
+    async def register(self, seat: Seat, *, lease: float) -> None:
+        self.held[seat.session] = seat
+
+    async def unregister(self, seat: Seat) -> bool:
+        return self.held.pop(seat.session, None) is not None
+
+    async def renew(self, node: str, boot: str, sessions: Iterable[str], *, lease: float) -> Sequence[str]:
+        return [session for session in sessions if session not in self.held]
+
+    async def seats(self, users: Iterable[str]) -> Mapping[str, Sequence[Seat]]:
+        found: dict[str, list[Seat]] = {}
+        wanted = set(users)
+        for seat in self.held.values():
+            if seat.user in wanted:
+                found.setdefault(seat.user, []).append(seat)
+        return found
+
+    async def nodes(self) -> Mapping[str, str]:
+        return {seat.node: seat.boot for seat in self.held.values()}
+
+    async def known_since(self) -> float:
+        return 1e9
+
+
+@define
+class FakeDispatcher:
+    """Commands are coroutine functions of (caller, params)."""
+
+    commands: dict[str, Callable[[Caller, Any], Awaitable[Any]]] = field(factory=dict)
+    submit_in_order: bool = True
+    interceptor: Callable[[str, Caller | None, Any], Any] | None = None
+
+    async def call(self, caller: Caller, command: str, params: msgspec.Raw | Mapping[str, Any] | None) -> Any:
+        if command not in self.commands:
+            raise Invalid("unknown command", field="command")
+        return await self.commands[command](caller, msgspec.json.decode(params) if params else {})  # type: ignore[arg-type]
+
+    def intercept(self, point: Literal["frame_in", "push"], caller: Caller | None, value: Any) -> Any:
+        return self.interceptor(point, caller, value) if self.interceptor is not None else value
+
+
+class House:
+    """A gateway among fakes; its clock stands still until told."""
+
+    def __init__(self, *, report_acks: bool = False, drop: Any = None, **settings: Any) -> None:
+        self.clock = ManualClock()
+        self.auth = FakeAuth(self.clock)
+        self.im = FakeIm()
+        self.router = FakeRouter()
+        self.directory = FakeDirectory()
+        self.dispatcher = FakeDispatcher()
+        self.gateway = Gateway(
+            GatewaySettings(**settings), self.clock, "n1", self.auth, self.im, self.router, self.directory,
+            self.dispatcher, codec, boot="b1", report_acks=report_acks, drop=drop,
+        )  # fmt: skip
+        self.router.gateway = self.gateway
+
+    async def __aenter__(self) -> Self:
+        await self.gateway.__aenter__()
+        return self
+
+    async def __aexit__(self, *raised: Any) -> None:
+        await self.gateway.__aexit__(None, None, None)
+
+    def wire(self, framing: ListFraming = FRAMING) -> MemoryWire:
+        wire = MemoryWire(framing)
+        wire.link = self.gateway.connect(wire)
+        return wire
+
+    async def enter(self, user: str | None, device: str = "d1", **hello: Any) -> tuple[MemoryWire, dict[str, Any]]:
+        """A client that has said hello; its wire and its welcome."""
+        wire = self.wire()
+        wire.hello(user, device=device, **hello)
+        return wire, await wire.until("welcome")
+
+    def advance(self, seconds: float) -> None:
+        self.clock.advance(seconds)
+        self.gateway.wheel.turn()
+
+
+def message(conversation: str, seq: int, rev: int | None = None, since: int | None = None) -> Push:
+    rev = rev or seq
+    data = {"conversation": conversation, "seq": seq, "rev": rev}
+    return Push("message", data, conversation, rev, rev - 1 if since is None else since, seq)

@@ -1,0 +1,333 @@
+"""Pushes through the gateway: shared, deduplicated, bounded, healed, and to nobody who may not see them."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from chat_common.errors import Conflict
+from chat_common.records import Caller, Push
+from chat_server.services import Delivery
+
+from tests.chat_server.gateway.fakes import House, ListFraming, MemoryWire, message
+
+
+async def deliver(house: House, seqs: range, users: dict[str, int] | None, conversation: str = "c") -> None:
+    pushes = [message(conversation, seq) for seq in seqs]
+    await house.gateway.deliver([Delivery(pushes, users, conversation, seqs[0], seqs[-1])])
+
+
+async def seqs(wire: MemoryWire, count: int) -> list[int]:
+    return [(await wire.until("push"))["data"]["seq"] for _ in range(count)]
+
+
+def members(conversation: str, rev: int, **spans: list[list[int]]) -> Push:
+    rows = [{"user": {"user": user, "name": user}, "spans": list(held)} for user, held in spans.items()]
+    data = {"conversation": conversation, "rev": rev, "members": rows}
+    return Push("members", data, conversation, rev, rev - 1)
+
+
+async def test_everybody_gets_the_same_bytes_packed_once_and_written_once_a_tick() -> None:
+    async with House() as house:
+        framing = ListFraming()
+        wires = []
+        for number in range(20):
+            wire = house.wire(framing)
+            wire.hello(f"u{number}")
+            await wire.until("welcome")
+            wires.append(wire)
+        framing.packed = 0
+        before = [wire.writes for wire in wires]
+        users = {f"u{number}": 0 for number in range(20)}
+        for seq in range(1, 9):
+            await deliver(house, range(seq, seq + 1), users)
+        for wire in wires:
+            assert await seqs(wire, 8) == list(range(1, 9))
+        assert framing.packed == 1
+        assert [wire.writes - was for wire, was in zip(wires, before, strict=True)] == [1] * 20
+
+
+async def test_only_those_named_get_it_on_all_their_sessions() -> None:
+    async with House() as house:
+        ann, _ = await house.enter("ann")
+        ann2, _ = await house.enter("ann", device="d2")
+        bob, _ = await house.enter("bob")
+        await deliver(house, range(1, 2), {"ann": 1, "eve": 1})
+        assert await seqs(ann, 1) == await seqs(ann2, 1) == [1]
+        assert bob.rest() == []
+
+
+async def test_what_this_node_had_is_dropped() -> None:
+    async with House() as house:
+        wire, _ = await house.enter("ann")
+        await deliver(house, range(1, 4), {"ann": 0})
+        await deliver(house, range(2, 4), {"ann": 0})
+        await deliver(house, range(3, 6), {"ann": 0})
+        await deliver(house, range(1, 2), {"ann": 0}, "other")
+        assert await seqs(wire, 6) == [1, 2, 3, 4, 5, 1]
+        assert wire.rest() == []
+
+
+async def test_one_call_may_bring_the_same_revs_to_different_users() -> None:
+    async with House() as house:
+        ann, _ = await house.enter("ann")
+        bob, _ = await house.enter("bob")
+        pushes = [message("c", 1)]
+        await house.gateway.deliver([Delivery(pushes, {"ann": 1}, "c", 1, 1), Delivery(pushes, {"bob": 1}, "c", 1, 1)])
+        assert await seqs(ann, 1) == await seqs(bob, 1) == [1]
+
+
+async def test_a_push_that_covers_more_says_since() -> None:
+    async with House() as house:
+        wire, _ = await house.enter("ann")
+        push = message("c", 5, rev=9, since=6)
+        await house.gateway.deliver([Delivery([push], {"ann": 1}, "c", 7, 9)])
+        assert (await wire.until("push"))["data"] == {"conversation": "c", "seq": 5, "rev": 9, "since": 6}
+
+
+async def test_a_push_interceptor_may_change_and_drop() -> None:
+    async with House() as house:
+
+        def interceptor(point: str, caller: Caller | None, value: Any) -> Any:
+            if point == "push":
+                if value.seq == 2:
+                    raise Conflict("no")
+                return Push(value.event, {"seq": value.seq * 10}, value.conversation, value.rev, value.since, value.seq)
+            return value
+
+        house.dispatcher.interceptor = interceptor
+        wire, _ = await house.enter("ann")
+        await deliver(house, range(1, 4), {"ann": 1})
+        assert await seqs(wire, 2) == [10, 30]
+        assert wire.rest() == []
+
+
+async def test_a_version_alone_is_no_push() -> None:
+    async with House() as house:
+        wire, _ = await house.enter("ann")
+        await house.gateway.deliver([Delivery([], {"ann": 1}), Delivery([Push("inbox", {"version": 2})], {"ann": 2})])
+        assert (await wire.until("push"))["event"] == "inbox"
+        house.advance(30)
+        assert (await wire.until("beat"))["version"] == 2
+
+
+async def test_a_slow_socket_waits_alone_and_is_closed_in_the_end() -> None:
+    async with House(window=4, backlog=4) as house:
+        slow, _ = await house.enter("ann")
+        quick, _ = await house.enter("bob")
+        slow.link.paused()
+        for seq in range(1, 31):
+            await deliver(house, range(seq, seq + 1), {"ann": seq, "bob": seq})
+            assert await seqs(quick, 1) == [seq]
+            quick.say(op="ack", received=seq)
+        session = slow.link.session
+        assert session is not None
+        assert session.window.lagging
+        assert session.window.held < 1_000
+        await house.gateway.note(["ann"], "typing", {})
+        slow.link.resumed()
+        assert await seqs(slow, 4) == [1, 2, 3, 4]
+        slow.say(op="ack", received=4)
+        assert (await slow.get())["op"] == "lagged"
+        slow.link.paused()
+        house.advance(19)
+        assert not slow.aborted
+        house.advance(2)
+        async with asyncio.timeout(5):
+            while not slow.aborted:
+                await asyncio.sleep(0)
+
+
+async def test_who_is_behind_is_told_once_the_grace_is_over() -> None:
+    lost = {2}
+    async with House(drop=lambda delivery: delivery.first in lost) as house:
+        wire, _ = await house.enter("ann")
+        fine, _ = await house.enter("bob")
+        for seq in range(1, 4):
+            await deliver(house, range(seq, seq + 1), {"ann": seq})
+        house.im.versions.update(ann=3, bob=0)
+        assert await seqs(wire, 2) == [1, 3]
+        expected = await house.gateway.check.ask()
+        assert house.gateway.check.judge(expected) == 1
+        assert await wire.get() == {"op": "beat", "version": 1, "behind": True, "server_time": house.clock.wall_ms()}
+        assert fine.rest() == []
+        session = wire.link.session
+        assert session is not None
+        session.versions.synced(3)
+        assert house.gateway.check.judge(expected) == 0
+
+
+async def test_a_push_under_way_during_the_question_is_not_behind() -> None:
+    async with House() as house:
+        wire, _ = await house.enter("ann")
+        house.im.versions["ann"] = 1
+        expected = await house.gateway.check.ask()
+        await deliver(house, range(1, 2), {"ann": 1})
+        assert house.gateway.check.judge(expected) == 0
+        assert await seqs(wire, 1) == [1]
+
+
+async def test_the_question_is_paged_and_asks_nothing_of_idle_rooms() -> None:
+    async with House() as house:
+        await house.enter("ann")
+        await house.gateway.check.ask()
+        assert house.im.asked == [("heads", ("ann",), ())]
+
+
+async def test_a_new_epoch_ends_every_session() -> None:
+    async with House() as house:
+        wire, _ = await house.enter("ann")
+        house.im.epoch = "e2"
+        await house.gateway.check.ask()
+        bye = await wire.until("bye")
+        assert (bye["code"], bye["reconnect"]) == (4101, "sync")
+
+
+# --- hot rooms -----------------------------------------------------------------------------------------------------
+
+
+async def test_a_room_that_turns_hot_asks_for_its_members_once_and_keeps_the_order() -> None:
+    async with House() as house:
+        ann, _ = await house.enter("ann")
+        eve, _ = await house.enter("eve")
+        house.im.hot["c"] = (5, {"ann", "bob"})
+        await deliver(house, range(5, 6), None)
+        await deliver(house, range(6, 8), None)
+        assert await seqs(ann, 3) == [5, 6, 7]
+        assert eve.rest() == []
+        assert house.im.asked == [("members_among", "c", ("ann", "eve"))]
+
+
+async def test_a_session_enters_its_hot_rooms_when_it_starts() -> None:
+    async with House() as house:
+        house.im.hot["c"] = (5, {"ann"})
+        wire, _ = await house.enter("ann")
+        await deliver(house, range(5, 6), None)
+        await deliver(house, range(6, 7), None)
+        assert await seqs(wire, 1) == [6]
+        assert house.im.asked == []
+
+
+async def test_members_pushes_say_who_stands_in_a_hot_room() -> None:
+    async with House() as house:
+        house.im.hot["c"] = (1, {"ann", "bob"})
+        ann, _ = await house.enter("ann")
+        bob, _ = await house.enter("bob")
+        eve, _ = await house.enter("eve")
+        pushes = [
+            message("c", 2, rev=2), members("c", 3, eve=[[3]], bob=[[1, 2]]), message("c", 3, rev=4),
+        ]  # fmt: skip
+        await house.gateway.deliver([Delivery(pushes, None, "c", 2, 4)])
+        assert [(await ann.until("push"))["data"]["rev"] for _ in range(3)] == [2, 3, 4]
+        assert [(await eve.until("push"))["data"]["rev"] for _ in range(2)] == [3, 4]
+        assert [(await bob.until("push"))["data"]["rev"] for _ in range(2)] == [2, 3]
+        assert ann.rest() == eve.rest() == bob.rest() == []
+
+
+async def test_a_gap_in_a_hot_room_is_read_from_the_log_before_what_follows() -> None:
+    async with House() as house:
+        house.im.hot["c"] = (1, {"ann"})
+        house.im.log["c"] = [message("c", seq) for seq in range(1, 20)]
+        wire, _ = await house.enter("ann")
+        await deliver(house, range(2, 3), None)
+        await deliver(house, range(8, 9), None)
+        await deliver(house, range(9, 10), None)
+        assert await seqs(wire, 8) == list(range(2, 10))
+        house.im.hot["c"] = (12, {"ann"})
+        house.gateway.check.judge(await house.gateway.check.ask())
+        assert await seqs(wire, 3) == [10, 11, 12]
+        assert wire.rest() == []
+
+
+async def test_a_gap_that_cannot_be_read_is_passed_over_for_the_clients_to_sync() -> None:
+    async with House(backlog=4) as house:
+        house.im.hot["c"] = (1, {"ann"})
+        wire, _ = await house.enter("ann")
+        await deliver(house, range(9, 10), None)
+        assert await seqs(wire, 1) == [9]
+        await deliver(house, range(12, 13), None)
+        assert await seqs(wire, 1) == [12]
+
+
+async def test_a_room_that_cools_names_its_recipients_again() -> None:
+    async with House() as house:
+        house.im.hot["c"] = (1, {"ann"})
+        wire, _ = await house.enter("ann")
+        await deliver(house, range(2, 3), None)
+        await deliver(house, range(3, 4), {"ann": 1})
+        assert await seqs(wire, 2) == [2, 3]
+        assert "c" not in house.gateway.rooms
+
+
+async def test_rooms_forget_sessions_that_are_over() -> None:
+    async with House() as house:
+        house.im.hot["c"] = (1, {"ann"})
+        wire, _ = await house.enter("ann")
+        wire.link.lost()
+        house.advance(60)
+        house.advance(61)
+        assert "c" in house.gateway.rooms
+        house.gateway.rooms.prune()
+        assert "c" not in house.gateway.rooms
+
+
+# --- what goes back ------------------------------------------------------------------------------------------------
+
+
+async def test_acknowledged_messages_are_reported_coalesced() -> None:
+    async with House(report_acks=True) as house:
+        wire, _ = await house.enter("ann")
+        await deliver(house, range(1, 4), {"ann": 1})
+        await deliver(house, range(1, 2), {"ann": 2}, "other")
+        await seqs(wire, 4)
+        wire.say(op="ack", received=2)
+        await house.gateway.marks.report()
+        assert house.router.marks == []
+        wire.say(op="ack", received=3)
+        wire.say(op="ack", received=4)
+        await house.gateway.marks.report()
+        assert house.router.marks == [("ann", {"c": 3, "other": 1})]
+        await house.gateway.marks.report()
+        assert len(house.router.marks) == 1
+
+
+# --- notes and presence --------------------------------------------------------------------------------------------
+
+
+async def test_typing_reaches_the_other_members() -> None:
+    async with House() as house:
+        house.im.rooms["c"] = {"ann", "bob"}
+        ann, _ = await house.enter("ann")
+        bob, _ = await house.enter("bob")
+        eve, _ = await house.enter("eve")
+        ann.say(op="note", event="typing", data={"conversation": "c"})
+        assert await bob.get() == {"op": "note", "event": "typing", "data": {"conversation": "c", "user": "ann"}}
+        eve.say(op="note", event="typing", data={"conversation": "c"})
+        assert (await eve.get())["code"] == "not_found"
+        eve.say(op="note", event="typing", data={})
+        assert (await eve.get())["field"] == "conversation"
+        eve.say(op="note", event="unheard-of", data={})
+        eve.say(op="ping")
+        assert (await eve.get())["op"] == "pong"
+        assert ann.rest() == []
+
+
+async def test_presence_is_told_to_those_who_watch_and_may_know() -> None:
+    async with House() as house:
+        from chat_server.gateway import WatchPresence
+
+        house.im.friends["ann"] = {"bob", "cat"}
+        bob, _ = await house.enter("bob")
+        await house.enter("eve")
+        wire, welcome = await house.enter("ann")
+        caller = Caller("ann", "r", "d1", welcome["session"])
+        watched = await house.gateway.watch_presence(caller, WatchPresence(users=["bob", "cat", "eve"]))
+        assert watched.online == ["bob"]
+        await house.enter("cat")
+        assert await wire.get() == {"op": "note", "event": "presence", "data": {"user": "cat", "online": True}}
+        house.gateway.presence._patience = 0.0
+        bob.link.lost()
+        assert (await wire.get())["data"] == {"user": "bob", "online": False}
+        assert (await house.gateway.watch_presence(caller, WatchPresence(users=[]))).online == []
+        await house.enter("bob")
+        assert wire.rest() == []
