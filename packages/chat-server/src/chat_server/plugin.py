@@ -18,6 +18,7 @@ from chat_server.gateway.settings import GatewaySettings
 from chat_server.im.fanout import FanoutSettings
 from chat_server.im.kinds import BUILT_IN
 from chat_server.im.service import ImSettings
+from chat_server.pipeline import LimitSettings
 from chat_server.settings import ServerSettings
 from chat_server.store import migrate
 from chat_server.store.schema import metadata
@@ -70,6 +71,7 @@ def chat_sections() -> Sequence[Section]:
         Section("gateway", GatewaySettings, "Sessions, windows, heartbeats."),
         Section("im", ImSettings, "Messages."),
         Section("fanout", FanoutSettings, "Hot rooms and offline push."),
+        Section("limits", LimitSettings, "How many calls one may make."),
         Section("auth", AuthSettings, "Tokens and login."),
     ]
 

@@ -1,7 +1,6 @@
 """The composition root's first half: the rooms of one process, wired to each other and to the ports.
 
-This module alone knows all rooms. `Rooms` is also the plugin under which the rooms' own commands, consumers and tasks
-are registered, through the same hooks as everybody's.
+This module alone knows im, logic, auth and router.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ from typing import Any
 import structlog
 from attrs import define
 from chat_common.clock import Clock
-from chat_common.hookspecs import hookimpl
 from chat_common.ports.database import Database
 from chat_common.ports.directory import Directory
 from chat_common.ports.outbox import Outbox
@@ -57,19 +55,19 @@ class Rooms:
     clock: Clock
     epoch: str
 
-    @hookimpl
-    def chat_commands(self, context: Context) -> Sequence[Command]:
+    def commands(self) -> Sequence[Command]:
+        """All client commands of the rooms."""
         return [*self.im.commands(), *self.logic.commands(), *self.auth.commands()]
 
-    @hookimpl
-    def chat_consumers(self, context: Context) -> Sequence[Consumer]:
+    def consumers(self) -> Sequence[Consumer]:
+        """What fan-out reads."""
         return [
             Consumer(STORED, "fanout", self.fanout.stored, batch=200),
             Consumer(CHANGED, "own", self.fanout.changed, batch=200),
         ]
 
-    @hookimpl
-    def chat_tasks(self, context: Context) -> Sequence[Task]:
+    def tasks(self) -> Sequence[Task]:
+        """The rooms' background work."""
         return [
             Task("fanout-cursors", self._every(SAVE_EVERY, self.fanout.save), "im"),
             Task("sweeper", self._every(SWEEP_EVERY, self.sweeper.sweep), "im"),
@@ -118,9 +116,7 @@ async def build(
     fanout = Fanout(database, changes, clock, fanout_settings, known.preview, router.fanout, observe)
     tokens = Tokens({"1": secret}, clock, auth_settings.token_lifetime)
     auth = Auth(database, changes, tokens, clock, auth_settings, users.create, router.close, router.online)
-    logic = Logic(
-        database, changes, lambda tx, me, name: inbox.one(tx.connection, tx.preview, me, name)
-    )
+    logic = Logic(database, changes, lambda tx, me, name: inbox.one(tx.connection, tx.preview, me, name))
     im = Im(database, changes, known, submit, fanout, im_settings)
     sweeper = Sweeper(database, outbox, clock)
     return Rooms(im, logic, auth, router, fanout, submit, changes, known, sweeper, database, clock, current)

@@ -21,7 +21,7 @@ from chat_server.services import CloseSessions, Identity
 from chat_server.store import views
 from chat_server.store.changes import Changes, caller_user
 from chat_server.store.schema import ban, device, identity, token
-from chat_server.store.tx import Tx, upsert
+from chat_server.store.tx import Tx, require_users, upsert
 
 CreateUser = Callable[[Tx, str], wire.User]
 CloseAll = Callable[[CloseSessions], Awaitable[int]]
@@ -211,6 +211,15 @@ class Auth:
         """A token for this user."""
         issued = self._tokens.issue(tx.connection, who.user, device_id)
         return LoggedIn(token=issued.token, expires_at=issued.expires_at, user=who)
+
+    async def issue_token(self, user: str, device_id: str | None) -> str:
+        """A token for a user that exists; `NotFound` otherwise."""
+
+        def issue(connection: Connection) -> str:
+            require_users(connection, [user])
+            return self._tokens.issue(connection, user, device_id).token
+
+        return await self._database.change(issue)
 
     async def _dev(self, caller: Caller, request: LogInDev) -> LoggedIn:
         return await self._changes.apply(lambda tx: self.log_in(tx, "dev", request.name, request.name, request.device))

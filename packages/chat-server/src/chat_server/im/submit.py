@@ -22,9 +22,10 @@ from msgspec import UNSET
 from sqlalchemy import Connection, bindparam, select, update
 
 from chat_server.im.kinds import Kinds, shorten
+from chat_server.pipeline.idempotency import request_hash
 from chat_server.store import views
 from chat_server.store.bulk import Prepared, any_of, any_pair, pairs, texts
-from chat_server.store.changes import caller_user, payload_hash
+from chat_server.store.changes import caller_user
 from chat_server.store.schema import ban, conversation, member, message
 from chat_server.store.tx import announce, missing, stored_entry
 
@@ -169,7 +170,7 @@ class Submit:
         item = Item(
             user=user,
             ref=caller.ref,
-            digest=payload_hash("submit", request),
+            digest=caller.request_hash or request_hash("submit", request),
             request=request,
             body=msgspec.json.decode(stored),
             stored_body=stored.decode(),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from types import UnionType
 from typing import Any, TypeVar, cast
@@ -16,17 +15,13 @@ from chat_common.ports.outbox import Outbox
 from chat_common.records import Caller
 from sqlalchemy import Connection, delete, select
 
+from chat_server.pipeline.idempotency import request_hash
 from chat_server.store.schema import reply
 from chat_server.store.tx import Tx, upsert
 
 R = TypeVar("R")
 KEPT_MS = 24 * 3600 * 1000
 Work = Callable[[Tx, str, Any], R]
-
-
-def payload_hash(command: str, request: Any) -> bytes:
-    """The hash of command and params that tells a repeated ref from a reused one."""
-    return hashlib.sha256(command.encode() + b"\0" + msgspec.json.encode(request, order="sorted")).digest()[:16]
 
 
 def caller_user(caller: Caller) -> str:
@@ -52,7 +47,7 @@ class Changes:
     async def run(self, caller: Caller, command: str, request: Any, work: Work[R], reply_type: Any) -> R:
         """``work(tx, user, request)`` once per (user, ref): repeated → the kept reply, other params → `RefConflict`."""
         user = caller_user(caller)
-        digest = payload_hash(command, request)
+        digest = caller.request_hash or request_hash(command, request)
 
         def once(connection: Connection) -> R:
             kept = kept_reply(connection, user, caller.ref)

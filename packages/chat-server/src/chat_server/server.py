@@ -1,0 +1,261 @@
+"""The server as an object: put together from plugins and settings, started and stopped as an async context.
+
+::
+
+    async with Server(settings={"server": {"data": "data"}}, plugins=[my_plugin]) as server:
+        ada = await server.ensure_user("ada")
+        await server.call("submit", {"conversation": room, "kind": "text", "body": {"text": "hi"}}, user=ada.user)
+
+`chat-server` runs this same object behind uvicorn; an application mounts `Server.app`, see the page on embedding.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import structlog
+from chat_common import wire
+from chat_common.assembly import Assembly
+from chat_common.clock import Clock, SystemClock
+from chat_common.codec.json import JsonCodec
+from chat_common.hookspecs import hookimpl
+from chat_common.plugins import Contributions, Owned, Plugins
+from chat_common.ports.database import Database
+from chat_common.ports.directory import Directory
+from chat_common.ports.outbox import Outbox, Relay
+from chat_common.records import Caller, Command, Consumer, Context, Push, Task
+from chat_common.settings import Settings, SetupError
+
+from chat_server.gateway import Gateway, Watched, WatchPresence
+from chat_server.pipeline import Observers, Pipeline
+from chat_server.rooms import Rooms, build
+from chat_server.services import Delivery
+from chat_server.settings import ServerSettings
+from chat_server.store import migrate
+from chat_server.store.backup import data_lock
+from chat_server.store.changes import SqlReplies
+
+log = structlog.get_logger("chat.server")
+
+TRANSACTION = "interesting-chat-transaction"
+
+
+class _Core:
+    """The plugin under which the rooms' own commands, consumers and tasks are registered."""
+
+    def __init__(self) -> None:
+        self.rooms: Rooms | None = None
+        self.gateway: Gateway | None = None
+
+    def _rooms(self) -> Rooms:
+        if self.rooms is None:
+            raise SetupError("the rooms are not built yet")
+        return self.rooms
+
+    @hookimpl
+    def chat_commands(self, context: Context) -> Sequence[Command]:
+        async def watch(caller: Caller, request: WatchPresence) -> Watched:
+            assert self.gateway is not None
+            return await self.gateway.watch_presence(caller, request)
+
+        summary = "Whose coming and going one wants to hear of."
+        return [
+            *self._rooms().commands(),
+            Command("presence.watch", WatchPresence, Watched, watch, summary=summary),
+        ]
+
+    @hookimpl
+    def chat_consumers(self, context: Context) -> Sequence[Consumer]:
+        return self._rooms().consumers()
+
+    @hookimpl
+    def chat_tasks(self, context: Context) -> Sequence[Task]:
+        return self._rooms().tasks()
+
+    def __repr__(self) -> str:
+        return "chat_server.rooms"
+
+
+class Server:
+    """One process of the server: a cluster of one.
+
+    ``settings``: nested as the TOML file is; ``config``: a TOML file; the environment (``CHAT__…``) comes last.
+    ``plugins``: modules or objects with hooks, beside the installed ones. ``drop``: asked for each delivery to the
+    gateway, true loses it: for tests that plant losses.
+    """
+
+    def __init__(
+        self,
+        *,
+        settings: Mapping[str, Any] | None = None,
+        config: Path | None = None,
+        environ: Mapping[str, str] | None = None,
+        plugins: Iterable[object] = (),
+        clock: Clock | None = None,
+        drop: Callable[[Delivery], bool] | None = None,
+    ) -> None:
+        self.clock = clock or SystemClock()
+        self._core = _Core()
+        self.plugins = Plugins.load([*plugins, self._core])
+        self.plugins.require(Relay, TRANSACTION)
+        self.settings = Settings.read(self.plugins.sections(), mapping=settings, toml=config, environ=environ)
+        self._drop = drop
+        self._stack: AsyncExitStack | None = None
+        self._observers: Observers | None = None
+
+    # --- start and stop -------------------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as stack:
+            await self._open(stack)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        stack, self._stack = self._stack, None
+        if stack is not None:
+            await stack.__aexit__(kind, error, trace)
+
+    async def _open(self, stack: AsyncExitStack) -> None:
+        section = self.settings.section
+        server: ServerSettings = section("server")
+        self.node = server.node or f"node-{secrets.token_hex(4)}"
+        self.assembly = assembly = await stack.enter_async_context(
+            Assembly(self.plugins, self.settings, clock=self.clock)
+        )
+        assembly.provide(ServerSettings, server)
+        if getattr(section("ports"), "database", None) in (None, "sqlite"):
+            stack.enter_context(data_lock(Path(server.data)))
+        self.database: Database = await assembly.get(Database)  # type: ignore[type-abstract]
+        await self._migrate()
+        rooms = await build(
+            database=self.database,
+            outbox=await assembly.get(Outbox),  # type: ignore[type-abstract]
+            directory=await assembly.get(Directory),  # type: ignore[type-abstract]
+            clock=self.clock,
+            node=self.node,
+            kinds={owned.record.name: owned.record for owned in self.plugins.kinds},
+            im_settings=section("im"),
+            fanout_settings=section("fanout"),
+            auth_settings=section("auth"),
+            observe=self._observe,
+        )
+        self.rooms = self._core.rooms = rooms
+        self.contributions = self.plugins.contributions(assembly.context)
+        self.codec = JsonCodec()
+        self.pipeline = Pipeline(
+            self.contributions.commands,
+            self.contributions.interceptors,
+            codec=self.codec,
+            clock=self.clock,
+            replies=SqlReplies(self.database, self.clock),
+            limits=section("limits"),
+        )
+        self._observers = Observers(self.contributions.observers)
+        stack.push_async_callback(self._observers.close)
+        self.gateway = self._core.gateway = Gateway(
+            section("gateway"),
+            self.clock,
+            self.node,
+            rooms.auth,
+            rooms.im,
+            rooms.router,
+            await assembly.get(Directory),  # type: ignore[type-abstract]
+            self.pipeline,
+            self.codec,
+            report_acks=True,
+            drop=self._drop,
+        )
+        rooms.router.attach(self.node, self.gateway)
+        relay: Relay = await assembly.get(Relay)  # type: ignore[type-abstract]
+        stack.push_async_callback(rooms.fanout.save)
+        await stack.enter_async_context(
+            relay.running(_records(self.contributions.consumers), _records(self.contributions.ensured))
+        )
+        await stack.enter_async_context(_tasks(self.contributions, self.assembly))
+        await stack.enter_async_context(self.gateway)
+        await rooms.sweeper.sweep()
+
+    async def _migrate(self) -> None:
+        owned = _records(self.plugins.tables)
+        waiting = await self.database.read(lambda connection: migrate.pending(connection, owned))
+        if not waiting:
+            return
+        if self.database.dialect != "sqlite":
+            raise SetupError(f"the tables of {', '.join(waiting)} are not up to date: run `chat-server migrate`")
+
+        def upgrade(connection: Any) -> None:
+            migrate.refuse_foreign(connection, owned)
+            migrate.upgrade_all(connection, owned)
+
+        await self.database.change(upgrade)
+
+    def _observe(self, event: str, data: Push) -> None:
+        if self._observers is not None:
+            self._observers.tell("message_stored" if data.event == "message" else f"{data.event}_changed", data.data)
+
+    # --- for the application that embeds it -------------------------------------------------------------------------
+
+    async def call(
+        self, command: str, params: Mapping[str, Any] | None = None, *, user: str | None = None, ref: str | None = None
+    ) -> Any:
+        """Run a client command in process, as ``user`` (None: a guest); the reply record, or a `ChatError`.
+
+        Goes through the same pipeline as a client's. ``ref`` makes it idempotent; absent: a random one.
+        """
+        caller = Caller(user, ref or secrets.token_urlsafe(16), origin="local")
+        return await self.pipeline.call(caller, command, params)
+
+    async def ensure_user(self, subject: str, name: str | None = None, *, provider: str = "app") -> wire.User:
+        """The chat's user for somebody of the application's own, made at the first call.
+
+        ``subject``: the application's id for the person. ``name``: shown to others, at the first call.
+        """
+        return (await self.rooms.changes.apply(
+            lambda tx: self.rooms.auth.log_in(tx, provider, subject, name or subject, None)
+        )).user  # fmt: skip
+
+    async def issue_token(self, user: str, device: str | None = None) -> str:
+        """A token with which a client of this user says `hello`, for applications that log people in themselves."""
+        return await self.rooms.auth.issue_token(user, device)
+
+
+def _records(owned: Sequence[Owned[Any]]) -> list[Any]:
+    return [one.record for one in owned]
+
+
+@contextlib.asynccontextmanager
+async def _tasks(contributions: Contributions, assembly: Assembly) -> AsyncIterator[None]:
+    """Run the background tasks while the server does."""
+    running = [
+        asyncio.create_task(_restarted(owned.record, assembly.context(owned.owner)), name=f"task {owned.record.name}")
+        for owned in contributions.tasks
+    ]
+    try:
+        yield
+    finally:
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+
+async def _restarted(task: Task, context: Context) -> None:
+    """Run a task again when it raises, after 1 s, 2 s, … at most a minute."""
+    pause = 1.0
+    while True:
+        try:
+            await task.run(context)
+            return
+        except Exception:
+            log.exception("task_failed", task=task.name, again_in=pause)
+        await asyncio.sleep(pause)
+        pause = min(60.0, pause * 2)
