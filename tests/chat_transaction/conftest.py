@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from chat_transaction.memory_broker import MemoryBroker
 from chat_transaction.outbox import SqlOutbox, Token
 from chat_transaction.relay import SqlRelay
 from chat_transaction.settings import MemoryBrokerSettings, RelaySettings
-from sqlalchemy import Engine, create_engine, event, func, select
+from sqlalchemy import Engine, create_engine, event, select
 
 
 class Seen:
@@ -41,6 +41,13 @@ class Seen:
 
     def payloads(self, key: str | None = None) -> list[bytes]:
         return [record.payload for record in self.records if key is None or record.key == key]
+
+
+async def until(condition: Callable[[], Awaitable[Any]], patience: float = 20.0) -> None:
+    """Ask again and again until the answer is truthy: for what no event tells, such as a row of a table."""
+    async with asyncio.timeout(patience):
+        while not await condition():  # noqa: ASYNC110 - nothing in another process or thread can set an event
+            await asyncio.sleep(0.01)
 
 
 @define
@@ -76,13 +83,15 @@ class Shop:
             yield relay
 
     async def rows(self, table: Any = tables.outbox) -> Sequence[Any]:
-        return await self.database.read(lambda connection: connection.execute(select(table)).all())
+        return await self.database.read(
+            lambda connection: connection.execute(select(table).order_by(*table.primary_key)).all()
+        )
 
     async def until_empty(self) -> None:
-        count = select(func.count()).select_from(tables.outbox)
-        async with asyncio.timeout(20):
-            while await self.database.read(lambda connection: connection.execute(count).scalar()):
-                await asyncio.sleep(0.01)
+        async def is_empty() -> bool:
+            return not await self.rows()
+
+        await until(is_empty)
 
 
 def sqlite_engine(path: Path) -> Engine:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import pytest
 from attrs import frozen
@@ -16,7 +17,7 @@ from chat_common.records import Consumer, Ensured
 from chat_transaction import tables
 from sqlalchemy import update
 
-from tests.chat_transaction.conftest import Seen, Shop, entry
+from tests.chat_transaction.conftest import Seen, Shop, entry, until
 
 
 def numbers(count: int) -> list[bytes]:
@@ -162,9 +163,11 @@ async def test_parks_the_key_until_somebody_releases_it(shop: Shop) -> None:
         await shop.write(*(entry("a", number) for number in range(4)), entry("b", 0))
         await audit.count(5)
         await mail.count(2)
-        async with asyncio.timeout(20):
-            while sorted(row.payload for row in await shop.rows() if row.parked) != [b"1", b"2", b"3"]:
-                await asyncio.sleep(0.01)
+
+        async def parked() -> bool:
+            return [row.payload for row in await shop.rows() if row.parked] == [b"1", b"2", b"3"]
+
+        await until(parked)
         await shop.write(entry("a", 4))
         await audit.count(6)
         broken = False
@@ -208,9 +211,11 @@ async def test_attempts_survive_a_restart(open_shop: Callable[[], Shop]) -> None
     async with shop.relaying(Consumer("orders", "mail", fail), retry_first=60, retry_cap=60, drain=0):
         await shop.write(entry("a", 0))
         await tried.wait()
-        async with asyncio.timeout(20):
-            while (await shop.rows())[0].attempts == 0:
-                await asyncio.sleep(0.01)
+
+        async def noted() -> bool:
+            return bool((await shop.rows())[0].attempts)
+
+        await until(noted)
     seen = Seen()
     again = open_shop()
     async with again.relaying(Consumer("orders", "mail", seen)):
@@ -291,30 +296,32 @@ def test_arguments_are_validated_when_enqueued() -> None:
         ensured_entry(Ensured("mail", 1, Mail, send), Mail(to=5))  # type: ignore[arg-type]
 
 
+async def _arrived(count: int, *seen: Seen) -> bool:
+    return sum(len(each.records) for each in seen) >= count
+
+
 async def test_two_relays_share_the_shards(open_shop: Callable[[], Shop]) -> None:
     one, two = open_shop(), open_shop()
     first, second = Seen(), Seen()
     async with one.relaying(Consumer("orders", "mail", first), lease=0.3):
         async with two.relaying(Consumer("orders", "mail", second), lease=0.3) as relay:
-            async with asyncio.timeout(20):
-                while len(relay._held.fences) < tables.SHARDS // 2:
-                    await asyncio.sleep(0.01)
+
+            async def shared() -> bool:
+                return len(relay._held.fences) == tables.SHARDS // 2
+
+            await until(shared)
             for number in range(100):
                 await one.write(entry(f"k{number}", number))
-            async with asyncio.timeout(20):
-                while len(first.records) + len(second.records) < 100:
-                    await asyncio.sleep(0.01)
+            await until(partial(_arrived, 100, first, second))
         assert first.records
         assert second.records
         for number in range(100):
             await two.write(entry(f"k{number}", number))
-        async with asyncio.timeout(20):
-            while len(first.records) + len(second.records) < 200:
-                await asyncio.sleep(0.01)
+        await until(partial(_arrived, 200, first, second))
     assert len({record.id for record in (*first.records, *second.records)}) == 200
 
 
-async def test_a_fenced_out_relay_runs_nothing(open_shop: Callable[[], Shop]) -> None:
+async def test_a_fenced_out_relay_runs_nothing(open_shop: Callable[..., Shop]) -> None:
     clock = ManualClock()
     shop = open_shop(clock=clock)
     seen = Seen()
@@ -323,9 +330,11 @@ async def test_a_fenced_out_relay_runs_nothing(open_shop: Callable[[], Shop]) ->
         await seen.count(1)
         clock.advance(relay._settings.lease + 1)  # as if the process had been stopped for longer than its lease
         await shop.write(entry("a", 1))
-        async with asyncio.timeout(20):
-            while relay._held.fences:
-                await asyncio.sleep(0.01)
+
+        async def fenced_out() -> bool:
+            return not relay._held.fences
+
+        await until(fenced_out)
         assert seen.payloads() == [b"0"]
         await relay._renew()
         await seen.count(2)

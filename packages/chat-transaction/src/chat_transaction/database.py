@@ -9,10 +9,13 @@ from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 T = TypeVar("T")
 Item = TypeVar("Item")
+
+_TRIES = 5
 
 
 class EngineDatabase:
@@ -52,6 +55,15 @@ class EngineDatabase:
         return outcome
 
     async def _change(self, work: Callable[[Any], T]) -> T:
+        for left in reversed(range(_TRIES)):
+            try:
+                return await self._change_once(work)
+            except DBAPIError as error:
+                if not left or not _may_pass(error):
+                    raise
+        raise AssertionError("not reached")
+
+    async def _change_once(self, work: Callable[[Any], T]) -> T:
         if isinstance(self._engine, AsyncEngine):
             async with self._engine.begin() as connection:
                 return await connection.run_sync(work)
@@ -62,3 +74,9 @@ class EngineDatabase:
 def _within(opened: Callable[[], Any], work: Callable[[Any], T]) -> T:
     with opened() as connection:
         return work(connection)
+
+
+def _may_pass(error: DBAPIError) -> bool:
+    """A deadlock or a conflict that the database resolved at our cost, or a lock of another SQLite writer."""
+    state = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None)
+    return state in ("40001", "40P01") or "database is locked" in str(error.orig)

@@ -1,16 +1,21 @@
-"""Runs the registered functions that rows of the topic ``ensured`` name."""
+"""Functions that run after commit: how they are named, and what runs them."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import inspect
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar, get_type_hints
 
 import msgspec
+from attrs import frozen
 from chat_common.ports.broker import BrokerRecord, NotHandled
-from chat_common.ports.outbox import ENSURED_TOPIC
+from chat_common.ports.outbox import ENSURED_TOPIC, OutboxEntry, ensured_entry
 from chat_common.records import Consumer, Ensured
 
 from chat_transaction.consumption import Unprocessable
+
+A = TypeVar("A")
 
 
 class Call(msgspec.Struct):
@@ -66,3 +71,39 @@ class EnsuredCalls:
         except msgspec.MsgspecError as error:
             raise Unprocessable(f"arguments of {call.name!r} version {call.version}: {error}") from error
         await ensured.handler(arguments, record.id)
+
+
+@frozen
+class EnsuredFunction(Generic[A]):
+    """A function that can be enqueued: what `ensured` makes of it."""
+
+    record: Ensured
+    function: Callable[[A, str], Awaitable[None]]
+
+    async def __call__(self, arguments: A, key: str) -> None:
+        """Run it here and now."""
+        await self.function(arguments, key)
+
+    def entry(self, arguments: A, *, key: str = "", delay: float = 0.0) -> OutboxEntry:
+        """The outbox entry of one call. Calls of the same ``key`` run in order; ``delay`` is in seconds.
+
+        `Invalid` when the arguments do not fit their class.
+        """
+        return ensured_entry(self.record, arguments, key=key, delay=delay)
+
+
+def ensured(name: str, *, version: int = 1) -> Callable[[Callable[[A, str], Awaitable[None]]], EnsuredFunction[A]]:
+    """Register ``async def f(arguments: ArgumentsClass, key: str)`` under a name and version.
+
+    Rows hold these and JSON, never a class path: the function may move and be renamed. A change of the arguments class
+    that old rows do not fit is a new version; keep the old one until its rows are gone.
+    """
+
+    def decorate(function: Callable[[A, str], Awaitable[None]]) -> EnsuredFunction[A]:
+        parameters = list(inspect.signature(function).parameters)
+        hints = get_type_hints(function)
+        if len(parameters) != 2 or parameters[0] not in hints:
+            raise TypeError(f"{function.__name__} must take (arguments: ArgumentsClass, key: str)")
+        return EnsuredFunction(Ensured(name, version, hints[parameters[0]], function), function)
+
+    return decorate

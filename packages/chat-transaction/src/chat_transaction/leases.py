@@ -20,10 +20,14 @@ from chat_transaction.tables import SHARDS, leases, relays
 
 @frozen
 class Held:
-    """What this relay holds: shard → fence, surely until ``deadline`` on its own monotonic clock."""
+    """What this relay holds: shard → fence, surely until ``deadline`` on its own monotonic clock.
+
+    ``alone``: no other relay was alive.
+    """
 
     fences: dict[int, int]
     deadline: float
+    alone: bool = True
 
 
 class Leases:
@@ -47,15 +51,16 @@ class Leases:
         relays have less than their share.
         """
         started = self._clock.monotonic()
-        fences, surplus = await self._database.change(lambda connection: self._renew(connection, releasing))
+        fences, live = await self._database.change(lambda connection: self._renew(connection, releasing))
         # A tenth is kept back for the drift between two clocks.
-        return Held(fences, started + self._ttl * 0.9), surplus
+        held = Held(fences, started + self._ttl * 0.9, alone=live == 1)
+        return held, frozenset(sorted(fences)[_share(live) :])
 
     async def give_back(self) -> None:
         """Release everything: the next relay need not wait."""
         await self._database.change(self._give_back)
 
-    def _renew(self, connection: Any, releasing: Collection[int]) -> tuple[dict[int, int], frozenset[int]]:
+    def _renew(self, connection: Any, releasing: Collection[int]) -> tuple[dict[int, int], int]:
         if connection.dialect.name == "postgresql":
             # A process that is stopped in here must not keep the others waiting for its row locks.
             connection.execute(text(f"SET LOCAL idle_in_transaction_session_timeout = {round(self._ttl * 1000)}"))
@@ -72,7 +77,7 @@ class Leases:
         connection.execute(update(leases).where(mine).values(until=until))
         fences = {row.shard: row.fence for row in connection.execute(select(leases).where(mine))}
         live = connection.execute(select(func.count()).select_from(relays)).scalar_one()
-        share = -(-SHARDS // live)
+        share = _share(live)
         if len(fences) < share:
             free = [
                 row.shard
@@ -91,7 +96,7 @@ class Leases:
                     update(leases).where(taken).values(owner=self.owner, fence=leases.c.fence + 1, until=until)
                 )
                 fences.update({row.shard: row.fence for row in connection.execute(select(leases).where(taken))})
-        return fences, frozenset(sorted(fences)[share:])
+        return fences, live
 
     def _bury_the_dead(self, connection: Any, now: int) -> None:
         """Forget relays whose lease is over, and those whose process is gone from this very machine."""
@@ -112,6 +117,10 @@ class Leases:
         if connection.dialect.name == "postgresql":
             return int(connection.execute(text("SELECT extract(epoch FROM clock_timestamp()) * 1000")).scalar_one())
         return self._clock.wall_ms()
+
+
+def _share(live: int) -> int:
+    return -(-SHARDS // live)
 
 
 def plant(connection: Any) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 from zlib import crc32
 
 from chat_common.clock import Clock
+from chat_common.errors import Invalid
 from chat_common.ports.broker import BrokerRecord
 from chat_common.ports.outbox import OutboxEntry
 from sqlalchemy import insert
@@ -16,8 +17,19 @@ from sqlalchemy import insert
 from chat_transaction.tables import SHARDS, outbox
 
 _COLUMNS = ("shard", "topic", "key", "uid", "payload", "due_at", "created_at")
-_INSERT_SQLITE = f"INSERT INTO chat_outbox ({', '.join(_COLUMNS)}) VALUES (?, ?, ?, ?, ?, ?, ?)"
 _INSERT_RETURNING = insert(outbox).returning(outbox.c.id, sort_by_parameter_order=True)
+Row = tuple[int, str, str, str, bytes, int, int]
+
+
+def statement(row: Row, paramstyle: Literal["format", "qmark"]) -> tuple[str, list[Any]]:
+    """The INSERT of one row for a DB-API cursor."""
+    if paramstyle not in ("format", "qmark"):
+        raise Invalid(f"paramstyle is {paramstyle!r}; 'format' and 'qmark' are known", field="paramstyle")
+    marks = ", ".join(["%s" if paramstyle == "format" else "?"] * len(row))
+    return f"INSERT INTO chat_outbox ({', '.join(_COLUMNS)}) VALUES ({marks})", list(row)
+
+
+_INSERT_SQLITE = f"INSERT INTO chat_outbox ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"
 
 
 def shard_of(key: str) -> int:
@@ -66,18 +78,19 @@ class SqlOutbox:
     def write(self, connection: Any, entries: Sequence[OutboxEntry]) -> Sequence[Token]:
         if not entries:
             return ()
-        now = self._clock.wall_ms()
-        boot, numbers = self._boot, self._numbers
-        rows: list[tuple[Any, ...]] = []
-        for entry in entries:
-            due = now + round(entry.delay * 1000) if entry.delay > 0 else 0
-            uid = f"{boot}{next(numbers):x}"
-            rows.append((shard_of(entry.key), entry.topic, entry.key, uid, entry.payload, due, now))
+        rows = [self.row(entry) for entry in entries]
         ids = _insert(connection, rows)
         return [
             Token(id, row[0], row[5], BrokerRecord(row[1], row[2], row[4], row[3], live=entry.live))
             for id, row, entry in zip(ids, rows, entries, strict=True)
         ]
+
+    def row(self, entry: OutboxEntry) -> Row:
+        """The values of one row, in the order of its columns; each call makes another idempotency key."""
+        now = self._clock.wall_ms()
+        due = now + round(entry.delay * 1000) if entry.delay > 0 else 0
+        uid = f"{self._boot}{next(self._numbers):x}"
+        return (shard_of(entry.key), entry.topic, entry.key, uid, entry.payload, due, now)
 
     def committed(self, tokens: Sequence[Token]) -> None:
         if self._receiver is not None and tokens:
@@ -87,7 +100,7 @@ class SqlOutbox:
         """Nothing to forget: a token that is never reported leaves no trace."""
 
 
-def _insert(connection: Any, rows: list[tuple[Any, ...]]) -> Sequence[int]:
+def _insert(connection: Any, rows: list[Row]) -> Sequence[int]:
     """Insert the rows in one statement; their ids in the same order."""
     if connection.dialect.name == "sqlite":
         # The driver's own executemany: half the time of a compiled insert, and nobody else writes meanwhile, so that

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequen
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
+import attrs
 from chat_common.clock import Clock
 from chat_common.ports.broker import Broker, BrokerRecord
 from chat_common.ports.database import Database
@@ -178,8 +179,9 @@ class SqlRelay:
     # --- scanned rows -------------------------------------------------------------------------------------------
 
     async def _scanning(self) -> None:
-        interval = self._settings.scan_interval
         while True:
+            settings = self._settings
+            interval = settings.scan_interval if self._held.alone else settings.shared_scan_interval
             try:
                 async with asyncio.timeout(interval):
                     await self._scan_now.wait()
@@ -215,8 +217,7 @@ class SqlRelay:
             reported = self._early.pop(token.id, None)
             if reported is not None:
                 token.record = reported.record
-            if token.id not in self._known:
-                tokens.append(token)
+            tokens.append(token)
         if found.complete:
             self._behind = False
             self._head = max(self._head, found.top)
@@ -246,7 +247,7 @@ class SqlRelay:
         for token in tokens:
             record = token.record
             groups = self._groups.get(record.topic)
-            if groups is None or token.shard not in fences:
+            if groups is None or token.shard not in fences or token.id in self._known:
                 continue
             if token.due_at and not scanned:
                 self._wake_at(token.due_at)
@@ -419,7 +420,7 @@ class SqlRelay:
         self._lose([shard for shard, fence in before.items() if held.fences.get(shard) != fence])
         fences = {shard: fence for shard, fence in held.fences.items() if shard not in surplus}
         self._leaving = surplus
-        self._held = Held(fences, held.deadline)
+        self._held = attrs.evolve(held, fences=fences)
         if any(before.get(shard) != fence for shard, fence in fences.items()):
             self.wake()
 
@@ -431,7 +432,8 @@ class SqlRelay:
         lost = set(shards)
         if not lost:
             return
-        self._held = Held({s: f for s, f in self._held.fences.items() if s not in lost}, self._held.deadline)
+        kept = {shard: fence for shard, fence in self._held.fences.items() if shard not in lost}
+        self._held = attrs.evolve(self._held, fences=kept)
         for uid, token in list(self._by_uid.items()):
             if token.shard in lost:
                 del self._by_uid[uid]

@@ -45,6 +45,8 @@ class Scan:
         while len(wanted) < self.limit:
             page = connection.execute(self._ids(after)).scalars().all()
             wanted += [id for id in page if id not in self.known]
+            # Not every driver reads several statements from one snapshot.
+            top = max(top, page[-1]) if page else top
             if len(page) < _PAGE:
                 complete = len(wanted) <= self.limit
                 break

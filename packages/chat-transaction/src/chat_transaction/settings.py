@@ -1,30 +1,39 @@
-"""Settings of the relay and of the in-process broker."""
+"""Settings of the relay and of the in-process broker. Times are in seconds."""
 
 from __future__ import annotations
 
-from attrs import field, frozen
-from attrs.validators import ge, gt
+from typing import Annotated
+
+from attrs import frozen
+from chat_common.settings import setting
+from msgspec import Meta
+
+Seconds = Annotated[float, Meta(gt=0)]
+Count = Annotated[int, Meta(ge=1)]
 
 
-@frozen
+@frozen(kw_only=True)
 class RelaySettings:
-    """Section ``[relay.sql]``; times in seconds."""
+    """Section ``[relay.sql]``."""
 
-    scan_interval: float = field(default=1.0, validator=gt(0), metadata={"help": "Look for rows that nobody reported."})
-    scan_limit: int = field(default=1_000, validator=ge(1), metadata={"help": "Rows read at once."})
-    capacity: int = field(default=10_000, validator=ge(1), metadata={"help": "Rows on their way at once."})
-    lease: float = field(default=15.0, validator=gt(0), metadata={"help": "How long a dead relay keeps its shards."})
-    retry_first: float = field(default=0.2, validator=gt(0), metadata={"help": "Pause after the first failure."})
-    retry_cap: float = field(default=60.0, validator=gt(0), metadata={"help": "Longest pause between two attempts."})
-    purge_interval: float = field(default=0.5, validator=gt(0), metadata={"help": "Delete handled rows this often."})
-    drain: float = field(default=2.0, validator=ge(0), metadata={"help": "At the end, wait for what is on its way."})
+    scan_interval: Seconds = setting(1.0, help="Look this often for rows that nobody reported, when alone.")
+    shared_scan_interval: Seconds = setting(
+        0.05, help="The same while other relays, whose writers report elsewhere, are alive."
+    )
+    scan_limit: Count = setting(1_000, help="Rows read at once.")
+    capacity: Count = setting(10_000, help="Rows on their way at once.")
+    lease: Seconds = setting(15.0, help="How long a relay that vanished keeps its shards.")
+    retry_first: Seconds = setting(0.2, help="Pause after the first failure; it doubles from there.")
+    retry_cap: Seconds = setting(60.0, help="Longest pause between two attempts.")
+    purge_interval: Seconds = setting(0.5, help="Delete handled rows this often.")
+    drain: Annotated[float, Meta(ge=0)] = setting(2.0, help="At the end, wait this long for what is on its way.")
 
 
-@frozen
+@frozen(kw_only=True)
 class MemoryBrokerSettings:
     """Section ``[broker.memory]``."""
 
-    shards: int = field(default=4, validator=ge(1), metadata={"help": "Batches of a group that run side by side."})
-    capacity: int = field(default=10_000, validator=ge(1), metadata={"help": "Records a group may have waiting."})
-    retry_first: float = field(default=0.2, validator=gt(0), metadata={"help": "Pause after the first failure."})
-    retry_cap: float = field(default=60.0, validator=gt(0), metadata={"help": "Longest pause between two attempts."})
+    shards: Count = setting(4, help="Batches of a consumer group that run side by side.")
+    capacity: Count = setting(10_000, help="Records a consumer group may have waiting.")
+    retry_first: Seconds = setting(0.2, help="Pause after the first failure; it doubles from there.")
+    retry_cap: Seconds = setting(60.0, help="Longest pause between two attempts.")

@@ -70,6 +70,16 @@ dead_letters = Table(
 """What a group gave up, with the last line of its traceback. Replayed for that group alone."""
 
 
+inbox = Table(
+    "chat_inbox",
+    metadata,
+    Column("group", Text, primary_key=True),
+    Column("uid", Text, primary_key=True),
+    Column("handled_at", BigInteger, nullable=False, index=True),
+)
+"""What a group has applied, written in the transaction of the effect: so the effect happens once."""
+
+
 def create_tables(connection: Any) -> None:
     """Create what is missing (for use without a migration tool; `revisions` holds the same for alembic)."""
     metadata.create_all(connection)

@@ -53,8 +53,15 @@ def upgrade() -> None:
         sa.Column("buried_at", sa.BigInteger, nullable=False),
         sqlite_autoincrement=True,
     )
+    op.create_table(
+        "chat_inbox",
+        sa.Column("group", sa.Text, primary_key=True),
+        sa.Column("uid", sa.Text, primary_key=True),
+        sa.Column("handled_at", sa.BigInteger, nullable=False),
+    )
+    op.create_index("ix_chat_inbox_handled_at", "chat_inbox", ["handled_at"])
 
 
 def downgrade() -> None:
-    for table in ("chat_dead_letter", "chat_outbox_relay", "chat_outbox_lease", "chat_outbox"):
+    for table in ("chat_inbox", "chat_dead_letter", "chat_outbox_relay", "chat_outbox_lease", "chat_outbox"):
         op.drop_table(table)

@@ -1,0 +1,94 @@
+"""Consumers whose effect is in the database: it happens once, because the record's id commits with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+from attrs import frozen
+from chat_common.clock import Clock, SystemClock
+from chat_common.ports.broker import BrokerRecord
+from chat_common.ports.database import Database
+from chat_common.records import Consumer
+from sqlalchemy import delete, select, text
+
+from chat_transaction.tables import inbox
+
+Effect = Callable[[Any, BrokerRecord], None]
+"""``effect(connection, record)``: plain synchronous SQLAlchemy in the transaction that also notes the record."""
+
+_IDLE_MS = 15_000
+_PURGE = 1_000
+
+
+@frozen
+class InboxConsumer:
+    """A subscription whose function changes the database. It needs a database to become a `Consumer`."""
+
+    topic: str
+    group: str
+    effect: Effect
+    batch: int = 100
+    attempts: int = 10
+    on_failure: Literal["bury", "park"] = "bury"
+
+    def __call__(self, connection: Any, record: BrokerRecord) -> None:
+        """The function itself, without its inbox: for its own tests."""
+        self.effect(connection, record)
+
+    def on(self, database: Database, clock: Clock | None = None) -> Consumer:
+        """The record for the plugin's hook or the relay: effect and note commit together on ``database``."""
+        time = clock or SystemClock()
+
+        async def handle(records: Sequence[BrokerRecord]) -> None:
+            await database.change(lambda connection: self._apply(connection, records, time.wall_ms()))
+
+        return Consumer(self.topic, self.group, handle, self.batch, self.attempts, self.on_failure)
+
+    def _apply(self, connection: Any, records: Sequence[BrokerRecord], now: int) -> None:
+        if connection.dialect.name == "postgresql":
+            # A consumer that is stopped in here must not keep the next owner waiting at the unique index for ever.
+            connection.execute(text(f"SET LOCAL idle_in_transaction_session_timeout = {_IDLE_MS}"))
+        for record in records:
+            if _note(connection, self.group, record.id, now):
+                self.effect(connection, record)
+
+
+def consumer(
+    topic: str,
+    group: str,
+    *,
+    batch: int = 100,
+    attempts: int = 10,
+    on_failure: Literal["bury", "park"] = "bury",
+) -> Callable[[Effect], InboxConsumer]:
+    """Make a function of (connection, record) a consumer whose effect happens once per group.
+
+    Redelivered records are recognised by their id for as long as `purge` leaves it. When the function raises, nothing
+    of the record is kept, and it comes again.
+    """
+
+    def decorate(effect: Effect) -> InboxConsumer:
+        return InboxConsumer(topic, group, effect, batch, attempts, on_failure)
+
+    return decorate
+
+
+def purge(connection: Any, before: int) -> int:
+    """Forget at most 1,000 notes older than ``before`` (ms since 1970); how many there were."""
+    old = select(inbox.c.uid, inbox.c.group).where(inbox.c.handled_at < before).limit(_PURGE)
+    rows = connection.execute(old).all()
+    for group in {row.group for row in rows}:
+        uids = [row.uid for row in rows if row.group == group]
+        connection.execute(delete(inbox).where(inbox.c.group == group, inbox.c.uid.in_(uids)))
+    return len(rows)
+
+
+def _note(connection: Any, group: str, uid: str, now: int) -> bool:
+    """True when this record was not known yet. Waits for another transaction that notes the same one."""
+    if connection.dialect.name == "postgresql":
+        from sqlalchemy.dialects.postgresql import insert
+    else:
+        from sqlalchemy.dialects.sqlite import insert  # type: ignore[assignment]
+    row = insert(inbox).values(group=group, uid=uid, handled_at=now).on_conflict_do_nothing()
+    return bool(connection.execute(row).rowcount)
