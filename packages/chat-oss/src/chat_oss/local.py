@@ -24,7 +24,7 @@ from chat_common.ports.objects import (
     check_key,
     check_type,
 )
-from chat_common.settings import setting
+from chat_common.settings import SetupError, setting
 from msgspec import Meta
 
 from chat_oss import tickets
@@ -45,7 +45,7 @@ STALE_SECONDS = 24 * 3600
 class LocalSettings:
     """``[object_store.local]``"""
 
-    path: str = setting("data/objects", help="The folder that holds the objects; made if it is not there.")
+    path: str = setting("", help="The folder that holds the objects; empty: objects, in the data folder.")
     public_url: str = setting(
         "", help="Origin before the path of links, such as https://chat.example.org; empty: links are relative."
     )
@@ -204,7 +204,9 @@ class LocalObjectStore:
 
 @contextlib.asynccontextmanager
 async def open_local(settings: LocalSettings, clock: Clock) -> AsyncIterator[LocalObjectStore]:
-    """The store of a folder; what an earlier crash left half-written is removed."""
+    """The store of the folder ``settings.path``; what an earlier crash left half-written is removed."""
+    if not settings.path:
+        raise SetupError("[object_store.local] path: where are the objects to be?")
 
     def prepare() -> tuple[Folder, bytes]:
         folder = Folder(Path(settings.path).absolute())

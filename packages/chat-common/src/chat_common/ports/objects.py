@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping, MutableMapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 from typing import Any, Protocol
 
 from attrs import field, frozen
@@ -102,6 +103,13 @@ class ObjectMount:
 
     path: str
     app: AsgiApp
+
+
+@frozen
+class DataFolder:
+    """Where an application keeps its files; what provides it may be asked for by this type."""
+
+    path: Path
 
 
 class ObjectContents(Protocol):
