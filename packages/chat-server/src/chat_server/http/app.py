@@ -1,0 +1,79 @@
+"""Everything that HTTP answers, as one Starlette application."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from attrs import frozen
+from chat_common.codec import Codec
+from chat_common.settings import setting
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import BaseRoute, Mount, Route
+
+from chat_server.http.commands import CommandEndpoint
+from chat_server.http.documents import asyncapi, openapi
+from chat_server.http.errors import HANDLERS
+from chat_server.http.pages import SecurityHeaders, WebClient, index
+from chat_server.http.status import Check, document, healthz, metrics_page, readyz
+from chat_server.metrics import Metrics
+from chat_server.pipeline import Pipeline
+from chat_server.services import AuthService
+
+WEB_CLIENT = Path(__file__).parent.parent / "webclient"
+
+
+@frozen(kw_only=True)
+class HttpSettings:
+    """Section ``[http]``."""
+
+    access_log: bool = setting(False, help="Whether each HTTP request is logged.")
+    metrics: bool = setting(True, help="Whether GET /metrics answers.")
+    web_client: bool = setting(True, help="Whether GET / serves the web client.")
+
+
+def http_app(
+    *,
+    pipeline: Pipeline,
+    auth: AuthService,
+    codec: Codec,
+    metrics: Metrics,
+    checks: Mapping[str, Check],
+    allowed_origins: Sequence[str] = (),
+    settings: HttpSettings | None = None,
+    routes: Sequence[BaseRoute] = (),
+) -> Starlette:
+    """The application. It has no lifespan: whoever builds it opens and closes what it stands on.
+
+    ``checks``: the parts of readiness, each a coroutine function that raises when the part is not ready.
+    ``allowed_origins``: see `chat_server.transports.origins`. ``routes``: more of them (login pages, a local object
+    store); they are matched before the web client and get the same security headers unless they set their own.
+    """
+    settings = settings or HttpSettings()
+    mine: list[BaseRoute] = [
+        Route("/healthz", healthz),
+        Route("/readyz", readyz(checks)),
+        Route("/api/openapi.json", document(lambda: openapi(pipeline.commands))),
+        Route("/api/asyncapi.json", document(lambda: asyncapi(pipeline.commands))),
+        Route("/api/{command}", CommandEndpoint(pipeline, auth, codec, allowed_origins), methods=["POST"]),
+    ]
+    if settings.metrics:
+        mine.append(Route("/metrics", metrics_page(metrics)))
+    mine += routes
+    if settings.web_client:
+        mine += [Route("/", index(WEB_CLIENT)), Mount("/static", WebClient(directory=WEB_CLIENT))]
+    middleware = [Middleware(SecurityHeaders)]
+    if allowed_origins:
+        middleware.append(
+            Middleware(
+                CORSMiddleware,
+                allow_origins=list(allowed_origins),
+                allow_methods=["GET", "POST"],
+                allow_headers=["authorization", "content-type", "idempotency-key"],
+                expose_headers=["retry-after"],
+                max_age=600,
+            )
+        )
+    return Starlette(routes=mine, middleware=middleware, exception_handlers=HANDLERS)

@@ -1,0 +1,93 @@
+"""``POST /api/{command}``: the same commands as over the WebSocket."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import uuid4
+
+import msgspec
+from chat_common.codec import MAX_DEPTH, Codec
+from chat_common.codec.text import too_deep
+from chat_common.errors import ChatError, Invalid, NotAuthenticated, NotPermitted, TooLarge
+from chat_common.records import Caller
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from chat_server.http.errors import error_answer
+from chat_server.pipeline import Pipeline
+from chat_server.services import AuthService
+from chat_server.transports.origins import names_token, origin_allowed
+
+BODY_BYTES = 65_536
+REF_CHARS = 64
+
+
+class CommandEndpoint:
+    """An ASGI application: body = params, bearer token = caller, ``Idempotency-Key`` = ref."""
+
+    def __init__(self, pipeline: Pipeline, auth: AuthService, codec: Codec, allowed_origins: Sequence[str]) -> None:
+        self._pipeline, self._auth, self._codec, self._allowed = pipeline, auth, codec, allowed_origins
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        try:
+            response = await self._answer(request)
+        except ChatError as error:
+            response = error_answer(error)
+        response.headers["cache-control"] = "no-store"
+        await response(scope, receive, send)
+
+    async def _answer(self, request: Request) -> Response:
+        if names_token(request.url.query):
+            raise Invalid("a token in the query string is not accepted: send it as Authorization: Bearer")
+        if not origin_allowed(request.headers.get("origin"), request.headers.get("host"), self._allowed):
+            raise NotPermitted("this origin is not among the allowed_origins")
+        command: str = request.path_params["command"]
+        ref = _ref(request)
+        params = await _body(request)
+        caller = Caller(None, ref, origin="http", address=request.client.host if request.client else None)
+        token = _token(request)
+        # An unknown command is told before anybody is asked for rights.
+        if token is not None and command in self._pipeline.commands:
+            known = await self._auth.authenticate(token, "", None, None)
+            caller = Caller(known.user.user, ref, known.device or None, None, known.token, "http", caller.address)
+        result = await self._pipeline.call(caller, command, msgspec.Raw(params))
+        return Response(self._codec.encode(result), media_type="application/json")
+
+
+def _ref(request: Request) -> str:
+    ref = request.headers.get("idempotency-key")
+    if ref is None:
+        return uuid4().hex
+    if not 1 <= len(ref) <= REF_CHARS:
+        raise Invalid(f"Idempotency-Key: 1 to {REF_CHARS} characters", field="ref", limit=REF_CHARS)
+    return ref
+
+
+def _token(request: Request) -> str | None:
+    header = request.headers.get("authorization")
+    if header is None:
+        return None
+    scheme, _, token = header.partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise NotAuthenticated("Authorization: Bearer TOKEN is what is understood here")
+    return token.strip()
+
+
+async def _body(request: Request) -> bytes:
+    too_large = TooLarge(f"the body is larger than {BODY_BYTES} bytes", limit=BODY_BYTES)
+    length = request.headers.get("content-length", "0")
+    if length.isdecimal() and int(length) > BODY_BYTES:
+        raise too_large
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > BODY_BYTES:
+            raise too_large
+        parts.append(part)
+    body = b"".join(parts)
+    # Params stand one level deep in a frame; the same params are refused here and there.
+    if too_deep(body, MAX_DEPTH - 1):
+        raise Invalid(f"JSON may be nested at most {MAX_DEPTH} deep, counted from the frame", limit=MAX_DEPTH)
+    return body

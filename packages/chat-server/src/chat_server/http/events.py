@@ -1,0 +1,69 @@
+"""The pushed events and the notes with their data: what the AsyncAPI document says of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from attrs import define
+from chat_common import wire
+from msgspec import UNSET, UnsetType
+
+
+@define(kw_only=True)
+class MembersChanged:
+    """Memberships that share the stamp ``rev``, as they are now."""
+
+    conversation: str
+    rev: int
+    members: list[wire.Member]
+    since: int | UnsetType = UNSET
+
+
+@define(kw_only=True)
+class UserChanged:
+    user: wire.User
+    version: int
+
+
+@define(kw_only=True)
+class LoginProgress:
+    """To the guest who began: how the login by ticket stands."""
+
+    ticket: str
+    state: Literal["scanned", "succeeded", "refused", "expired"]
+    token: str | UnsetType = UNSET
+    user: wire.User | UnsetType = UNSET
+    expires_at: int | UnsetType = UNSET
+
+
+@define(kw_only=True)
+class TokenRenewed:
+    token: str
+    expires_at: int
+
+
+@define(kw_only=True)
+class Typing:
+    conversation: str
+    user: str
+
+
+@define(kw_only=True)
+class PresenceChanged:
+    user: str
+    online: bool
+
+
+PUSHED: Mapping[str, type[Any]] = {
+    "message": wire.Message,
+    "members": MembersChanged,
+    "conversation": wire.Conversation,
+    "inbox": wire.Inbox,
+    "contact": wire.Contact,
+    "user": UserChanged,
+    "login": LoginProgress,
+    "token": TokenRenewed,
+}
+
+NOTED: Mapping[str, type[Any]] = {"typing": Typing, "presence": PresenceChanged}

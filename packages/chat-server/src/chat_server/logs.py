@@ -1,0 +1,64 @@
+"""Structured logs: an event and its fields, one line each. Never a body, never a token."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Any, Literal, TextIO
+
+import structlog
+
+HIDDEN = frozenset({"authorization", "body", "data", "params", "password", "payload", "secret", "text", "token"})
+"""Fields that are not written, whoever passes them."""
+
+
+def configure(
+    level: str = "info", style: Literal["auto", "console", "json"] = "auto", stream: TextIO | None = None
+) -> None:
+    """Send structlog's events and the standard library's records to ``stream`` (default: standard error).
+
+    ``auto``: coloured lines on a terminal, JSON elsewhere. A host that embeds the server does not call this.
+    """
+    out = stream or sys.stderr
+    console = style == "console" or (style == "auto" and out.isatty())
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.StackInfoRenderer(),
+        hide,
+    ]
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    last: list[Any] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
+    if console:
+        last.append(structlog.dev.ConsoleRenderer(colors=out.isatty()))
+    else:
+        last += [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(ensure_ascii=False)]
+    handler = logging.StreamHandler(out)
+    handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=last))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
+        logger = logging.getLogger(name)
+        logger.handlers[:] = []
+        logger.propagate = name != "uvicorn.access"
+    # uvicorn narrates its start and end; what matters of it we say ourselves.
+    logging.getLogger("uvicorn.error").setLevel(max(logging.WARNING, logging.getLevelName(level.upper())))
+
+
+def hide(logger: Any, method: str, event: dict[str, Any]) -> dict[str, Any]:
+    """A structlog processor: what must not be written becomes ``***``."""
+    for key in HIDDEN & event.keys():
+        event[key] = "***"
+    return event

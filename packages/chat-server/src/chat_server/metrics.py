@@ -1,0 +1,76 @@
+"""The numbers of one server, for Prometheus, in a registry of their own: two servers in one process do not mix."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+if TYPE_CHECKING:
+    from chat_server.pipeline.dispatch import Entry
+
+Source = Callable[[], Iterable[Metric]]
+
+
+class Metrics:
+    """What `/metrics` shows. Hot paths count in plain integers, which a source reads when somebody asks."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry(auto_describe=False)
+
+    def counter(self, name: str, help: str, labels: Iterable[str] = ()) -> Counter:
+        """A counter to be incremented. Keep its ``.labels()`` child where it is used often."""
+        return Counter(f"chat_{name}", help, list(labels), registry=self.registry)
+
+    def histogram(self, name: str, help: str, buckets: Iterable[float]) -> Histogram:
+        """A histogram, in seconds."""
+        return Histogram(f"chat_{name}", help, registry=self.registry, buckets=list(buckets))
+
+    def gauges(self, read: Callable[[], Mapping[str, float]], help: Mapping[str, str] | None = None) -> None:
+        """A gauge for each key of what ``read`` returns at that moment."""
+
+        def source() -> Iterator[Metric]:
+            for name, value in read().items():
+                yield GaugeMetricFamily(f"chat_{name}", (help or {}).get(name, name.replace("_", " ")), value=value)
+
+        self.collect(source)
+
+    def commands(self, table: Mapping[str, Entry]) -> None:
+        """Calls by command and outcome, and the seconds that they took."""
+
+        def source() -> Iterator[Metric]:
+            calls = CounterMetricFamily(
+                "chat_commands", "Commands by outcome: ok, an error code, cancelled.", labels=("command", "outcome")
+            )
+            seconds = CounterMetricFamily("chat_command_seconds", "Time spent in commands.", labels=("command",))
+            for name, entry in table.items():
+                for outcome, number in list(entry.outcomes.items()):
+                    calls.add_metric((name, outcome), number)
+                if entry.outcomes:
+                    seconds.add_metric((name,), entry.seconds)
+            yield calls
+            yield seconds
+
+        self.collect(source)
+
+    def collect(self, source: Source) -> None:
+        """Ask ``source`` at every scrape; it must not wait."""
+        self.registry.register(_Asked(source))
+
+    def render(self) -> tuple[bytes, str]:
+        """The text and its content type."""
+        return generate_latest(self.registry), CONTENT_TYPE_LATEST
+
+
+class _Asked:
+    def __init__(self, source: Source) -> None:
+        self._source = source
+
+    def collect(self) -> Iterable[Metric]:
+        return self._source()
+
+    def describe(self) -> Iterable[Metric]:
+        return []

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+from typing import Any
+
+import httpx2
+import pytest
+
+
+async def test_the_body_is_the_params_and_the_answer_the_result(client: httpx2.AsyncClient, site: Any) -> None:
+    answer = await client.post("/api/say", json={"text": "hi"}, headers={"idempotency-key": "r1"})
+    assert (answer.status_code, answer.json()) == (200, {"text": "hi", "by": "anna"})
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.headers["cache-control"] == "no-store"
+    caller = site.callers[0]
+    assert (caller.user, caller.device, caller.token, caller.ref) == ("anna", "phone", "family", "r1")
+    assert (caller.origin, caller.command) == ("http", "say")
+
+
+async def test_a_ref_is_made_when_there_is_none(client: httpx2.AsyncClient, site: Any) -> None:
+    for _ in range(2):
+        await client.post("/api/say", json={"text": "hi"})
+    assert len({caller.ref for caller in site.callers}) == 2
+
+
+async def test_guests(guest: httpx2.AsyncClient) -> None:
+    answer = await guest.post("/api/auth.methods", json={"text": "hi"})
+    assert (answer.status_code, answer.json()) == (200, {"text": "hi"})
+    answer = await guest.post("/api/say", json={"text": "hi"})
+    assert (answer.status_code, answer.json()["code"]) == (401, "not_authenticated")
+    assert answer.headers["www-authenticate"] == "Bearer"
+
+
+@pytest.mark.parametrize(
+    ("path", "content", "headers", "status", "expected"),
+    [
+        ("/api/say", b'{"text": "too long"}', {}, 400, {"code": "invalid", "field": "text", "limit": 5}),
+        ("/api/say", b'{"text": ', {}, 400, {"code": "invalid"}),
+        ("/api/say", b'{"text": "\xff"}', {}, 400, {"code": "invalid"}),
+        ("/api/say", b'{"text": "\\u0000"}', {}, 400, {"code": "invalid"}),
+        ("/api/say", b'[{"text": "hi"}]', {}, 400, {"code": "invalid"}),
+        ("/api/say", b"", {}, 400, {"code": "invalid", "field": "text"}),
+        ("/api/say", b'{"nested":' * 31 + b"1" + b"}" * 31, {}, 400, {"code": "invalid", "field": "text"}),
+        ("/api/say", b'{"nested":' * 32 + b"1" + b"}" * 32, {}, 400, {"code": "invalid", "limit": 32}),
+        ("/api/say", b"[" * 60_000, {}, 400, {"code": "invalid", "limit": 32}),
+        ("/api/say", b" " * 65_536, {}, 400, {"code": "invalid"}),
+        ("/api/say", b" " * 65_537, {}, 413, {"code": "too_large", "limit": 65536}),
+        ("/api/nothing", b"{}", {}, 400, {"code": "invalid", "field": "command"}),
+        ("/api/nothing", b"{}", {"authorization": "Bearer nonsense"}, 400, {"code": "invalid", "field": "command"}),
+        ("/api/say", b"{}", {"authorization": "Bearer no"}, 401, {"code": "not_authenticated", "field": "token"}),
+        ("/api/say", b"{}", {"authorization": "Basic YTpi"}, 401, {"code": "not_authenticated"}),
+        ("/api/say", b"{}", {"authorization": "Bearer "}, 401, {"code": "not_authenticated"}),
+        ("/api/say", b"{}", {"idempotency-key": "r" * 65}, 400, {"code": "invalid", "field": "ref", "limit": 64}),
+        ("/api/say?token=annas-token", b"{}", {}, 400, {"code": "invalid"}),
+        ("/api/say?access_token=x", b"{}", {}, 400, {"code": "invalid"}),
+        ("/api/say", b'{"text": "break"}', {}, 500, {"code": "internal"}),
+        ("/api/say", b'{"text": "slow"}', {}, 429, {"code": "rate_limited", "limit": 3, "retry_after": 1.2}),
+        ("/api/say", b'{"text": "away"}', {}, 503, {"code": "unavailable"}),
+        ("/api/say", b'{"text": "hi"}', {"origin": "http://evil.example"}, 403, {"code": "not_permitted"}),
+        ("/elsewhere", b"", {}, 404, {"code": "not_found"}),
+    ],
+)
+async def test_every_refusal_has_its_status_and_body(
+    client: httpx2.AsyncClient,
+    path: str,
+    content: bytes,
+    headers: dict[str, str],
+    status: int,
+    expected: dict[str, Any],
+) -> None:
+    answer = await client.post(path, content=content, headers=headers)
+    body = answer.json()
+    assert answer.status_code == status
+    assert body.pop("message")
+    assert body == expected
+    assert "inside" not in answer.text
+
+
+async def test_retry_after_is_a_header_too(client: httpx2.AsyncClient) -> None:
+    answer = await client.post("/api/say", json={"text": "slow"})
+    assert answer.headers["retry-after"] == "2"
+
+
+async def test_a_body_without_a_length_is_cut_off_too(client: httpx2.AsyncClient) -> None:
+    async def parts() -> Any:
+        for _ in range(100):
+            yield b" " * 1000
+
+    answer = await client.post("/api/say", content=parts())
+    assert (answer.status_code, answer.json()["limit"]) == (413, 65_536)
+
+
+async def test_other_methods_are_refused(client: httpx2.AsyncClient) -> None:
+    answer = await client.get("/api/say")
+    assert (answer.status_code, answer.json()["code"]) == (405, "invalid")
+
+
+async def test_the_own_origin_may(client: httpx2.AsyncClient) -> None:
+    answer = await client.post("/api/say", json={"text": "hi"}, headers={"origin": "http://chat.example"})
+    assert answer.status_code == 200
+    assert "access-control-allow-origin" not in answer.headers
