@@ -244,7 +244,8 @@ def test_unanswered_calls_are_repeated_in_order_and_answered_once() -> None:
     session.receive(Reply("b", {"ok": 1}), 0)
     session.receive(Reply("b", {"ok": 2}), 0)
     assert session.take_events() == [events.Answered("b", {"ok": 1})]
-    session.lost(None, 0)
+    session.lost(1006, 0)
+    assert session.take_events() == [events.Disconnected(1006)]
     session.call("d", "four")
     session.connected(0)
     session.receive(welcome("s2", user=None), 0)

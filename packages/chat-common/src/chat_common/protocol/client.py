@@ -170,6 +170,7 @@ class ClientSession:
         self._frames, self._ack_due = [], None
         self._jobs.clear()
         self._sync.disconnected()
+        self._tell(events.Disconnected(code))
         if how != "resume":
             self._session = None
         if how == "never":

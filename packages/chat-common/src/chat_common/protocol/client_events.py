@@ -20,6 +20,13 @@ class Welcomed:
 
 
 @frozen
+class Disconnected:
+    """The connection is gone; unless `Ended` follows, another one is going to be made."""
+
+    code: int | None
+
+
+@frozen
 class Answered:
     """A call is answered, once per ref: by ``result``, or by ``error``."""
 
@@ -114,6 +121,7 @@ class Ended:
 
 Event = (
     Welcomed
+    | Disconnected
     | Answered
     | MessageReceived
     | MessageChanged

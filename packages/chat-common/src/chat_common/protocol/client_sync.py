@@ -123,7 +123,7 @@ class Syncer:
             case "contact":
                 self._contact(msgspec.convert(data, Contact))
             case "user":
-                self._user(msgspec.convert(data, User))
+                self._user(msgspec.convert(data["user"], User))
             case _:
                 self.told.append(events.Told(event, data))
 
@@ -259,6 +259,8 @@ class Syncer:
             self._inbox(msgspec.convert(row, Inbox))
         for row in result.get("contacts", ()):
             self._contact(msgspec.convert(row, Contact))
+        if result.get("user") is not None:
+            self._user(msgspec.convert(result["user"], User))
         for hot in result.get("hot", ()):
             self._heard(self.state.room(hot["conversation"]), hot["rev"])
         self.state.version = max(self.state.version or 0, result["version"])
@@ -351,8 +353,9 @@ class Syncer:
             self._message(room, message)
 
     def _member(self, member: Member, tell: bool = True) -> bool:
-        self.state.put_user(member.user)
         changed = self.state.room(member.conversation).put_member(member)
+        if changed:
+            self.state.put_user(member.user)
         if changed and tell:
             self.told.append(events.MembersChanged(member.conversation, [member]))
         return changed
@@ -360,10 +363,10 @@ class Syncer:
     def _inbox(self, row: Inbox) -> None:
         room = self.state.room(row.conversation)
         held = room.inbox
-        if row.peer is not UNSET:
-            self.state.put_user(row.peer)
         if not room.put_inbox(row):
             return
+        if row.peer is not UNSET:
+            self.state.put_user(row.peer)
         self.told.append(events.InboxChanged(row))
         if held is None or len(row.spans) > len(held.spans):
             self._begin(room, row, again=held is not None)
