@@ -276,3 +276,10 @@ def message(conversation: str, seq: int, rev: int | None = None, since: int | No
     rev = rev or seq
     data = {"conversation": conversation, "seq": seq, "rev": rev}
     return Push("message", data, conversation, rev, rev - 1 if since is None else since, seq)
+
+
+async def until(happened: Callable[[], Any]) -> None:
+    """Let the loop run until this is so; at most five seconds."""
+    async with asyncio.timeout(5):
+        while not happened():  # noqa: ASYNC110 - the gateway tells nobody about its inside
+            await asyncio.sleep(0)

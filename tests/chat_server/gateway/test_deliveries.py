@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from chat_common.errors import Conflict
 from chat_common.records import Caller, Push
 from chat_server.services import Delivery
 
-from tests.chat_server.gateway.fakes import House, ListFraming, MemoryWire, message
+from tests.chat_server.gateway.fakes import House, ListFraming, MemoryWire, message, until
 
 
 async def deliver(house: House, seqs: range, users: dict[str, int] | None, conversation: str = "c") -> None:
@@ -133,9 +132,7 @@ async def test_a_slow_socket_waits_alone_and_is_closed_in_the_end() -> None:
         house.advance(19)
         assert not slow.aborted
         house.advance(2)
-        async with asyncio.timeout(5):
-            while not slow.aborted:
-                await asyncio.sleep(0)
+        await until(lambda: slow.aborted)
 
 
 async def test_who_is_behind_is_told_once_the_grace_is_over() -> None:
@@ -191,11 +188,41 @@ async def test_a_room_that_turns_hot_asks_for_its_members_once_and_keeps_the_ord
         ann, _ = await house.enter("ann")
         eve, _ = await house.enter("eve")
         house.im.hot["c"] = (5, {"ann", "bob"})
+        house.im.log["c"] = [message("c", 5)]
         await deliver(house, range(5, 6), None)
         await deliver(house, range(6, 8), None)
         assert await seqs(ann, 3) == [5, 6, 7]
         assert eve.rest() == []
-        assert house.im.asked == [("members_among", "c", ("ann", "eve"))]
+        assert house.im.asked == [("members_among", "c", ("ann", "eve")), ("heads", (), ("c",)), ("gap", "c", 4, 5)]
+
+
+async def test_who_joined_or_left_while_the_room_turned_hot_sees_what_was_said_while_a_member() -> None:
+    """The members of now are known, the pushes lie before: eve joined at rev 7, bob left at rev 6."""
+    async with House() as house:
+        ann, _ = await house.enter("ann")
+        bob, _ = await house.enter("bob")
+        eve, _ = await house.enter("eve")
+        house.im.hot["c"] = (8, {"ann", "eve"})
+        house.im.log["c"] = [
+            message("c", 5), members("c", 6, bob=[[1, 5]]), members("c", 7, eve=[[6]]), message("c", 6, rev=8),
+        ]  # fmt: skip
+        await deliver(house, range(5, 6), None)
+        assert [(await ann.until("push"))["data"]["rev"] for _ in range(4)] == [5, 6, 7, 8]
+        assert [(await bob.until("push"))["data"]["rev"] for _ in range(2)] == [5, 6]
+        assert [(await eve.until("push"))["data"]["rev"] for _ in range(2)] == [7, 8]
+        assert bob.rest() == eve.rest() == []
+
+
+async def test_a_session_that_starts_while_pushes_are_under_way_gets_none_of_before() -> None:
+    async with House() as house:
+        house.im.hot["c"] = (3, {"ann"})
+        ann, _ = await house.enter("ann")
+        house.im.hot["c"] = (6, {"ann", "eve"})
+        eve, _ = await house.enter("eve")
+        await deliver(house, range(4, 9), None)
+        assert await seqs(ann, 5) == [4, 5, 6, 7, 8]
+        assert await seqs(eve, 2) == [7, 8]
+        assert eve.rest() == []
 
 
 async def test_a_session_enters_its_hot_rooms_when_it_starts() -> None:

@@ -12,7 +12,7 @@ from chat_common.ports.directory import Seat
 from chat_common.records import Caller
 from chat_server.services import CloseSessions, Delivery
 
-from tests.chat_server.gateway.fakes import House, message
+from tests.chat_server.gateway.fakes import House, message, until
 
 
 async def test_hello_is_answered_with_welcome_and_takes_a_seat() -> None:
@@ -66,14 +66,7 @@ async def test_no_hello_in_time() -> None:
         house.advance(11)
         assert (await wire.get())["code"] == 4008
         assert wire.closed == 4008
-        assert not house.gateway.links or await _gone(house)
-
-
-async def _gone(house: House) -> bool:
-    async with asyncio.timeout(5):
-        while house.gateway.links:
-            await asyncio.sleep(0)
-    return True
+        await until(lambda: not house.gateway.links)
 
 
 async def test_pushes_that_come_during_the_greeting_wait_for_welcome() -> None:
@@ -117,14 +110,7 @@ async def test_the_old_socket_is_closed_when_its_session_goes_on_elsewhere() -> 
         await house.gateway.deliver([Delivery([message("c", 1)], {"ann": 1}, "c", 1, 1)])
         assert (await again.get())["op"] == "push"
         assert wire.rest() == []
-        assert await _only_one_link(house)
-
-
-async def _only_one_link(house: House) -> bool:
-    async with asyncio.timeout(5):
-        while len(house.gateway.links) != 1:
-            await asyncio.sleep(0)
-    return True
+        await until(lambda: len(house.gateway.links) == 1)
 
 
 @pytest.mark.parametrize(
@@ -160,9 +146,7 @@ async def test_a_detached_session_ends_after_its_time() -> None:
         assert len(house.gateway.roster) == 0
         _, second = await house.enter("ann", resume=(welcome["session"], 0))
         assert not second["resumed"]
-        async with asyncio.timeout(5):
-            while list(house.directory.held) != [second["session"]]:
-                await asyncio.sleep(0)
+        await until(lambda: list(house.directory.held) == [second["session"]])
 
 
 async def test_calls_are_answered_by_ref() -> None:
@@ -417,8 +401,6 @@ async def test_a_client_that_leaves_during_the_greeting_leaves_nothing_behind() 
 
         house.im.before_version = leave
         wire.hello("ann")
-        async with asyncio.timeout(5):
-            while house.gateway.links or house.directory.held or len(house.gateway.roster):
-                await asyncio.sleep(0)
+        await until(lambda: not (house.gateway.links or house.directory.held or len(house.gateway.roster)))
         house.im.before_version = None
         await house.enter("ann")

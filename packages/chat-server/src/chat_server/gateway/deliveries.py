@@ -43,13 +43,18 @@ class Deliveries:
             if delivery.conversation is not None and delivery.last:
                 name = delivery.conversation
                 if name not in begun:
-                    begun[name] = self._revs.get(name, 0)
+                    cooled = self._gateway.rooms.cooled(name) if name in self._gateway.rooms else 0
+                    begun[name] = max(self.rev(name), cooled)
                 if delivery.last <= begun[name]:
                     continue
                 if delivery.first <= begun[name]:
                     pushes = [push for push in pushes if push.rev > begun[name]]
                 self._remember(name, delivery.last)
             self._to_users(self.chunk(pushes, delivery.conversation), delivery.users, now)
+
+    def rev(self, conversation: str) -> int:
+        """The newest rev of this conversation that came here naming its recipients; 0 when none did lately."""
+        return self._revs.get(conversation, 0)
 
     def chunk(self, pushes: Sequence[Push], conversation: str | None) -> Chunk:
         """The pushes as shared bytes; what a `push` interceptor refuses is left out."""

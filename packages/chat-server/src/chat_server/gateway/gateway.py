@@ -275,6 +275,12 @@ class Gateway:
         if session.state is State.CLOSED:
             self.over(session)
 
+    def look_after(self, session: Session) -> None:
+        """Its next deadline may lie before the one that the wheel knows."""
+        at = self._due(session, self.now())
+        if at is not None:
+            self.wheel.add(session, at)
+
     def _due(self, session: Session, now: float) -> float | None:
         """What the wheel does with a session whose time has come."""
         if session.doomed is not None and session.state is not State.CLOSED:

@@ -59,6 +59,7 @@ class Greeting:
                 session.reject(Internal("something went wrong on the server"))
         finally:
             gateway.flush.touch(session)
+            gateway.look_after(session)
 
     async def _guest(self, link: Link, session: Session, hello: Hello) -> None:
         gateway = self._gateway
@@ -135,6 +136,7 @@ class Greeting:
             gateway.tokens.watch(old)
         old.resume(self._welcome(old, True, epoch, version), resume.received, now, beat_in=self._first_beat())
         gateway.flush.touch(old)
+        gateway.look_after(old)
         if old.user is not None:
             gateway.presence.came(old.user)
         return True

@@ -23,15 +23,30 @@ WAITING = 1_000
 
 
 class Room:
-    """``rev``: up to here everything was pushed (0: unknown). ``waiting``: deliveries that come after what is being
-    looked up; None when nothing is."""
+    """``rev``: up to here everything was pushed. ``late``: sessions that get only what comes after their own rev.
+    ``waiting``: deliveries that come after what is being looked up; None when nothing is."""
 
-    __slots__ = ("rev", "sessions", "waiting")
+    __slots__ = ("late", "rev", "sessions", "waiting")
 
     def __init__(self, rev: int) -> None:
         self.rev = rev
         self.sessions: set[Session] = set()
+        self.late: dict[Session, int] = {}
         self.waiting: list[Delivery] | None = None
+
+    def enter(self, session: Session) -> None:
+        self.late.pop(session, None)
+        self.sessions.add(session)
+
+    def leave(self, session: Session) -> None:
+        self.late.pop(session, None)
+        self.sessions.discard(session)
+
+    def let_in(self) -> None:
+        """Who was late and has nothing to wait for any more."""
+        for session, floor in list(self.late.items()):
+            if floor <= self.rev:
+                self.enter(session)
 
 
 class Rooms:
@@ -52,48 +67,50 @@ class Rooms:
     def __contains__(self, conversation: str) -> bool:
         return conversation in self._rooms
 
-    def rev(self, conversation: str) -> int:
-        """How far this room was brought on this node; 0 when it is not known."""
-        room = self._rooms.get(conversation)
-        return room.rev if room is not None else 0
-
     def join(self, session: Session, revs: Mapping[str, int]) -> None:
-        """A session starts whose user is a member of these rooms; it syncs what was before."""
+        """A session starts whose user is a member of these rooms; it syncs what was before these revs."""
         for conversation, rev in revs.items():
             room = self._rooms.get(conversation)
             if room is None:
                 room = self._rooms[conversation] = Room(rev)
             self._enter(conversation, room, session)
+            if rev > room.rev:  # What is under way to the others may lie before this one's membership.
+                room.sessions.discard(session)
+                room.late[session] = rev
 
     def leave(self, session: Session) -> None:
         """The session is over."""
         for conversation in session.rooms or ():
             room = self._rooms.get(conversation)
             if room is not None:
-                room.sessions.discard(session)
+                room.leave(session)
         session.rooms = None
 
-    def cooled(self, conversation: str) -> None:
-        """The room is an ordinary one again: its deliveries name their recipients."""
+    def cooled(self, conversation: str) -> int:
+        """The room is an ordinary one again: its deliveries name their recipients. Returns how far it was brought."""
         room = self._rooms.pop(conversation, None)
-        if room is not None:
-            for session in room.sessions:
-                if session.rooms is not None:
-                    session.rooms.discard(conversation)
+        if room is None:
+            return 0
+        for session in (*room.sessions, *room.late):
+            if session.rooms is not None:
+                session.rooms.discard(conversation)
+        return room.rev
 
     def prune(self) -> None:
         """Forget the rooms in which nobody stands."""
         for conversation, room in list(self._rooms.items()):
-            if not room.sessions and room.waiting is None:
+            if not room.sessions and not room.late and room.waiting is None:
                 del self._rooms[conversation]
 
     def deliver(self, delivery: Delivery) -> None:
         assert delivery.conversation is not None
         room = self._rooms.get(delivery.conversation)
         if room is None:
-            room = self._rooms[delivery.conversation] = Room(max(delivery.first - 1, 0))
+            room = self._rooms[delivery.conversation] = Room(
+                max(delivery.first - 1, self._gateway.deliveries.rev(delivery.conversation))
+            )
             room.waiting = [delivery]
-            self._gateway.tasks.spawn(self._ask_for_members(delivery.conversation, room))
+            self._gateway.tasks.spawn(self._begin(delivery.conversation, room))
         elif room.waiting is not None:
             if len(room.waiting) < WAITING:  # What is left out is a gap, read from the log in its turn.
                 room.waiting.append(delivery)
@@ -111,34 +128,56 @@ class Rooms:
             room.waiting = []
             self._gateway.tasks.spawn(self._fill(conversation, room, rev))
 
-    async def _ask_for_members(self, conversation: str, room: Room) -> None:
+    async def _begin(self, conversation: str, room: Room) -> None:
+        """Who stands in a room that has just become hot.
+
+        The members of now are not those of the first delivery: what the log holds in between is read first, and who
+        joined in it enters where he joined, who left in it stands here until then.
+        """
         gateway = self._gateway
         users = list(gateway.roster.by_user)
         try:
+            members: set[str] = set()
             for start in range(0, len(users), PAGE):
                 page = users[start : start + PAGE]
-                for user in await gateway.neighbours.im.members_among(conversation, page):
-                    for session in gateway.roster.by_user.get(user, ()):
-                        self._enter(conversation, room, session)
+                members.update(await gateway.neighbours.im.members_among(conversation, page))
+            head = (await gateway.neighbours.im.heads((), (conversation,))).rooms.get(conversation, room.rev)
+            pushes = await self._log(conversation, room.rev, head)
         except ChatError as error:
             log.warning("room_members_unknown", conversation=conversation, code=error.code)
             self._rooms.pop(conversation, None)
             return
+        for push in reversed(pushes):
+            if push.event == "members":
+                here, gone = _changed(push.data)
+                members.difference_update(here)
+                members.update(gone)
+        for session in gateway.roster.of(members):
+            self._enter(conversation, room, session)
+        self._push(conversation, room, pushes, head)
         self._go_on(conversation, room)
 
     async def _fill(self, conversation: str, room: Room, upto: int) -> None:
-        """Push from the log what lies between; a gap too wide for a window is left for the clients to sync."""
+        """Push from the log what lies between."""
         try:
-            while room.rev < upto and upto - room.rev <= self._gateway.settings.backlog:
-                pushes = await self._gateway.neighbours.im.gap(conversation, room.rev, upto)
-                if not pushes:
-                    break
-                self._push(conversation, room, pushes, max(push.rev for push in pushes))
+            self._push(conversation, room, await self._log(conversation, room.rev, upto), upto)
         except ChatError as error:
             log.warning("room_gap_unread", conversation=conversation, code=error.code)
         finally:
             room.rev = max(room.rev, upto)
             self._go_on(conversation, room)
+
+    async def _log(self, conversation: str, after: int, upto: int) -> list[Push]:
+        """What the log holds; nothing of a gap too wide for a window, which is left for the clients to sync."""
+        found: list[Push] = []
+        if upto - after <= self._gateway.settings.backlog:
+            while after < upto:
+                page = await self._gateway.neighbours.im.gap(conversation, after, upto)
+                if not page:
+                    break
+                found.extend(page)
+                after = page[-1].rev
+        return found
 
     def _go_on(self, conversation: str, room: Room) -> None:
         waiting, room.waiting = room.waiting or (), None
@@ -147,9 +186,19 @@ class Rooms:
                 self.deliver(delivery)
 
     def _push(self, conversation: str, room: Room, pushes: Sequence[Push], last: int) -> None:
-        """A change of members stands alone: who joins sees it and what follows, who leaves nothing after it."""
+        """In order of rev; sessions that are late come in at their place."""
         fresh = [push for push in pushes if push.rev > room.rev]
+        while fresh and room.late and (floor := min(room.late.values())) < fresh[-1].rev:
+            self._push_to_all(conversation, room, [push for push in fresh if push.rev <= floor])
+            fresh = [push for push in fresh if push.rev > floor]
+            room.rev = max(room.rev, floor)
+            room.let_in()
+        self._push_to_all(conversation, room, fresh)
         room.rev = max(room.rev, last)
+        room.let_in()
+
+    def _push_to_all(self, conversation: str, room: Room, fresh: Sequence[Push]) -> None:
+        """A change of members stands alone: who joins sees it and what follows, who leaves nothing after it."""
         start = 0
         for at, push in enumerate(fresh):
             if push.event == "members":
@@ -159,7 +208,7 @@ class Rooms:
                     self._enter(conversation, room, session)
                 self._send(conversation, room, [push])
                 for session in self._gateway.roster.of(gone):
-                    room.sessions.discard(session)
+                    room.leave(session)
                     if session.rooms is not None:
                         session.rooms.discard(conversation)
                 start = at + 1
@@ -180,7 +229,7 @@ class Rooms:
 
     def _enter(self, conversation: str, room: Room, session: Session) -> None:
         if session.state is not State.CLOSED:
-            room.sessions.add(session)
+            room.enter(session)
             if session.rooms is None:
                 session.rooms = set()
             session.rooms.add(conversation)

@@ -20,7 +20,7 @@ class Session(ServerSession):
 
     __slots__ = (
         "calls", "device", "dirty", "doomed", "doomed_at", "id", "identity", "link", "noting", "profile", "rooms",
-        "submits", "token_due", "user", "watching",
+        "slot", "submits", "token_due", "user", "watching",
     )  # fmt: skip
 
     def __init__(self, terms: Terms, now: float) -> None:
@@ -37,6 +37,7 @@ class Session(ServerSession):
         self.token_due = 0  # Wall clock ms at which its token must be renewed or ends; 0: never.
         self.doomed: CloseSessions | None = None  # To be closed as soon as its calls are answered.
         self.doomed_at = 0.0
+        self.slot = 0  # In the wheel.
         self.rooms: set[str] | None = None  # The hot ones it stands in.
         self.submits: dict[str, Future[None]] | None = (
             None  # Conversation → its last submit, where order needs a chain.

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from chat_common.clock import Clock
 
-T = TypeVar("T")
+
+class Item(Protocol):
+    slot: int
+    """Where it stands; the wheel's own."""
+
+
+T = TypeVar("T", bound=Item)
 
 
 class Wheel(Generic[T]):
     """Calls ``due(item, now)`` for each item when its time has come, at most ``grain`` seconds late; what that returns
-    is when to call again, None: never. Each item stands in one slot; there is no way to take it out, ``due`` says so.
+    is when to call again, None: never. An item stands in one slot: added again, it is called at the new time alone.
     """
 
     def __init__(self, clock: Clock, grain: float, due: Callable[[T, float], float | None]) -> None:
@@ -25,16 +31,19 @@ class Wheel(Generic[T]):
         self._timer: asyncio.TimerHandle | None = None
 
     def add(self, item: T, at: float) -> None:
-        self._slots.setdefault(max(self._slot(at) + 1, self._next), []).append(item)
+        item.slot = slot = max(self._slot(at) + 1, self._next)
+        self._slots.setdefault(slot, []).append(item)
 
     def turn(self) -> None:
         """Do all that is due by now."""
         now = self._clock.monotonic()
         last = self._slot(now)
         while self._next <= last:
-            items = self._slots.pop(self._next, ())
+            slot = self._next
             self._next += 1
-            for item in items:
+            for item in self._slots.pop(slot, ()):
+                if item.slot != slot:
+                    continue
                 at = self._due(item, now)
                 if at is not None:
                     self.add(item, at)

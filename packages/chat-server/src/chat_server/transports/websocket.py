@@ -13,6 +13,7 @@ from typing import Any, cast
 
 from chat_common.codec import Codec
 from chat_common.errors import Invalid
+from websockets.exceptions import NegotiationError
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Request, Response
 from websockets.protocol import State
@@ -28,6 +29,16 @@ LINGER = 5.0
 
 _log = logging.getLogger("chat.websocket")
 _log.setLevel(logging.WARNING)  # websockets tells every close at INFO.
+
+
+def _select(protocol: ServerProtocol, offered: Sequence[Subprotocol]) -> Subprotocol | None:
+    """Ours where it is offered; a client that offers none gets the same without the name."""
+    if not offered:
+        return None
+    for name in protocol.available_subprotocols or ():
+        if name in offered:
+            return name
+    raise NegotiationError(f"this server speaks {', '.join(protocol.available_subprotocols or ())}")
 
 
 class WebSocketFraming:
@@ -80,7 +91,10 @@ class WebSocketConnection(asyncio.Protocol):
         self._with = transport
         self._connections = connections
         self._protocol = ServerProtocol(
-            subprotocols=transport.subprotocols, max_size=transport.gateway.limits.frame_bytes, logger=_log
+            subprotocols=transport.subprotocols,
+            select_subprotocol=_select,
+            max_size=transport.gateway.limits.frame_bytes,
+            logger=_log,
         )
         self._transport: asyncio.Transport | None = None
         self._link: Link | None = None
