@@ -5,6 +5,7 @@
         proxy.latency = 0.2          # seconds each way, for what is sent from now on
         proxy.rate = 10_000          # bytes a second each way and connection; None: as fast as it goes
         proxy.black_hole = True      # connections are accepted and stay open; nothing passes any more
+        proxy.swallow()              # the same for what is open now; new connections pass
         proxy.reset()                # every open connection ends with RST
         await proxy.down()           # new connections are refused, open ones reset
         await proxy.up()
@@ -37,6 +38,7 @@ class FaultsProxy:
         self._links: set[_Link] = set()
         self._empty = asyncio.Event()
         self._empty.set()
+        self._arrived = asyncio.Condition()
 
     async def __aenter__(self) -> "FaultsProxy":
         await self.up()
@@ -72,8 +74,21 @@ class FaultsProxy:
             self.cut += 1
             link.reset()
 
+    def swallow(self) -> None:
+        """Makes every open connection a black hole for the rest of its life; new ones pass."""
+        for link in self._links:
+            self.cut += 1
+            link.swallowed = True
+
+    async def arrival(self, after: int) -> None:
+        """Waits until more than ``after`` connections have been accepted."""
+        async with self._arrived:
+            await self._arrived.wait_for(lambda: self.accepted > after)
+
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.accepted += 1
+        async with self._arrived:
+            self.accepted += 1
+            self._arrived.notify_all()
         if self.black_hole:
             link = _Link(self, (reader, writer), None)
         else:
@@ -90,6 +105,7 @@ class FaultsProxy:
             self._links.discard(link)
             if not self._links:
                 self._empty.set()
+        self._arrived = asyncio.Condition()
 
 
 class _Link:

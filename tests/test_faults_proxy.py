@@ -67,6 +67,18 @@ async def test_a_black_hole_swallows_and_does_not_give_back(proxy: FaultsProxy) 
     writer.close()
 
 
+async def test_swallow_takes_only_what_is_open(proxy: FaultsProxy) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
+    writer.write(b"a")
+    await reader.readexactly(1)
+    proxy.swallow()
+    writer.write(b"b")
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(reader.readexactly(1), 0.2)
+    assert await ask(proxy) == b"hello"
+    writer.close()
+
+
 async def test_reset_ends_what_is_open(proxy: FaultsProxy) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
     writer.write(b"a")

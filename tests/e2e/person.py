@@ -29,14 +29,33 @@ COLLECT = """async () => {
 }"""
 
 
+# The log as the server tells it to somebody who asks for it page by page: no push, no cache, no merging.
+LOG = """async (conversation) => {
+  const { ChatClient, newRef } = await import(new URL("static/chat-client.js", document.baseURI));
+  const url = new URL("ws", document.baseURI.replace(/^http/, "ws").replace(/#.*/, ""));
+  const token = localStorage.getItem("interesting-chat.token");
+  const client = new ChatClient({ url, token, device: { id: newRef(), platform: "test" } });
+  client.start();
+  const log = [];
+  for (let after = 0; ; after = log.at(-1)[0]) {
+    const { messages } = await client.call("history", { conversation, after, limit: 100 });
+    if (messages.length === 0) break;
+    log.push(...messages.map(({ seq, kind, body, sender }) => [seq, kind === "text" ? body.text : "", sender]));
+  }
+  client.stop();
+  return log;
+}"""
+
+
 class Person:
     """One browser context with the page open."""
 
-    def __init__(self, name: str, context: BrowserContext, page: Page) -> None:
+    def __init__(self, name: str, context: BrowserContext, page: Page, *, phone: bool = False) -> None:
         self.name = name
         self.context = context
         self.page = page
         self.problems: list[str] = []
+        self.phone = phone
         page.on("pageerror", lambda error: self.problems.append(f"page error: {error}"))
         page.on("dialog", lambda dialog: self.problems.append(f"dialog: {dialog.message}"))
         page.on("console", lambda message: self._console(message.type, message.text))
@@ -50,7 +69,7 @@ class Person:
     async def arrive(cls, browser: Browser, url: str, name: str, *, phone: bool = False, **options: object) -> Person:
         context = await browser.new_context(locale="en-GB", **{**(PHONE if phone else DESKTOP), **options})  # type: ignore[arg-type]
         context.set_default_timeout(WAIT)
-        person = cls(name, context, await context.new_page())
+        person = cls(name, context, await context.new_page(), phone=phone)
         await person.page.goto(url)
         return person
 
@@ -81,7 +100,10 @@ class Person:
 
     async def say(self, text: str) -> None:
         await self.page.locator(".composer-input").fill(text)
-        await self.page.locator(".composer-input").press("Enter")
+        if self.phone:
+            await self.page.get_by_role("button", name="Send").tap()
+        else:
+            await self.page.locator(".composer-input").press("Enter")
 
     def message(self, text: str) -> Locator:
         return self.page.locator(".message", has=self.page.locator(".text", has_text=text))
@@ -97,6 +119,11 @@ class Person:
     async def screen(self) -> dict[int, str]:
         """Everything the open conversation shows, by seq, read by scrolling through it."""
         return {int(seq): text for seq, text in await self.page.evaluate(COLLECT)}
+
+    async def log(self) -> list[tuple[int, str, str]]:
+        """What the server keeps of the open conversation: seq, text and sender of each message."""
+        conversation = self.page.url.partition("#/")[2]
+        return [(int(seq), text, sender) for seq, text, sender in await self.page.evaluate(LOG, conversation)]
 
     async def nodes(self) -> int:
         count: int = await self.page.evaluate("document.getElementsByTagName('*').length")

@@ -84,8 +84,8 @@ async def test_recall_edit_reply_and_link(browser: Browser, server: Server) -> N
     await expect(ada.message("which one?").locator(".quote-text")).to_have_text("a secret", timeout=WAIT)
     await ada.act("a slip", "Recall")
     await ada.page.get_by_role("dialog").get_by_role("button", name="Recall").click()
-    await expect(bob.page.get_by_text("Ada recalled a message")).to_be_visible(timeout=WAIT)
-    await expect(ada.page.get_by_text("You recalled a message")).to_be_visible()
+    await expect(bob.page.locator(".timeline").get_by_text("Ada recalled a message")).to_be_visible(timeout=WAIT)
+    await expect(ada.page.locator(".timeline").get_by_text("You recalled a message")).to_be_visible()
     for person in (ada, bob):
         assert "a slip" not in await person.page.content()
         await person.page.reload()

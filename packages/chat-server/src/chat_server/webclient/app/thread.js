@@ -14,6 +14,7 @@ export class Thread {
   #since = 0; // messages that came while one looked further up
   #watching = () => this.#seen(this.#lastSeen);
   #lastSeen = 0;
+  #newest = 0;
 
   /** @param acts `{back()}` */
   constructor(client, id, typing, acts) {
@@ -21,7 +22,8 @@ export class Thread {
     this.#id = id;
     this.#typing = typing;
     this.id = id;
-    const unread = client.conversation(id).unread;
+    const { unread, head } = client.conversation(id);
+    this.#newest = head.seq;
     client.open(id, unread > 40 ? 100 : 50);
     this.head = h("header.thread-head");
     this.scroller = new Scroller(
@@ -105,7 +107,9 @@ export class Thread {
 
   /** A message has come to this conversation. */
   came(message) {
-    if (message.sender === this.#client.me.user || message.seq < (this.#client.conversation(this.#id)?.head.seq ?? 0)) return;
+    if (message.seq <= this.#newest) return; // a new state of an old message
+    this.#newest = message.seq;
+    if (message.sender === this.#client.me.user) return;
     announce(`${nameOf(this.#client, message.sender)}: ${summaryOf(this.#client, message)}`);
     if (this.scroller.atBottom && this.#looking()) return;
     this.scroller.markNew(message.seq);

@@ -23,8 +23,8 @@ const FRESH = new Set([4100, 4101]);
 /** Acknowledge after so many pushes, or after so many milliseconds, whichever is first. */
 const ACK_EVERY = 8;
 const ACK_DELAY = 200;
-/** How long a doubted connection has to answer a ping. */
-const PING_GRACE = 5000;
+/** How long a doubted connection has to answer a ping: half a heartbeat, but no longer than this. */
+const LONGEST_GRACE = 5000;
 /** Until `welcome` has told the real one. */
 const FIRST_HEARTBEAT = 30;
 
@@ -131,7 +131,7 @@ export class Session {
     if (this.ackDue !== undefined && now >= this.ackDue) this.#ack();
     if (this.state !== "live" && this.state !== "greeting") return;
     if (this.doubtedAt !== undefined) {
-      if (now - this.doubtedAt >= PING_GRACE) this.events.push({ type: "silent" });
+      if (now - this.doubtedAt >= this.#grace) this.events.push({ type: "silent" });
     } else if (now - this.heardAt >= this.heartbeat * 1500) {
       this.doubt(now);
     }
@@ -150,7 +150,7 @@ export class Session {
   /** When `poll` has something to do next, or undefined. */
   deadline() {
     if (this.state !== "live" && this.state !== "greeting") return undefined;
-    const life = this.doubtedAt === undefined ? this.heardAt + this.heartbeat * 1500 : this.doubtedAt + PING_GRACE;
+    const life = this.doubtedAt === undefined ? this.heardAt + this.heartbeat * 1500 : this.doubtedAt + this.#grace;
     return this.ackDue === undefined ? life : Math.min(life, this.ackDue);
   }
 
@@ -160,6 +160,10 @@ export class Session {
 
   takeEvents() {
     return this.events.splice(0);
+  }
+
+  get #grace() {
+    return Math.min(LONGEST_GRACE, this.heartbeat * 500);
   }
 
   #go(happening) {
