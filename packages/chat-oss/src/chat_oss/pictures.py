@@ -1,0 +1,138 @@
+"""Pictures: measured, turned upright, freed of metadata, given thumbnails. Synchronous, for a pool of threads."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from typing import Annotated, Any
+
+from attrs import frozen
+from chat_common.errors import Invalid
+from chat_common.settings import setting
+from msgspec import Meta
+from PIL import Image, ImageOps
+
+from chat_oss.metadata import BadPicture, strip
+
+_FORMATS = {"image/jpeg": "JPEG", "image/png": "PNG", "image/gif": "GIF", "image/webp": "WEBP"}
+_ORIENTATION = 0x0112
+_QUALITY = 90
+
+
+@frozen(kw_only=True)
+class PictureSettings:
+    """Limits and sizes of pictures, in pixels."""
+
+    small: Annotated[int, Meta(ge=16, le=1024)] = setting(320, help="Longer side of the small thumbnail.")
+    large: Annotated[int, Meta(ge=16, le=4096)] = setting(1280, help="Longer side of the large one.")
+    max_side: Annotated[int, Meta(ge=1)] = setting(16_384, help="Longest side of a picture that is taken.")
+    max_pixels: Annotated[int, Meta(ge=1)] = setting(
+        50_000_000, help="Most pixels of a picture that is taken; it is decoded in memory, 4 bytes each."
+    )
+    quality: Annotated[int, Meta(ge=1, le=95)] = setting(80, help="JPEG and WebP quality of thumbnails.")
+
+
+@frozen
+class Encoded:
+    """A picture as bytes."""
+
+    data: bytes
+    type: str
+
+
+@frozen
+class Picture:
+    """What came out: sizes as shown (turned upright), the content for others, and thumbnails.
+
+    ``large`` is None when the picture itself is no larger.
+    """
+
+    width: int
+    height: int
+    animated: bool
+    content: bytes
+    small: Encoded
+    large: Encoded | None
+
+
+def process(data: bytes, type: str, settings: PictureSettings) -> Picture:
+    """Read and convert a picture. `Invalid` (field ``file``, or ``size`` with the limit) when it cannot be taken."""
+    try:
+        return _process(data, type, settings)
+    except Invalid:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):  # far above our own limit
+        raise _too_many_pixels(settings) from None
+    except (BadPicture, OSError, ValueError, SyntaxError, EOFError, TypeError) as error:
+        # Pillow's readers raise all of these for broken files.
+        raise Invalid(f"file: this is no readable picture of type {type}", field="file") from error
+    except (KeyError, IndexError, ArithmeticError, AssertionError, MemoryError, RuntimeError) as error:
+        raise Invalid(f"file: this is no readable picture of type {type}", field="file") from error
+
+
+def _process(data: bytes, type: str, settings: PictureSettings) -> Picture:
+    image = Image.open(BytesIO(data), formats=[_FORMATS[type]])
+    width, height = image.size
+    _check_size(width, height, settings)
+    animated = bool(getattr(image, "is_animated", False))
+    image.seek(0)
+    turn = image.getexif().get(_ORIENTATION, 1)
+    if turn not in range(2, 9) or animated:
+        turn = 1
+    content = strip(data, type) if turn == 1 else _upright(data, type)
+    if turn >= 5:
+        width, height = height, width
+    # JPEG is decoded at a fraction of its size already, when that is enough for the largest thumbnail.
+    image.draft("RGB", (settings.large, settings.large))
+    image.load()
+    shown = _plain(image if turn == 1 else ImageOps.exif_transpose(image))
+    large = None
+    if max(width, height) > settings.large:
+        shown.thumbnail((settings.large, settings.large), Image.Resampling.LANCZOS, reducing_gap=2.0)
+        large = _encode(shown, settings.quality)
+    shown.thumbnail((settings.small, settings.small), Image.Resampling.LANCZOS, reducing_gap=2.0)
+    return Picture(width, height, animated, content, _encode(shown, settings.quality), large)
+
+
+def _check_size(width: int, height: int, settings: PictureSettings) -> None:
+    if max(width, height) > settings.max_side:
+        raise Invalid(f"size: no side over {settings.max_side} pixels", field="size", limit=settings.max_side)
+    if width * height > settings.max_pixels:
+        raise _too_many_pixels(settings)
+
+
+def _too_many_pixels(settings: PictureSettings) -> Invalid:
+    return Invalid(f"size: at most {settings.max_pixels} pixels", field="size", limit=settings.max_pixels)
+
+
+def _upright(data: bytes, type: str) -> bytes:
+    """Encoded anew, turned, as it cannot be turned otherwise."""
+    image = Image.open(BytesIO(data), formats=[_FORMATS[type]])
+    turned = ImageOps.exif_transpose(image)
+    options: dict[str, Any] = {"quality": _QUALITY} if type != "image/png" else {}
+    out = BytesIO()
+    turned.info = {}
+    turned.save(out, _FORMATS[type], icc_profile=image.info.get("icc_profile"), **options)
+    return strip(out.getvalue(), type)
+
+
+def _plain(image: Image.Image) -> Image.Image:
+    """RGB or RGBA, so that it can be scaled and encoded; of its metadata only the profile."""
+    kept = {}
+    if image.mode in ("RGB", "RGBA"):
+        plain = image.copy()
+        kept = {"icc_profile": image.info["icc_profile"]} if image.info.get("icc_profile") else {}
+    else:
+        transparent = image.mode in ("LA", "PA") or "transparency" in image.info
+        plain = image.convert("RGBA" if transparent else "RGB")
+    plain.info = kept  # Pillow would write comments and more of it into thumbnails
+    return plain
+
+
+def _encode(image: Image.Image, quality: int) -> Encoded:
+    out = BytesIO()
+    profile = image.info.get("icc_profile") if image.mode == "RGB" else None
+    if image.mode == "RGBA":
+        image.save(out, "WEBP", quality=quality)
+        return Encoded(out.getvalue(), "image/webp")
+    image.save(out, "JPEG", quality=quality, icc_profile=profile)
+    return Encoded(out.getvalue(), "image/jpeg")

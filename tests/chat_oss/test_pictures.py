@@ -1,0 +1,184 @@
+from __future__ import annotations
+
+import struct
+import zlib
+
+import pytest
+from chat_common.errors import Invalid
+from chat_oss.pictures import PictureSettings, process
+from PIL import Image, ImageSequence
+
+from tests.chat_oss import pictures
+from tests.chat_oss.pictures import SECRET, reopened
+
+SETTINGS = PictureSettings()
+
+
+def colour(image: Image.Image, x: int, y: int) -> str:
+    red, _, blue = image.convert("RGB").getpixel((x, y))  # type: ignore[misc]
+    return "red" if red > blue else "blue"
+
+
+@pytest.mark.parametrize(
+    ("data", "type"),
+    [
+        (pictures.jpeg(), "image/jpeg"),
+        (pictures.jpeg(progressive=True), "image/jpeg"),
+        (pictures.png(), "image/png"),
+        (pictures.png(mode="RGBA"), "image/png"),
+        (pictures.webp(), "image/webp"),
+        (pictures.webp(lossless=True), "image/webp"),
+    ],
+    ids=["jpeg", "progressive", "png", "png-alpha", "webp", "webp-lossless"],
+)
+def test_nothing_of_the_maker_survives_and_no_pixel_changes(data: bytes, type: str) -> None:
+    assert SECRET in data
+    done = process(data, type, SETTINGS)
+    assert SECRET not in done.content
+    assert b"Exif" not in done.content
+    assert b"EXIF" not in done.content
+    assert (done.width, done.height, done.animated) == (640, 480, False)
+    assert not dict(reopened(done.content).getexif())
+    before, after = reopened(data), reopened(done.content)
+    assert after.format == before.format
+    assert after.tobytes() == before.tobytes()
+    for small in (done.small, *([done.large] if done.large else [])):
+        assert SECRET not in small.data
+        assert not dict(reopened(small.data).getexif())
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_turned_picture_is_stored_upright(orientation: int) -> None:
+    """Orientations of EXIF: the content shows what a viewer that obeys them would."""
+    flat = pictures.gradient(600, 400)
+    backwards = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}  # the transposition that undoes each
+    stored = flat if orientation == 1 else flat.transpose(Image.Transpose(backwards[orientation]))
+    data = pictures.encoded(stored, "JPEG", exif=pictures.exif(orientation), quality=95)
+    done = process(data, "image/jpeg", SETTINGS)
+    assert (done.width, done.height) == (600, 400)
+    for content in (done.content, done.small.data):
+        image = reopened(content)
+        assert image.width > image.height
+        assert colour(image, 2, image.height // 2) == "red"
+        assert colour(image, image.width - 3, image.height // 2) == "blue"
+    assert SECRET not in done.content
+
+
+def test_thumbnails_keep_the_proportions_in_two_sizes() -> None:
+    done = process(pictures.jpeg(4000, 1000), "image/jpeg", SETTINGS)
+    assert done.large is not None
+    assert reopened(done.large.data).size == (1280, 320)
+    assert reopened(done.small.data).size == (320, 80)
+    assert done.large.type == done.small.type == "image/jpeg"
+
+
+def test_a_small_picture_is_not_enlarged() -> None:
+    done = process(pictures.png(100, 40), "image/png", SETTINGS)
+    assert done.large is None
+    assert reopened(done.small.data).size == (100, 40)
+
+
+def test_transparency_stays_in_thumbnails() -> None:
+    image = Image.new("RGBA", (2000, 2000), (0, 0, 0, 0))
+    done = process(pictures.encoded(image, "PNG"), "image/png", SETTINGS)
+    assert done.small.type == "image/webp"
+    assert reopened(done.small.data).convert("RGBA").getpixel((5, 5))[3] == 0  # type: ignore[index]
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "CMYK", "I;16", "YCbCr"])
+def test_every_mode_gets_a_thumbnail(mode: str) -> None:
+    kind = "JPEG" if mode in ("CMYK", "YCbCr") else "PNG"
+    data = pictures.encoded(Image.new(mode, (500, 300)), kind)
+    done = process(data, f"image/{kind.lower()}", SETTINGS)
+    assert reopened(done.small.data).size == (320, 192)
+
+
+def test_an_animated_gif_stays_animated_frame_by_frame() -> None:
+    data = pictures.gif(3)
+    assert SECRET in data
+    done = process(data, "image/gif", SETTINGS)
+    assert done.animated
+    assert SECRET not in done.content
+    before = [frame.convert("RGB").tobytes() for frame in ImageSequence.Iterator(reopened(data))]
+    after_image = reopened(done.content)
+    durations = [frame.info["duration"] for frame in ImageSequence.Iterator(after_image)]
+    after = [frame.convert("RGB").tobytes() for frame in ImageSequence.Iterator(after_image)]
+    assert len(after) == 3
+    assert after == before
+    assert durations == [40, 80, 120]
+    assert after_image.info["loop"] == 0
+
+
+def test_animated_webp_stays_animated() -> None:
+    frames = [pictures.gradient(64, 64), pictures.gradient(64, 64).rotate(90)]
+    data = pictures.encoded(frames[0], "WEBP", save_all=True, append_images=frames[1:], exif=pictures.exif())
+    done = process(data, "image/webp", SETTINGS)
+    assert done.animated
+    assert getattr(reopened(done.content), "n_frames", 1) == 2
+    assert SECRET not in done.content
+
+
+def bomb(width: int, height: int) -> bytes:
+    """A PNG of a few hundred bytes that says it is huge."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    rows = zlib.compress(b"\0" * 100_000)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize(("width", "height"), [(16_000, 16_000), (100_000, 10), (2_000_000_000, 2_000_000_000)])
+def test_a_decompression_bomb_is_refused_before_it_is_decoded(width: int, height: int) -> None:
+    with pytest.raises(Invalid) as caught:
+        process(bomb(width, height), "image/png", SETTINGS)
+    assert caught.value.field == "size" or width > 1_000_000
+
+
+def test_limits_are_named() -> None:
+    with pytest.raises(Invalid) as caught:
+        process(pictures.jpeg(200, 100), "image/jpeg", PictureSettings(max_pixels=19_999))
+    assert (caught.value.field, caught.value.limit) == ("size", 19_999)
+    assert process(pictures.jpeg(200, 100), "image/jpeg", PictureSettings(max_pixels=20_000)).width == 200
+
+
+@pytest.mark.parametrize(
+    ("data", "type"),
+    [
+        (b"", "image/png"),
+        (b"GIF89a", "image/gif"),
+        (pictures.png(), "image/jpeg"),
+        (pictures.jpeg()[:2000], "image/jpeg"),
+        (pictures.png()[:200], "image/png"),
+        (pictures.webp()[:200], "image/webp"),
+        (pictures.gif()[:60], "image/gif"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "image/png"),
+    ],
+)
+def test_what_is_no_picture_of_that_type_is_invalid(data: bytes, type: str) -> None:
+    with pytest.raises(Invalid) as caught:
+        process(data, type, SETTINGS)
+    assert caught.value.field == "file"
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow tells of the broken metadata
+@pytest.mark.parametrize("type", ["image/jpeg", "image/png", "image/gif", "image/webp"])
+def test_a_picture_with_flipped_bytes_is_taken_or_invalid_never_anything_else(type: str) -> None:
+    whole = {
+        "jpeg": pictures.jpeg(),
+        "png": pictures.png(),
+        "gif": pictures.gif(),
+        "webp": pictures.webp(),
+    }[type[6:]]
+    taken = 0
+    for at in range(0, min(len(whole), 900), 7):
+        broken = bytearray(whole)
+        broken[at] ^= 0xFF
+        try:
+            done = process(bytes(broken), type, SETTINGS)
+        except Invalid:
+            continue
+        taken += 1
+        reopened(done.small.data)
+    assert taken < len(range(0, min(len(whole), 900), 7))
