@@ -10,14 +10,17 @@ from attrs import define
 from chat_common.hookspecs import hookimpl
 from chat_common.memory import MEMORY_CACHE, MEMORY_DIRECTORY
 from chat_common.ports.database import Database
+from chat_common.ports.push import PushProvider
 from chat_common.records import Backend, ContentKind, Context, Section, Tables
 from chat_common.settings import setting
 
 from chat_server.auth.service import AuthSettings
 from chat_server.gateway.settings import GatewaySettings
+from chat_server.http.settings import HttpSettings
 from chat_server.im.fanout import FanoutSettings
 from chat_server.im.kinds import BUILT_IN
 from chat_server.im.service import ImSettings
+from chat_server.logs import LogSettings
 from chat_server.pipeline import LimitSettings
 from chat_server.settings import ServerSettings
 from chat_server.store import migrate
@@ -54,11 +57,19 @@ async def _postgresql(context: Context) -> AsyncIterator[Database]:
         yield database
 
 
+@asynccontextmanager
+async def _log_push(context: Context) -> AsyncIterator[PushProvider]:
+    from chat_server.router.push import LogPush
+
+    yield LogPush()
+
+
 @hookimpl
 def chat_backends() -> Sequence[Backend]:
     return [
         Backend(Database, "sqlite", _sqlite, SqliteSettings, "A file, WAL, every commit on disk.", default=True),
         Backend(Database, "postgresql", _postgresql, PostgresSettings, "PostgreSQL through asyncpg."),
+        Backend(PushProvider, "log", _log_push, summary="Notes in the log, without their text: for trying out."),
         MEMORY_CACHE,
         MEMORY_DIRECTORY,
     ]
@@ -71,6 +82,8 @@ def chat_sections() -> Sequence[Section]:
         Section("gateway", GatewaySettings, "Sessions, windows, heartbeats."),
         Section("im", ImSettings, "Messages."),
         Section("fanout", FanoutSettings, "Hot rooms and offline push."),
+        Section("http", HttpSettings, "What HTTP answers."),
+        Section("log", LogSettings, "What is logged, and how."),
         Section("limits", LimitSettings, "How many calls one may make."),
         Section("auth", AuthSettings, "Tokens and login."),
     ]

@@ -15,6 +15,7 @@ from chat_common.clock import Clock
 from chat_common.ports.database import Database
 from chat_common.ports.directory import Directory
 from chat_common.ports.outbox import Outbox
+from chat_common.ports.push import PushProvider
 from chat_common.records import Command, Consumer, ContentKind, Context, Task
 
 from chat_server.auth.service import Auth, AuthSettings
@@ -27,6 +28,7 @@ from chat_server.im.submit import Submit
 from chat_server.im.sweeper import Sweeper
 from chat_server.logic import users
 from chat_server.logic.service import Logic
+from chat_server.router.push import OfflinePush
 from chat_server.router.service import Router
 from chat_server.store import epoch
 from chat_server.store.changes import Changes, forget_replies
@@ -35,6 +37,7 @@ from chat_server.store.tx import CHANGED, STORED
 log = structlog.get_logger("chat.rooms")
 SAVE_EVERY = 1.0
 SWEEP_EVERY = 2.0
+PUSH_EVERY = 1.0
 TIDY_EVERY = 60.0
 
 
@@ -51,13 +54,14 @@ class Rooms:
     changes: Changes
     kinds: Kinds
     sweeper: Sweeper
+    push: OfflinePush
     database: Database
     clock: Clock
     epoch: str
 
     def commands(self) -> Sequence[Command]:
         """All client commands of the rooms."""
-        return [*self.im.commands(), *self.logic.commands(), *self.auth.commands()]
+        return [*self.im.commands(), *self.logic.commands(), *self.auth.commands(), *self.push.commands()]
 
     def consumers(self) -> Sequence[Consumer]:
         """What fan-out reads."""
@@ -71,6 +75,7 @@ class Rooms:
         return [
             Task("fanout-cursors", self._every(SAVE_EVERY, self.fanout.save), "im"),
             Task("sweeper", self._every(SWEEP_EVERY, self.sweeper.sweep), "im"),
+            Task("offline-push", self._every(PUSH_EVERY, self.push.send_due), "router"),
             Task("tidy", self._every(TIDY_EVERY, self.tidy), "im"),
         ]
 
@@ -102,6 +107,8 @@ async def build(
     fanout_settings: FanoutSettings,
     auth_settings: AuthSettings,
     observe: Callable[[str, Any], None],
+    push_providers: Mapping[str, PushProvider],
+    lease: float,
 ) -> Rooms:
     """Wire the rooms. The gateways are attached to ``rooms.router`` by the caller."""
     known = Kinds(kinds)
@@ -119,4 +126,5 @@ async def build(
     logic = Logic(database, changes, lambda tx, me, name: inbox.one(tx.connection, tx.preview, me, name))
     im = Im(database, changes, known, submit, fanout, im_settings)
     sweeper = Sweeper(database, outbox, clock)
-    return Rooms(im, logic, auth, router, fanout, submit, changes, known, sweeper, database, clock, current)
+    push = OfflinePush(database, changes, directory, clock, push_providers, known.preview, lease)
+    return Rooms(im, logic, auth, router, fanout, submit, changes, known, sweeper, push, database, clock, current)

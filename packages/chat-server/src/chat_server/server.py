@@ -30,6 +30,7 @@ from chat_common.plugins import Contributions, Owned, Plugins
 from chat_common.ports.database import Database
 from chat_common.ports.directory import Directory
 from chat_common.ports.outbox import Outbox, Relay
+from chat_common.ports.push import PushProvider
 from chat_common.records import Caller, Command, Consumer, Context, Push, Task
 from chat_common.settings import Settings, SetupError
 
@@ -148,6 +149,8 @@ class Server:
             fanout_settings=section("fanout"),
             auth_settings=section("auth"),
             observe=self._observe,
+            push_providers=await assembly.all(PushProvider),  # type: ignore[type-abstract]
+            lease=section("gateway").lease,
         )
         self.rooms = self._core.rooms = rooms
         self.contributions = self.plugins.contributions(assembly.context)
