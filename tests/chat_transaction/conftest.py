@@ -22,6 +22,8 @@ from chat_transaction.relay import SqlRelay
 from chat_transaction.settings import MemoryBrokerSettings, RelaySettings
 from sqlalchemy import Engine, create_engine, event, select
 
+from tests.services.postgresql import fresh_database, postgresql_address, psycopg_url
+
 
 class Seen:
     """What a handler got, and a way to wait for it."""
@@ -94,7 +96,7 @@ class Shop:
         await until(is_empty)
 
 
-def sqlite_engine(path: Path) -> Engine:
+def sqlite_engine(path: Path | str) -> Engine:
     engine = create_engine(f"sqlite:///{path}")
 
     @event.listens_for(engine, "connect")
@@ -105,13 +107,30 @@ def sqlite_engine(path: Path) -> Engine:
     return engine
 
 
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[str]:
+    """The address of a running PostgreSQL."""
+    with postgresql_address() as address:
+        yield address
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def engine_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """An empty database; the one after the other on both engines."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'shop.db'}"
+        return
+    with fresh_database(request.getfixturevalue("postgresql")) as address:
+        yield psycopg_url(address)
+
+
 @pytest.fixture
-def open_shop(tmp_path: Path) -> Iterator[Callable[..., Shop]]:
+def open_shop(engine_url: str) -> Iterator[Callable[..., Shop]]:
     """Opens the one database again, as another process would."""
     engines = []
 
     def open(**arguments: Any) -> Shop:
-        engine = sqlite_engine(tmp_path / "shop.db")
+        engine = create_engine(engine_url) if engine_url.startswith("postgresql") else sqlite_engine(engine_url[10:])
         engines.append(engine)
         tables.create_tables(engine)
         return Shop(engine, **arguments)

@@ -66,14 +66,23 @@ class EngineDatabase:
     async def _change_once(self, work: Callable[[Any], T]) -> T:
         if isinstance(self._engine, AsyncEngine):
             async with self._engine.begin() as connection:
-                return await connection.run_sync(work)
+                return await connection.run_sync(_locking, work)
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._writer, _within, self._engine.begin, work)
+        return await loop.run_in_executor(
+            self._writer, _within, self._engine.begin, lambda connection: _locking(connection, work)
+        )
 
 
 def _within(opened: Callable[[], Any], work: Callable[[Any], T]) -> T:
     with opened() as connection:
         return work(connection)
+
+
+def _locking(connection: Any, work: Callable[[Any], T]) -> T:
+    """On SQLite take the write lock first: two transactions that read and then want to write would block each other."""
+    if connection.dialect.name == "sqlite" and not connection.connection.driver_connection.in_transaction:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    return work(connection)
 
 
 def _may_pass(error: DBAPIError) -> bool:
