@@ -179,16 +179,7 @@ def test_entry_points_keep_distribution_and_version(monkeypatch: pytest.MonkeyPa
     assert Plugins.load().owners == [Owner("chat_x.plugin", "chat-x", "1.2")]
 
 
-async def test_a_plugin_that_needs_open_ports_is_added_late() -> None:
-    class Rooms:
-        @hookimpl
-        def chat_commands(self, context: Context) -> Sequence[Command]:
-            return [Command("rooms.list", Nothing, Nothing, answer)]
-
-    plugins = load(Shout())
-    async with Assembly(plugins, Settings.read(plugins.sections(), environ={})) as assembly:
-        plugins.add(Rooms(), Owner("rooms", "ours", "1"))
-        commands = plugins.contributions(assembly.context).commands
-    assert [(it.record.name, str(it.owner)) for it in commands][1:] == [("rooms.list", "rooms (ours 1)")]
-    with pytest.raises(PluginError, match="chat_backends is asked before"):
-        plugins.add(backends("local"))
+def test_an_object_may_say_whose_it_is() -> None:
+    plugin = Shout()
+    plugin.chat_owner = Owner("rooms", "ours", "1")  # type: ignore[attr-defined]
+    assert load(plugin).owners == [Owner("rooms", "ours", "1")]

@@ -13,7 +13,7 @@ from chat_common.codec.json import JsonCodec
 from chat_common.errors import NotAuthenticated, RateLimited, Unavailable
 from chat_common.plugins import Owned, Owner
 from chat_common.records import Caller, Command
-from chat_server.http import http_app
+from chat_server.http.app import http_app
 from chat_server.metrics import Metrics
 from chat_server.pipeline import Pipeline
 from chat_server.services import Identity

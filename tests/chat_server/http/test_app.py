@@ -6,8 +6,9 @@ from typing import Any
 import httpx2
 import pytest
 from chat_common.errors import Unavailable
-from chat_server.http import HttpSettings, status
+from chat_server.http import status
 from chat_server.http.pages import CONTENT_SECURITY_POLICY
+from chat_server.http.settings import HttpSettings
 
 
 async def test_alive(guest: httpx2.AsyncClient) -> None:

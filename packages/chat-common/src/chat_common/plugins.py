@@ -81,6 +81,7 @@ class Contributions:
     tasks: Sequence[Owned[Task]]
     ensured: Sequence[Owned[Ensured]]
     consumers: Sequence[Owned[Consumer]]
+    routes: Sequence[Owned[Any]]
 
 
 def port_name(port: type[Any]) -> str:
@@ -116,7 +117,8 @@ class Plugins:
     def load(cls, extra: Iterable[object] = (), *, entry_points: bool = True) -> Plugins:
         """Load what is installed (entry points ``chat_common.plugins``, by name) and what the embedder passes.
 
-        ``extra``: modules or objects with `hookimpl` functions. `PluginError` when one cannot be imported.
+        ``extra``: modules or objects with `hookimpl` functions; an attribute ``chat_owner`` (`Owner`) may name them.
+        `PluginError` when one cannot be imported.
         """
         found: list[tuple[object, Owner]] = []
         if entry_points:
@@ -126,7 +128,7 @@ class Plugins:
                     found.append((entry.load(), owner))
                 except (ImportError, AttributeError) as error:
                     raise PluginError(f"the plugin {owner} cannot be loaded: {error}") from error
-        found.extend((plugin, Owner(_name(plugin))) for plugin in extra)
+        found.extend((plugin, getattr(plugin, "chat_owner", None) or Owner(_name(plugin))) for plugin in extra)
         return cls(found)
 
     @property
@@ -198,20 +200,8 @@ class Plugins:
             consumers=self._collect(
                 "chat_consumers", Consumer, lambda it: f"consumer {it.group!r} of topic {it.topic!r}", contexts
             ),
+            routes=self._collect("chat_routes", object, lambda it: f"route {getattr(it, 'path', it)!r}", contexts),
         )
-
-    def add(self, plugin: object, owner: Owner | None = None) -> None:
-        """A plugin that needs open ports to exist, such as the server's rooms. Call it before `contributions`.
-
-        Only the hooks that take a context are called on it; `PluginError` if it has one of the others.
-        """
-        owner = owner or Owner(_name(plugin))
-        self._register(plugin, owner)
-        self._check_hooks()
-        for hook in ("chat_backends", "chat_sections", "chat_kinds", "chat_tables"):
-            if any(known.plugin is plugin for known in getattr(self._manager.hook, hook).get_hookimpls()):
-                raise PluginError(f"{owner}: {hook} is asked before this plugin is added: pass it to `load`")
-        self._registered.append((plugin, owner))
 
     def _register(self, plugin: object, owner: Owner) -> None:
         try:

@@ -7,9 +7,21 @@ import sys
 from typing import Any, Literal, TextIO
 
 import structlog
+from attrs import frozen
+from chat_common.settings import setting
 
 HIDDEN = frozenset({"authorization", "body", "data", "params", "password", "payload", "secret", "text", "token"})
 """Fields that are not written, whoever passes them."""
+
+
+@frozen(kw_only=True)
+class LogSettings:
+    """Section ``[log]``."""
+
+    level: Literal["debug", "info", "warning", "error"] = setting("info", help="What is written at least.")
+    style: Literal["auto", "console", "json"] = setting(
+        "auto", help="auto: lines for people on a terminal, JSON elsewhere."
+    )
 
 
 def configure(
@@ -53,8 +65,9 @@ def configure(
         logger = logging.getLogger(name)
         logger.handlers[:] = []
         logger.propagate = name != "uvicorn.access"
-    # uvicorn narrates its start and end; what matters of it we say ourselves.
-    logging.getLogger("uvicorn.error").setLevel(max(logging.WARNING, logging.getLevelName(level.upper())))
+    # These narrate their own start and end; what matters of it we say ourselves.
+    for name in ("uvicorn.error", "alembic.runtime.plugins"):
+        logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLevelName(level.upper())))
 
 
 def hide(logger: Any, method: str, event: dict[str, Any]) -> dict[str, Any]:

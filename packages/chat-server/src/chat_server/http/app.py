@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from attrs import frozen
 from chat_common.codec import Codec
-from chat_common.settings import setting
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
@@ -17,21 +15,13 @@ from chat_server.http.commands import CommandEndpoint
 from chat_server.http.documents import asyncapi, openapi
 from chat_server.http.errors import HANDLERS
 from chat_server.http.pages import SecurityHeaders, WebClient, index
+from chat_server.http.settings import HttpSettings
 from chat_server.http.status import Check, document, healthz, metrics_page, readyz
 from chat_server.metrics import Metrics
 from chat_server.pipeline import Pipeline
 from chat_server.services import AuthService
 
 WEB_CLIENT = Path(__file__).parent.parent / "webclient"
-
-
-@frozen(kw_only=True)
-class HttpSettings:
-    """Section ``[http]``."""
-
-    access_log: bool = setting(False, help="Whether each HTTP request is logged.")
-    metrics: bool = setting(True, help="Whether GET /metrics answers.")
-    web_client: bool = setting(True, help="Whether GET / serves the web client.")
 
 
 def http_app(

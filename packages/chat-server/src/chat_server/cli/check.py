@@ -1,0 +1,58 @@
+"""``chat-server check``: what would keep the server from running."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from chat_common.assembly import Assembly
+from chat_common.errors import ChatError
+from chat_common.plugins import Plugins, port_name
+from chat_common.ports.database import Database
+from chat_common.settings import Settings, SetupError
+
+from chat_server.cli.data import data_folder, is_embedded, load
+from chat_server.cli.main import Choice
+from chat_server.store import migrate
+
+PATIENCE = 10.0
+
+
+def problems(choice: Choice) -> Sequence[str]:
+    """A line for each problem; none: it could run. Raises `SetupError` where nothing more can be looked at."""
+    from chat_server.server import Server
+
+    Server(config=choice.config, environ=choice.environ)
+    plugins, settings = load(choice)
+    return asyncio.run(_look(plugins, settings))
+
+
+async def _look(plugins: Plugins, settings: Settings) -> list[str]:
+    found: list[str] = []
+    async with Assembly(plugins, settings) as assembly:
+        for port in plugins.ports():
+            if port is Database and is_embedded(settings) and not (data_folder(settings) / "chat.db").exists():
+                continue  # It is made at the first start; looking must not make it.
+            if is_embedded(settings) and not (data_folder(settings) / "chat.db").exists():
+                continue
+            try:
+                async with asyncio.timeout(PATIENCE):
+                    for name, backend in (await assembly.all(port)).items():
+                        ready = getattr(backend, "ready", None)
+                        if ready is not None:
+                            await ready()
+                        if port is Database:
+                            found += await _tables(plugins, backend, name)
+            except TimeoutError:
+                found.append(f"{port_name(port)}: no answer within {PATIENCE:g} s")
+            except (SetupError, ChatError, OSError) as error:
+                found.append(f"{port_name(port)}: {error}")
+    return found
+
+
+async def _tables(plugins: Plugins, database: Database, name: str) -> list[str]:
+    owned = [tables.record for tables in plugins.tables]
+    waiting = await database.read(lambda connection: migrate.pending(connection, owned))
+    if not waiting or database.dialect == "sqlite":
+        return []  # The embedded database is brought up at the start.
+    return [f"database.{name}: the tables of {', '.join(waiting)} are not up to date: run `chat-server migrate`"]

@@ -1,0 +1,163 @@
+"""``chat-server``: runs the server; its subcommands look at it, check it and keep its data."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from attrs import evolve, frozen
+from chat_common.errors import ChatError
+from chat_common.settings import SetupError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@frozen
+class Choice:
+    """Which configuration is meant. What the command line says wins over the environment."""
+
+    config: Path | None = None
+    data: str | None = None
+    host: str | None = None
+    port: int | None = None
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """The process's environment with the command line on top of it."""
+        said = {"DATA": self.data, "HOST": self.host, "PORT": None if self.port is None else str(self.port)}
+        return {**os.environ, **{f"CHAT__SERVER__{key}": value for key, value in said.items() if value is not None}}
+
+
+class _Group(click.Group):
+    """Ends with the message alone when something cannot be set up: no traceback for a misspelt setting."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (SetupError, ChatError) as error:
+            raise click.ClickException(str(error)) from error
+
+
+def _shared(function: F) -> F:
+    """``--config`` and ``--data``, before or after the subcommand."""
+    function = click.option("--data", metavar="DIR", help="Folder for the database and files.")(function)
+    path = click.Path(path_type=Path)
+    return click.option("--config", type=path, metavar="FILE", help="A TOML file of settings.")(function)
+
+
+def _choice(ctx: click.Context, config: Path | None, data: str | None) -> Choice:
+    above: Choice = ctx.obj
+    return evolve(above, config=config or above.config, data=data or above.data)
+
+
+@click.group(cls=_Group, invoke_without_command=True)
+@click.version_option(package_name="interesting-chat-server")
+@_shared
+@click.option("--host", metavar="HOST", help="Address to listen on.")
+@click.option("--port", type=click.IntRange(0, 65_535), metavar="PORT", help="Port to listen on; 0: a free one.")
+@click.option("--dev", count=True, help="Log in by name alone. Say it twice for an address that others can reach.")
+@click.pass_context
+def main(
+    ctx: click.Context, config: Path | None, data: str | None, host: str | None, port: int | None, dev: int
+) -> None:
+    """An instant-messaging server. Without a subcommand it runs, and prints its address when it is ready."""
+    ctx.obj = Choice(config, data, host, port)
+    if ctx.invoked_subcommand is None:
+        from chat_server.cli.serve import serve
+
+        sys.exit(serve(ctx.obj, dev))
+    elif dev or host is not None or port is not None:
+        raise click.UsageError("--dev, --host and --port belong to running the server, not to a subcommand")
+
+
+@main.command()
+@_shared
+@click.pass_context
+def plugins(ctx: click.Context, config: Path | None, data: str | None) -> None:
+    """What is installed: plugins with their versions, ports, the pipeline, commands."""
+    from chat_server.cli.listing import plugin_lines
+
+    click.echo("\n".join(plugin_lines(_choice(ctx, config, data))))
+
+
+@main.command("config")
+@_shared
+@click.option("--markdown", is_flag=True, help="As the reference page of the documentation, with defaults alone.")
+@click.pass_context
+def config_(ctx: click.Context, config: Path | None, data: str | None, markdown: bool) -> None:
+    """Every setting: its value and where it comes from, its default, its owner."""
+    from chat_server.cli.listing import settings_lines, settings_page
+
+    chosen = _choice(ctx, config, data)
+    click.echo(settings_page() if markdown else "\n".join(settings_lines(chosen)))
+
+
+@main.command()
+@_shared
+@click.pass_context
+def check(ctx: click.Context, config: Path | None, data: str | None) -> None:
+    """Whether it could run: settings, packages, database, tables, every chosen backend. Changes nothing."""
+    from chat_server.cli.check import problems
+
+    found = problems(_choice(ctx, config, data))
+    for problem in found:
+        click.echo(problem, err=True)
+    if found:
+        sys.exit(1)
+    click.echo("everything is in order")
+
+
+@main.command()
+@_shared
+@click.option("--sql", is_flag=True, help="Print the statements and run nothing.")
+@click.pass_context
+def migrate(ctx: click.Context, config: Path | None, data: str | None, sql: bool) -> None:
+    """Bring the tables to the newest revision."""
+    from chat_server.cli.data import run_migrations
+
+    for line in run_migrations(_choice(ctx, config, data), sql):
+        click.echo(line)
+
+
+@main.command()
+@_shared
+@click.argument("target", type=click.Path(path_type=Path))
+@click.pass_context
+def backup(ctx: click.Context, config: Path | None, data: str | None, target: Path) -> None:
+    """Write a consistent copy of the database to TARGET. The server may be running."""
+    from chat_server.cli.data import sqlite_file
+    from chat_server.store.backup import backup
+
+    size = backup(sqlite_file(_choice(ctx, config, data)), target)
+    click.echo(f"{target}: {size} bytes")
+
+
+@main.command()
+@_shared
+@click.argument("source", type=click.Path(path_type=Path))
+@click.pass_context
+def restore(ctx: click.Context, config: Path | None, data: str | None, source: Path) -> None:
+    """Put the backup SOURCE in the database's place, under a new epoch. The server must be stopped."""
+    from chat_server.cli.data import sqlite_file
+    from chat_server.store.backup import restore
+
+    click.echo(f"restored; the new epoch is {restore(source, sqlite_file(_choice(ctx, config, data)))}")
+
+
+@main.group()
+def epoch() -> None:
+    """The store's epoch: under a new one every client starts over."""
+
+
+@epoch.command("new")
+@_shared
+@click.pass_context
+def epoch_new(ctx: click.Context, config: Path | None, data: str | None) -> None:
+    """A new epoch, after the store was restored or promoted with loss. The server must be stopped."""
+    from chat_server.cli.data import renew_epoch
+
+    click.echo(f"the new epoch is {renew_epoch(_choice(ctx, config, data))}")

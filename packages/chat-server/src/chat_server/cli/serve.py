@@ -1,0 +1,152 @@
+"""Runs the server: one port for HTTP and WebSocket, drained when it is asked to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import ipaddress
+import signal
+import socket
+from collections.abc import Callable, Iterator
+
+import structlog
+import uvicorn
+from chat_common.settings import SetupError
+
+from chat_server import logs
+from chat_server.cli.main import Choice
+from chat_server.http.settings import HttpSettings
+from chat_server.http.site import site
+from chat_server.server import Server
+from chat_server.transports.websocket import WebSocketTransport
+
+log = structlog.get_logger("chat.server")
+
+GRACE = 10
+"""Seconds that HTTP answers get to end when the server stops."""
+
+
+def serve(choice: Choice, dev: int = 0) -> int:
+    """Run until SIGTERM or SIGINT; the exit code. ``dev``: how often ``--dev`` was said."""
+    server = Server(settings={"auth": {"dev": True}} if dev else None, config=choice.config, environ=choice.environ)
+    section = server.settings.section
+    log_settings, http_settings = section("log"), section("http")
+    logs.configure(log_settings.level, log_settings.style)
+    host, port = section("server").host, section("server").port
+    if section("auth").dev and dev < 2 and not is_loopback(host):
+        raise SetupError(
+            f"--dev lets everybody in by name alone, and others can reach {host}: say it twice (--dev --dev) to mean it"
+        )
+    listener = listen(host, port)
+    with asyncio.Runner(loop_factory=_loop_factory(http_settings)) as runner:
+        runner.run(_serve(server, listener, host, lambda url: print(f"chat-server is ready on {url}", flush=True)))
+    return 0
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach that address."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A bound socket; `SetupError` says what is wrong with the address."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except OSError as error:
+        raise SetupError(f"cannot listen on {host}: {error.strerror}") from error
+    listener = socket.socket(family, kind, protocol)
+    # A restart must not wait for the former one's connections to time out.
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind(address)
+    except OSError as error:
+        listener.close()
+        if error.errno == errno.EADDRINUSE:
+            raise SetupError(
+                f"port {port} on {host} is in use: choose another with --port, or 0 for a free one"
+            ) from error
+        raise SetupError(f"cannot listen on {host} port {port}: {error.strerror}") from error
+    return listener
+
+
+async def _serve(server: Server, listener: socket.socket, host: str, ready: Callable[[str], None]) -> None:
+    with listener:
+        async with server:
+            http: HttpSettings = server.settings.section("http")
+            config = uvicorn.Config(
+                site(server),
+                ws=WebSocketTransport(  # type: ignore[arg-type]  # a factory is all that uvicorn needs
+                    server.gateway, allowed_origins=server.settings.section("server").allowed_origins
+                ),
+                http="httptools",
+                loop="none",
+                lifespan="off",
+                log_config=None,
+                access_log=http.access_log,
+                server_header=False,
+                timeout_graceful_shutdown=GRACE,
+            )
+            web = _Web(config, server)
+            loop = asyncio.get_running_loop()
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.add_signal_handler(number, web.stop)
+            shown = f"[{host}]" if ":" in host else host
+            web.ready = lambda: ready(f"http://{shown}:{listener.getsockname()[1]}")
+            dying = asyncio.create_task(server.assembly.failed())
+            dying.add_done_callback(lambda task: None if task.cancelled() else web.stop())
+            try:
+                await web.serve([listener])
+            finally:
+                dying.cancel()
+            if not dying.cancelled() and dying.done():
+                dying.result()
+
+
+class _Web(uvicorn.Server):
+    """uvicorn, with its signals and its end in our hands."""
+
+    def __init__(self, config: uvicorn.Config, chat: Server) -> None:
+        super().__init__(config)
+        self._chat = chat
+        self.ready: Callable[[], None] = lambda: None
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        # uvicorn would raise the signal again when it is done, which ends the process before the store is closed.
+        yield
+
+    def stop(self) -> None:
+        """Drain; the second time: at once."""
+        self.force_exit = self.should_exit
+        self.should_exit = True
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        log.info("draining", sessions=self._chat.gateway.stats()["sessions"])
+        for listening in self.servers:
+            listening.close()
+        # Clients hear `bye` 4000 and running calls get their answer before any connection is closed.
+        await self._chat.gateway.drain()
+        await super().shutdown(sockets)
+        log.info("stopped")
+
+
+def _loop_factory(settings: HttpSettings) -> Callable[[], asyncio.AbstractEventLoop] | None:
+    if settings.loop == "asyncio":
+        return None
+    try:
+        import uvloop
+    except ImportError:
+        if settings.loop == "uvloop":
+            raise SetupError("[http] loop: uvloop is not installed") from None
+        return None
+    return uvloop.new_event_loop
