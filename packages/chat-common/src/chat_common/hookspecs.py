@@ -7,6 +7,7 @@ A plugin is a module (or object) named by the entry point group ``chat_common.pl
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pluggy
 
@@ -80,3 +81,8 @@ def chat_ensured(context: Context) -> Sequence[Ensured]:  # type: ignore[empty-b
 @hookspec
 def chat_consumers(context: Context) -> Sequence[Consumer]:  # type: ignore[empty-body]
     """Subscriptions to topics."""
+
+
+@hookspec
+def chat_routes(context: Context) -> Sequence[Any]:  # type: ignore[empty-body]
+    """HTTP routes (Starlette `BaseRoute` objects), matched before the web client: pages, webhooks, a store's files."""

@@ -27,14 +27,20 @@ from chat_common.clock import Clock, SystemClock
 from chat_common.codec.json import JsonCodec
 from chat_common.hookspecs import hookimpl
 from chat_common.plugins import Contributions, Owned, Plugins
+from chat_common.ports.broker import Broker
 from chat_common.ports.database import Database
 from chat_common.ports.directory import Directory
+from chat_common.ports.objects import DataFolder
 from chat_common.ports.outbox import Outbox, Relay
 from chat_common.ports.push import PushProvider
 from chat_common.records import Caller, Command, Consumer, Context, Push, Task
 from chat_common.settings import Settings, SetupError
+from starlette.applications import Starlette
+from starlette.routing import WebSocketRoute
 
 from chat_server.gateway import Gateway, Watched, WatchPresence
+from chat_server.http.app import http_app
+from chat_server.metrics import Metrics
 from chat_server.pipeline import Observers, Pipeline
 from chat_server.rooms import Rooms, build
 from chat_server.services import Delivery
@@ -42,6 +48,7 @@ from chat_server.settings import ServerSettings
 from chat_server.store import migrate
 from chat_server.store.backup import data_lock
 from chat_server.store.changes import SqlReplies
+from chat_server.transports.asgi import AsgiTransport
 
 log = structlog.get_logger("chat.server")
 
@@ -134,6 +141,7 @@ class Server:
             Assembly(self.plugins, self.settings, clock=self.clock)
         )
         assembly.provide(ServerSettings, server)
+        assembly.provide(DataFolder, DataFolder(Path(server.data)))
         if getattr(section("ports"), "database", None) in (None, "sqlite"):
             stack.enter_context(data_lock(Path(server.data)))
         self.database: Database = await assembly.get(Database)  # type: ignore[type-abstract]
@@ -187,6 +195,37 @@ class Server:
         await stack.enter_async_context(_tasks(self.contributions, self.assembly))
         await stack.enter_async_context(self.gateway)
         await rooms.sweeper.sweep()
+        self.metrics = self._metrics()
+        self.app = self._app()
+
+    def _app(self) -> Starlette:
+        origins = self.settings.section("server").allowed_origins
+        return http_app(
+            pipeline=self.pipeline,
+            auth=self.rooms.auth,
+            codec=self.codec,
+            metrics=self.metrics,
+            checks={"database": self._database_ready, "broker": self._broker_ready},
+            allowed_origins=origins,
+            settings=self.settings.section("http"),
+            # Our own server hands sockets to a faster transport before they come here (`cli.serve`).
+            routes=[
+                WebSocketRoute("/ws", AsgiTransport(self.gateway, allowed_origins=origins)),
+                *_records(self.contributions.routes),
+            ],
+        )
+
+    def _metrics(self) -> Metrics:
+        metrics = Metrics()
+        metrics.commands(self.pipeline.commands)
+        metrics.gauges(self.gateway.stats)
+        return metrics
+
+    async def _database_ready(self) -> None:
+        await self.database.read(lambda connection: connection.exec_driver_sql("SELECT 1").scalar_one())
+
+    async def _broker_ready(self) -> None:
+        await (await self.assembly.get(Broker)).ready()  # type: ignore[type-abstract]
 
     async def _migrate(self) -> None:
         owned = _records(self.plugins.tables)
