@@ -65,21 +65,26 @@ def pushes_between(connection: Connection, name: str, after: int, upto: int) -> 
 
 
 def changes_between(connection: Connection, who: str, after: int, upto: int, preview: Any) -> list[tuple[int, Push]]:
-    """(version, push) of what only ``who`` sees, stamped in (after, upto], newest states in order of version."""
+    """(version, push) of what only ``who`` sees, stamped after ``after``, newest states in order of version.
+
+    A row stamped in (after, upto] may have been stamped again since, by the diffusion of a message, whose push does
+    not carry the row: so rows stamped later belong to this answer too, under ``upto``. A newer state early does no harm.
+    """
     found: list[tuple[int, Push]] = []
     rows = connection.execute(
         views.inbox_query()
-        .where(member.c.user == who, member.c.version > after, member.c.version <= upto, member.c.activity > 0)
+        .where(member.c.user == who, member.c.version > after, member.c.activity > 0)
+        .order_by(member.c.version)
         .limit(PAGE)
     ).all()
     for record in views.inbox_records(connection, rows, preview):
         found.append((int(record.version or 0), Push("inbox", record)))
     contacts = connection.execute(
-        select(contact).where(contact.c.user == who, contact.c.version > after, contact.c.version <= upto).limit(PAGE)
+        select(contact).where(contact.c.user == who, contact.c.version > after).order_by(contact.c.version).limit(PAGE)
     ).all()
     found.extend((record.version, Push("contact", record)) for record in views.contact_records(connection, contacts))
     profile = connection.execute(select(user).where(user.c.user == who)).one()
-    if after < profile.version <= upto:
+    if after < profile.version:
         data = {"user": views.user_record(profile), "version": profile.version}
         found.append((profile.version, Push("user", data)))
-    return sorted(found, key=lambda one: one[0])
+    return [(min(number, upto), push) for number, push in sorted(found, key=lambda one: one[0])]

@@ -86,7 +86,7 @@ _KNOWN = Prepared(
         message.c.hash,
         message.c.conversation,
         message.c.seq,
-        message.c.rev,
+        message.c.first_rev,
         message.c.time,
     ).where(any_of(message.c.ref, "refs")),
     "refs",
@@ -109,6 +109,7 @@ _STORED = (
     "conversation",
     "seq",
     "rev",
+    "first_rev",
     "sender",
     "ref",
     "hash",
@@ -295,7 +296,7 @@ def _known_refs(connection: Connection, items: Sequence[Item]) -> dict[tuple[str
     return {
         (row.sender, row.ref): (
             bytes(row.hash),
-            Receipt(conversation=row.conversation, seq=row.seq, rev=row.rev, time=row.time),
+            Receipt(conversation=row.conversation, seq=row.seq, rev=row.first_rev, time=row.time),
         )
         for row in _KNOWN.all(connection, texts(connection, (item.ref for item in items)))
     }
@@ -342,6 +343,7 @@ def _row(item: Item, receipt: Receipt) -> tuple[Any, ...]:
     return (
         receipt.conversation,
         receipt.seq,
+        receipt.rev,
         receipt.rev,
         item.user,
         item.ref,

@@ -20,7 +20,6 @@ from attrs import define, field, frozen
 from chat_common.errors import ChatError, Unavailable
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 T = TypeVar("T")
 Apply = Callable[[Any, Sequence[Any]], Sequence[Any]]
@@ -273,6 +272,9 @@ class PostgresDatabase(SqlDatabase):
     dialect = "postgresql"
 
     def __init__(self, url: str, *, readers: int = 8) -> None:
+        # The asyncio façade imports the whole ORM: only who needs it pays for it at start.
+        from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
         super().__init__()
         self.engine: AsyncEngine = create_async_engine(url, pool_size=readers + 1, max_overflow=0, pool_pre_ping=True)
 

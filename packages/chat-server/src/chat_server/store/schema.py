@@ -140,6 +140,7 @@ message = _table(
     _id("conversation", primary_key=True),
     Column("seq", Number, primary_key=True, autoincrement=False),
     _number("rev"),
+    _number("first_rev"),
     _id("sender"),
     _id("ref"),
     Column("hash", LargeBinary, nullable=False),
@@ -154,6 +155,7 @@ message = _table(
     UniqueConstraint("ref", "sender", name="chat_message_ref"),
     Index("chat_message_rev", "conversation", "rev"),
 )
+"""``rev``: the newest stamp; ``first_rev``: the one of its receipt, which a repeated ref gets again."""
 
 reaction = _table(
     "chat_reaction",

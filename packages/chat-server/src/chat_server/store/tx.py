@@ -139,6 +139,7 @@ class Room:
                 "conversation": self.conversation,
                 "seq": self.head_seq,
                 "rev": rev,
+                "first_rev": rev,
                 "sender": actor,
                 "ref": ref,
                 "hash": b"",
