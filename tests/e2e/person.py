@@ -47,6 +47,15 @@ LOG = """async (conversation) => {
 }"""
 
 
+# Who one is, asked over HTTP with the page's token.
+ME = """async () => {
+  const token = localStorage.getItem("interesting-chat.token");
+  const headers = { authorization: `Bearer ${token}`, "content-type": "application/json" };
+  const answer = await fetch("api/user.me", { method: "POST", headers, body: "{}" });
+  return (await answer.json()).user;
+}"""
+
+
 class Person:
     """One browser context with the page open."""
 
@@ -124,6 +133,10 @@ class Person:
         """What the server keeps of the open conversation: seq, text and sender of each message."""
         conversation = self.page.url.partition("#/")[2]
         return [(int(seq), text, sender) for seq, text, sender in await self.page.evaluate(LOG, conversation)]
+
+    async def id(self) -> str:
+        user: str = await self.page.evaluate(ME)
+        return user
 
     async def nodes(self) -> int:
         count: int = await self.page.evaluate("document.getElementsByTagName('*').length")

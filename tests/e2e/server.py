@@ -26,6 +26,7 @@ class Server:
         self.port = free_port()
         self.options = options
         self.env = env or {}
+        self.ready = False
         self.process: asyncio.subprocess.Process | None = None
         self.output: list[str] = []
         self._reading: asyncio.Task[None] | None = None
@@ -34,6 +35,10 @@ class Server:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}/"
 
+    @property
+    def database(self) -> Path:
+        return next(self.data.glob("*.db"))
+
     async def start(self) -> None:
         self.process = await asyncio.create_subprocess_exec(
             *self._command(),
@@ -41,12 +46,13 @@ class Server:
             stderr=asyncio.subprocess.STDOUT,
             env={**os.environ, "PYTHONUNBUFFERED": "1", **self.env},
         )
+        self.ready = False
         ready = asyncio.Event()
         self._reading = asyncio.create_task(self._read(ready))
-        try:
+        with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(ready.wait(), 30)
-        except TimeoutError:
-            raise AssertionError("the server did not start:\n" + "".join(self.output)) from None
+        if not self.ready:
+            raise AssertionError("the server did not start:\n" + "".join(self.output[-50:]))
 
     def _command(self) -> list[str]:
         script = Path(sys.executable).with_name("chat-server")
@@ -59,7 +65,9 @@ class Server:
         async for line in self.process.stdout:
             self.output.append(line.decode(errors="replace"))
             if f"http://127.0.0.1:{self.port}" in self.output[-1]:
+                self.ready = True
                 ready.set()
+        ready.set()  # it has ended
 
     async def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
         if self.process is None:

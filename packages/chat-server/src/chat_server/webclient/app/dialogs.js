@@ -89,9 +89,10 @@ function peoplePicker(client, changed, without = new Set()) {
       results.querySelector("button")?.click();
     },
   });
-  function known() {
-    const peers = client.list().map(({ peer }) => peer).filter(Boolean);
-    return peers.slice(0, 20);
+  /** People one talks with already, whatever the server's search makes of the letters. */
+  function known(query = "") {
+    const peers = client.list().map(({ peer }) => peer);
+    return peers.filter((peer) => peer?.name.toLowerCase().includes(query.toLowerCase())).slice(0, 20);
   }
   function show(users) {
     const offered = users.filter(({ user }) => user !== client.me.user && !without.has(user));
@@ -135,7 +136,9 @@ function peoplePicker(client, changed, without = new Set()) {
     }
     try {
       const { users } = await client.call("user.search", { query });
-      if (mine === asked) show((shown = users));
+      const near = known(query);
+      const ids = new Set(near.map(({ user }) => user));
+      if (mine === asked) show((shown = [...near, ...users.filter(({ user }) => !ids.has(user))]));
     } catch (error) {
       if (mine === asked) fill(results, h("p.list-hint", error.message));
     }
