@@ -272,6 +272,7 @@ async def test_a_peer_that_reads_nothing_is_paused_and_the_rest_arrives_later() 
         seq = 0
         while link.paused_at is None:
             seq += 1
+            assert seq < 900, "60 MB are under way, and nobody was told to stop"
             push = message("c", seq)
             push.data["text"] = "x" * 60_000
             await house.gateway.deliver([Delivery([push], {"ann": seq}, "c", seq, seq)])
