@@ -47,8 +47,9 @@ def receipts(ledger: Ledger, outcome: Outcome) -> Iterator[Finding]:
     for promise in ledger.promised:
         key = (promise.user, promise.ref)
         told = first.setdefault(key, promise)
-        if (told.seq, told.rev, told.time) != (promise.seq, promise.rev, promise.time):
-            yield Finding("receipt", f"{key}: first seq {told.seq}, then seq {promise.seq}")
+        one, other = [(each.seq, each.rev, each.time) for each in (told, promise)]
+        if one != other:
+            yield Finding("receipt", f"{key}: the first receipt says seq, rev, time {one}, a later one {other}")
         message = _room(outcome, promise.conversation).messages.get(promise.seq)
         if message is None:
             yield Finding("receipt", f"{promise.conversation}/{promise.seq} was promised to {key} and is not there")

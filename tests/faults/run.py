@@ -14,11 +14,11 @@ from attrs import define, field, frozen
 from chat_common.client import dev_login
 from chat_common.errors import ChatError, Unavailable
 
-from tests.e2e.server import Server
 from tests.faults.checker import Finding, Windows, check, windows
 from tests.faults.ledger import Killed, Ledger
 from tests.faults.reckoning import reckon
 from tests.faults.recording import Watched
+from tests.support.zygote import Zygote
 
 HEARTBEAT = 2.0
 CONFIG = f"""
@@ -84,7 +84,7 @@ class KillRun:
         self.ledger = Ledger()
         config = folder / "chat.toml"
         config.write_text(CONFIG)
-        self.server = Server(folder / "data", "--config", str(config))
+        self.server = Zygote(folder / "data", "--config", str(config))
         self.places: list[Place] = []
         self.people: list[Watched] = []
         self.tokens: dict[str, str] = {}
@@ -94,8 +94,9 @@ class KillRun:
     async def go(self) -> Report:
         began = time.monotonic()
         report = Report(self.plan, self.ledger)
-        await self.server.start()
+        await self.server.open()
         try:
+            await self.server.start()
             async with self._gathered():
                 await self._found_places()
                 talking = [asyncio.create_task(self._live(person)) for person in self.people]
@@ -106,26 +107,22 @@ class KillRun:
                     await self._ask_again()
                 keepers = {place.conversation: place.keeper.user for place in self.places}
                 outcome = await reckon(
-                    self.url, self.people, keepers, tokens=self.tokens.__getitem__, patience=4 * HEARTBEAT
+                    self.server.url, self.people, keepers, tokens=self.tokens.__getitem__, patience=4 * HEARTBEAT
                 )
         finally:
-            await self.server.stop(signal.SIGKILL)
+            await self.server.close()
         report.findings = check(self.ledger, outcome)
         report.windows = windows(self.ledger)
         report.seconds = time.monotonic() - began
         return report
 
-    @property
-    def url(self) -> str:
-        return self.server.url.rstrip("/")
-
     @asynccontextmanager
     async def _gathered(self) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             for n in range(self.plan.people):
-                login = await dev_login(self.url, f"person {n}")
+                login = await dev_login(self.server.url, f"person {n}")
                 self.tokens[login.user.user] = login.token
-                person = Watched(self.ledger, self.url, f"p{n}", login.user.user, login.token)
+                person = Watched(self.ledger, self.server.url, f"p{n}", login.user.user, login.token)
                 self.people.append(person)
                 await stack.enter_async_context(person.client)
             async with asyncio.timeout(60):

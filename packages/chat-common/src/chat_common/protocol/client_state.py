@@ -87,7 +87,7 @@ class Room:
         mentioned = row.mentioned if row.mentioned is not UNSET else 0
         for seq in later:
             message = self.messages[seq]
-            if message.sender == me:
+            if message.sender == me and message.kind != "system":
                 read_to = max(read_to, seq)
             elif message.mentions is not UNSET and not {me, "@all"}.isdisjoint(message.mentions):
                 mentioned = seq
