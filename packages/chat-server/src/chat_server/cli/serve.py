@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import gc
 import ipaddress
 import signal
 import socket
@@ -29,7 +30,16 @@ GRACE = 10
 
 def serve(choice: Choice, dev: int = 0) -> int:
     """Run until SIGTERM or SIGINT; the exit code. ``dev``: how often ``--dev`` was said."""
-    server = Server(settings={"auth": {"dev": True}} if dev else None, config=choice.config, environ=choice.environ)
+    run(Server(settings={"auth": {"dev": True}} if dev else None, config=choice.config, environ=choice.environ), dev)
+    return 0
+
+
+def run(server: Server, dev: int = 1) -> None:
+    """Run a server of one's own until SIGTERM or SIGINT, on the host and port of its settings.
+
+    Prints one line with its address when it accepts connections. ``dev`` 2: the login by name alone may be reached
+    from other machines. `SetupError` when the address cannot be had.
+    """
     section = server.settings.section
     log_settings, http_settings = section("log"), section("http")
     logs.configure(log_settings.level, log_settings.style)
@@ -40,8 +50,7 @@ def serve(choice: Choice, dev: int = 0) -> int:
         )
     listener = listen(host, port)
     with asyncio.Runner(loop_factory=_loop_factory(http_settings)) as runner:
-        runner.run(_serve(server, listener, host, lambda url: print(f"chat-server is ready on {url}", flush=True)))
-    return 0
+        runner.run(_serve(server, listener, host, lambda url: print(f"Interesting-Chat is ready: {url}", flush=True)))
 
 
 def is_loopback(host: str) -> bool:
@@ -100,6 +109,10 @@ async def _serve(server: Server, listener: socket.socket, host: str, ready: Call
             web.ready = lambda: ready(f"http://{shown}:{listener.getsockname()[1]}")
             dying = asyncio.create_task(server.assembly.failed())
             dying.add_done_callback(lambda task: None if task.cancelled() else web.stop())
+            # What stands now lives as long as the process: the collector need not walk it again and again.
+            gc.collect()
+            gc.freeze()
+            gc.set_threshold(100_000, 50, 100)
             try:
                 await web.serve([listener])
             finally:
