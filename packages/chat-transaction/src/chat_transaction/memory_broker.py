@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections import deque
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from zlib import crc32
 
-import attrs
-from chat_common.ports.broker import BrokerRecord, Handler, NotHandled
+from chat_common.ports.broker import BrokerRecord, Handler
 
-from chat_transaction.backoff import pause
+from chat_transaction.delivery import outcome, retry_in
+from chat_transaction.keyed_queue import KeyedQueue
 from chat_transaction.settings import MemoryBrokerSettings
-
-log = logging.getLogger(__name__)
 
 
 class MemoryBroker:
@@ -126,44 +122,44 @@ class _Group:
 
 
 class _Shard:
-    """The records of some keys, in order, and the one task that works on them."""
+    """The records of some keys, and the one task that works on them."""
 
     def __init__(self, group: _Group, number: int) -> None:
         self._group = group
         self._number = number
-        self._queue: deque[BrokerRecord] = deque()
-        self._held: dict[str, deque[BrokerRecord]] = {}
-        self._timers: set[asyncio.TimerHandle] = set()
+        self._queue = KeyedQueue()
         self._work = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     def put(self, record: BrokerRecord) -> None:
-        self._queue.append(record)
+        self._queue.put(record)
         if self._task is None or not self._work.is_set():
             self.wake()
 
     def wake(self) -> None:
         self._work.set()
-        if self._task is None and self._queue:
+        if self._task is None and len(self._queue):
             self._task = asyncio.get_running_loop().create_task(self._run())
 
     async def close(self) -> None:
-        for timer in self._timers:
-            timer.cancel()
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
         while True:
             members = self._group.members
-            if not self._queue or not members:
+            member = members[self._number % len(members)] if members else None
+            batch = self._queue.take(member.batch, loop.time()) if member is not None else []
+            if member is None or not batch:
+                timer = None if member is None else self._queue.next_time()
                 self._work.clear()
-                await self._work.wait()
-                continue
-            member = members[self._number % len(members)]
-            batch = self._take(member.batch)
-            if not batch:
+                try:
+                    async with asyncio.timeout_at(timer):
+                        await self._work.wait()
+                except TimeoutError:
+                    pass
                 continue
             member.running += 1
             member.idle.clear()
@@ -174,48 +170,11 @@ class _Shard:
                 if not member.running:
                     member.idle.set()
 
-    def _take(self, limit: int) -> list[BrokerRecord]:
-        queue, held = self._queue, self._held
-        if not held and len(queue) <= limit:
-            batch = list(queue)
-            queue.clear()
-            return batch
-        batch = []
-        while queue and len(batch) < limit:
-            record = queue.popleft()
-            if record.key in held:
-                held[record.key].append(record)
-            else:
-                batch.append(record)
-        return batch
-
     async def _deliver(self, member: _Member, batch: list[BrokerRecord]) -> None:
-        try:
-            await member.handler(batch)
-        except NotHandled as error:
-            again = [attrs.evolve(record, attempt=record.attempt + 1) for record in error.failed]
-            self._hold(again, error.later, error.retry_in)
-            self._group.grow(len(error.failed) + len(error.later) - len(batch))
-        except Exception:
-            log.exception("a handler of %s failed", batch[0].topic)
-            self._hold([attrs.evolve(record, attempt=record.attempt + 1) for record in batch], (), None)
-        else:
-            self._group.grow(-len(batch))
-
-    def _hold(self, failed: Sequence[BrokerRecord], later: Iterable[BrokerRecord], retry_in: float | None) -> None:
-        """Keep the keys of failed records back until it is time to try again."""
-        settings = self._group.settings
-        if not failed:
-            return
-        keys = dict.fromkeys(record.key for record in failed)
-        for record in (*failed, *later):
-            self._held.setdefault(record.key, deque()).append(record)
-        if retry_in is None:
-            retry_in = pause(max(record.attempt for record in failed) - 1, settings.retry_first, settings.retry_cap)
-        self._timers = {timer for timer in self._timers if timer.when() > asyncio.get_running_loop().time()}
-        self._timers.add(asyncio.get_running_loop().call_later(retry_in, self._release, tuple(keys)))
-
-    def _release(self, keys: Sequence[str]) -> None:
-        for key in keys:
-            self._queue.extendleft(reversed(self._held.pop(key, deque())))
-        self.wake()
+        error = await outcome(member.handler, batch)
+        if error is not None:
+            settings = self._group.settings
+            until = asyncio.get_running_loop().time() + retry_in(error, settings.retry_first, settings.retry_cap)
+            self._queue.hold(error.failed, error.later, until)
+            self._group.grow(len(error.failed) + len(error.later))
+        self._group.grow(-len(batch))

@@ -274,6 +274,23 @@ async def lets_the_running_batch_end(stage: Stage) -> None:
     assert [each.payload for each in after] == [b"1"], "a batch that ended must not come again"
 
 
+async def leaves_what_failed_to_the_next(stage: Stage) -> None:
+    topic, group = stage.topic(), stage.group()
+    tried, seen = Seen(stage.patience), Seen(stage.patience)
+
+    async def refuse(records: Sequence[BrokerRecord]) -> None:
+        await tried.add(records)
+        raise NotHandled(records, retry_in=60)
+
+    async with stage.client() as broker:
+        async with broker.subscribe(topic, group, refuse, batch=10):
+            await broker.publish([record(topic, "a", 0), record(topic, "b", 0)])
+            await tried.payloads(2)
+        async with broker.subscribe(topic, group, seen.add):
+            await broker.publish([record(topic, "c", 0)])
+            await seen.payloads(3)
+
+
 async def delivers_again_when_a_consumer_dies(stage: Stage) -> None:
     """A client that vanishes in the middle of a batch: another one of its group gets that batch."""
     topic, group = stage.topic(), stage.group()
@@ -374,5 +391,9 @@ CHECKS: Sequence[Callable[[Stage], Awaitable[None]]] = (
     waits_when_it_is_full,
 )
 
-SHARED_CHECKS: Sequence[Callable[[Stage], Awaitable[None]]] = (*CHECKS, delivers_again_when_a_consumer_dies)
+SHARED_CHECKS: Sequence[Callable[[Stage], Awaitable[None]]] = (
+    *CHECKS,
+    leaves_what_failed_to_the_next,
+    delivers_again_when_a_consumer_dies,
+)
 """For a broker that outlives its clients."""
