@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
+from attrs import evolve
 from chat_common.assembly import Assembly
 from chat_common.errors import ChatError
 from chat_common.plugins import Plugins, port_name
 from chat_common.ports.database import Database
 from chat_common.settings import Settings, SetupError
 
-from chat_server.cli.data import data_folder, is_embedded, load
+from chat_server.cli.data import furnish, is_embedded, load, sqlite_file
 from chat_server.cli.main import Choice
 from chat_server.store import migrate
 
@@ -23,18 +26,19 @@ def problems(choice: Choice) -> Sequence[str]:
     from chat_server.server import Server
 
     Server(config=choice.config, environ=choice.environ)
-    plugins, settings = load(choice)
-    return asyncio.run(_look(plugins, settings))
+    if is_embedded(load(choice)[1]) and not sqlite_file(choice).exists():
+        # The database is made at the first start; looking must not make it.
+        with TemporaryDirectory() as folder:
+            environ = {"CHAT__DATABASE__SQLITE__PATH": str(Path(folder) / "chat.db")}
+            return asyncio.run(_look(*load(evolve(choice, data=folder, more=environ))))
+    return asyncio.run(_look(*load(choice)))
 
 
 async def _look(plugins: Plugins, settings: Settings) -> list[str]:
     found: list[str] = []
     async with Assembly(plugins, settings) as assembly:
+        furnish(assembly, settings)
         for port in plugins.ports():
-            if port is Database and is_embedded(settings) and not (data_folder(settings) / "chat.db").exists():
-                continue  # It is made at the first start; looking must not make it.
-            if is_embedded(settings) and not (data_folder(settings) / "chat.db").exists():
-                continue
             try:
                 async with asyncio.timeout(PATIENCE):
                     for name, backend in (await assembly.all(port)).items():

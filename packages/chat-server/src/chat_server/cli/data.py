@@ -11,9 +11,12 @@ from typing import Any, TypeVar
 from chat_common.assembly import Assembly
 from chat_common.plugins import Plugins
 from chat_common.ports.database import Database
+from chat_common.ports.objects import DataFolder
 from chat_common.settings import Settings, SetupError
+from sqlalchemy import create_engine
 
 from chat_server.cli.main import Choice
+from chat_server.settings import ServerSettings
 from chat_server.store import backup, epoch, migrate
 
 T = TypeVar("T")
@@ -28,6 +31,12 @@ def load(choice: Choice) -> tuple[Plugins, Settings]:
 def data_folder(settings: Settings) -> Path:
     """Where the embedded database and files are."""
     return Path(settings.section("server").data)
+
+
+def furnish(assembly: Assembly, settings: Settings) -> None:
+    """What the composition root provides to the backends."""
+    assembly.provide(ServerSettings, settings.section("server"))
+    assembly.provide(DataFolder, DataFolder(data_folder(settings)))
 
 
 def is_embedded(settings: Settings) -> bool:
@@ -62,6 +71,10 @@ def run_migrations(choice: Choice, sql: bool) -> Sequence[str]:
                 migrate.upgrade(connection, tables, sql=lines.append)
         return lines or ["-- nothing to do"]
 
+    if sql and is_embedded(settings) and not sqlite_file(choice).exists():
+        # Nothing is to be made, not even the empty file.
+        with create_engine("sqlite://").connect() as connection:
+            return work(connection)
     return _on_database(plugins, settings, work, locked=not sql)
 
 
@@ -76,6 +89,7 @@ def renew_epoch(choice: Choice) -> str:
 def _on_database(plugins: Plugins, settings: Settings, work: Callable[[Any], T], *, locked: bool) -> T:
     async def run() -> T:
         async with Assembly(plugins, settings) as assembly:
+            furnish(assembly, settings)
             database: Database = await assembly.get(Database)  # type: ignore[type-abstract]
             return await database.change(work)
 

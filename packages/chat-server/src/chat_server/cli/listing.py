@@ -38,18 +38,14 @@ def plugin_lines(choice: Choice) -> Sequence[str]:
     lines += _table((owner.plugin, owner.distribution or "-", owner.version or "-") for owner in plugins.owners)
     lines += ["", "Ports (* chosen)"]
     chosen = settings.section(PORTS)
+    backends = []
     for port in plugins.ports():
         picked = {it.record.name for it in plugins.chosen(port, getattr(chosen, port_name(port)))}
-        lines += _table(
-            (
-                port_name(port),
-                ("* " if it.record.name in picked else "  ") + it.record.name,
-                it.record.summary,
-                it.owner,
-            )
-            for it in plugins.backends
-            if it.record.port is port
-        )
+        for it in plugins.backends:
+            if it.record.port is port:
+                mark = "*" if it.record.name in picked else " "
+                backends.append((port_name(port), f"{mark} {it.record.name}", it.record.summary, it.owner))
+    lines += _table(backends)
     lines += ["", "Pipeline, in the order in which it runs"]
     stages = sorted(pipeline.describe(), key=lambda stage: POINTS.index(stage.interceptor.point))
     lines += _table(

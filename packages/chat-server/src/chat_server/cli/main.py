@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 from chat_common.errors import ChatError
 from chat_common.settings import SetupError
 
@@ -24,12 +24,17 @@ class Choice:
     data: str | None = None
     host: str | None = None
     port: int | None = None
+    more: Mapping[str, str] = field(factory=dict)
 
     @property
     def environ(self) -> dict[str, str]:
         """The process's environment with the command line on top of it."""
         said = {"DATA": self.data, "HOST": self.host, "PORT": None if self.port is None else str(self.port)}
-        return {**os.environ, **{f"CHAT__SERVER__{key}": value for key, value in said.items() if value is not None}}
+        return {
+            **os.environ,
+            **{f"CHAT__SERVER__{key}": value for key, value in said.items() if value is not None},
+            **self.more,
+        }
 
 
 class _Group(click.Group):

@@ -18,7 +18,6 @@ from chat_common.settings import SetupError
 from chat_server import logs
 from chat_server.cli.main import Choice
 from chat_server.http.settings import HttpSettings
-from chat_server.http.site import site
 from chat_server.server import Server
 from chat_server.transports.websocket import WebSocketTransport
 
@@ -89,7 +88,7 @@ async def _serve(server: Server, listener: socket.socket, host: str, ready: Call
         async with server:
             http: HttpSettings = server.settings.section("http")
             config = uvicorn.Config(
-                site(server),
+                server.app,
                 ws=WebSocketTransport(  # type: ignore[arg-type]  # a factory is all that uvicorn needs
                     server.gateway, allowed_origins=server.settings.section("server").allowed_origins
                 ),
