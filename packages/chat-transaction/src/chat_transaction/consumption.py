@@ -17,9 +17,9 @@ class Unprocessable(Exception):
 
 
 class Ledger(Protocol):
-    """Where a consumption reports to: the relay that owns the rows, or the node's link to it."""
+    """Where a consumption reports to: the relay that owns the rows, or `Confirmations` behind a broker."""
 
-    def accept(self, consumer: Consumer, records: Sequence[BrokerRecord]) -> Sequence[BrokerRecord]:
+    async def accept(self, consumer: Consumer, records: Sequence[BrokerRecord]) -> Sequence[BrokerRecord]:
         """Those of the records that this process may run now; the others are dropped (they are run elsewhere)."""
         ...
 
@@ -46,7 +46,7 @@ class Consumption:
         self._retry_cap = retry_cap
 
     async def __call__(self, records: Sequence[BrokerRecord]) -> None:
-        records = self._ledger.accept(self._consumer, records)
+        records = await self._ledger.accept(self._consumer, records)
         suspects = {record.key for record in records if record.attempt > 1}
         fresh = [record for record in records if record.key not in suspects] if suspects else records
         apart = {key: [record for record in records if record.key == key] for key in suspects}
@@ -80,7 +80,7 @@ class Consumption:
                 if self._consumer.on_failure == "park":
                     await self._ledger.park(self._consumer, record, reason_of(error))
                     # What stands behind it is parked as well: the ledger accepts none of it.
-                    self._ledger.accept(self._consumer, chain[number + 1 :])
+                    await self._ledger.accept(self._consumer, chain[number + 1 :])
                     break
                 await self._ledger.bury(self._consumer, record, reason_of(error))
         if failed:

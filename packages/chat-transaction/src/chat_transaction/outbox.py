@@ -41,7 +41,7 @@ class Token:
     """One written row on its way. ``waiting`` are the groups that have not handled it yet (None: the topic's only
     one), ``parked`` those whose key is parked."""
 
-    __slots__ = ("due_at", "id", "parked", "record", "shard", "waiting")
+    __slots__ = ("due_at", "id", "parked", "published", "record", "shard", "waiting")
 
     def __init__(self, id: int, shard: int, due_at: int, record: BrokerRecord) -> None:
         self.id = id
@@ -50,6 +50,7 @@ class Token:
         self.record = record
         self.waiting: set[str] | None = None
         self.parked: set[str] | None = None
+        self.published: float | None = None
 
 
 class Receiver(Protocol):

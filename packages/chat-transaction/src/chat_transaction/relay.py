@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -13,12 +13,15 @@ import attrs
 from chat_common.clock import Clock
 from chat_common.ports.broker import Broker, BrokerRecord
 from chat_common.ports.database import Database
+from chat_common.ports.outbox import ENSURED_TOPIC
 from chat_common.records import Consumer, Ensured
 
 from chat_transaction import rows
+from chat_transaction.confirmations import GROUPS, ROW, Confirmations
 from chat_transaction.consumption import Consumption
 from chat_transaction.ensured import EnsuredCalls
 from chat_transaction.leases import Held, Leases, plant
+from chat_transaction.memory_broker import MemoryBroker
 from chat_transaction.outbox import SqlOutbox, Token
 from chat_transaction.settings import RelaySettings
 from chat_transaction.tables import SHARDS
@@ -29,6 +32,7 @@ _EARLY = 0.005
 """Seconds to wait for the report of a row that is missing between two reported ones, before looking it up."""
 _KEY_LIMIT = 200
 """Rows of one failing key that may be on their way; the others wait in the table, so that it cannot fill it all."""
+_PUBLISH = 500
 
 Key = tuple[str, str]
 
@@ -57,6 +61,8 @@ class SqlRelay:
         self._behind = True
         self._full = True
         self._head = 0
+        self._floor = 0
+        self._full_at = 0.0
         self._early: dict[int, Token] = {}
         self._gap: asyncio.TimerHandle | None = None
         self._known: set[int] = set()
@@ -68,8 +74,12 @@ class SqlRelay:
         self._failing: dict[Key, int] = {}
         self._skipped: set[Key] = set()
         self._catching: set[Key] = set()
-        self._outgoing: deque[BrokerRecord] = deque()
-        self._offer = getattr(broker, "offer", None)
+        # In this process a row's way ends here; behind a broker it ends with a confirmation. Ensured functions need
+        # no broker: they are run by the owner of their shard.
+        self._local = broker if isinstance(broker, MemoryBroker) else MemoryBroker()
+        self._outgoing: deque[Token] = deque()
+        self._confirmations = Confirmations(database, clock, self._confirmed)
+        self._progress: dict[str, float] = {}
         self._scan_now = asyncio.Event()
         self._empty = asyncio.Event()
         self._some_done = asyncio.Event()
@@ -92,16 +102,19 @@ class SqlRelay:
         self._parked = await self._database.read(rows.parked_heads)
         await self._renew()
         async with AsyncExitStack() as stack:
+            if self._local is not self._broker:
+                await stack.enter_async_context(self._local.opened())
+                await stack.enter_async_context(self._confirmations.opened(groups))
             for consumer in every:
+                broker = self._local if self._is_local(consumer.topic) else self._broker
+                ledger = self if self._is_local(consumer.topic) else self._confirmations
                 run = Consumption(
-                    consumer, self, retry_first=self._settings.retry_first, retry_cap=self._settings.retry_cap
+                    consumer, ledger, retry_first=self._settings.retry_first, retry_cap=self._settings.retry_cap
                 )
                 await stack.enter_async_context(
-                    self._broker.subscribe(consumer.topic, consumer.group, run, batch=consumer.batch)
+                    broker.subscribe(consumer.topic, consumer.group, run, batch=consumer.batch)
                 )
-            loops = [self._scanning, self._purging, self._renewing]
-            if self._offer is None:
-                loops.append(self._publishing)
+            loops = [self._scanning, self._purging, self._renewing, self._publishing]
             tasks = [asyncio.create_task(self._persist(loop), name=f"outbox {loop.__name__}") for loop in loops]
             self._open = True
             self._outbox.attach(self)
@@ -116,6 +129,9 @@ class SqlRelay:
                 await asyncio.gather(*tasks, return_exceptions=True)
         await self._settle()
         await self._leases.give_back()
+
+    def _is_local(self, topic: str) -> bool:
+        return self._local is self._broker or topic == ENSURED_TOPIC
 
     async def _drain(self) -> None:
         """Wait a little for what is on its way; what is not handled then waits in the table."""
@@ -186,7 +202,7 @@ class SqlRelay:
                 async with asyncio.timeout(interval):
                     await self._scan_now.wait()
             except TimeoutError:
-                self._full = True
+                self._full = self._full or self._clock.monotonic() - self._full_at >= settings.scan_interval * 0.9
             self._scan_now.clear()
             await self._scan()
 
@@ -199,19 +215,25 @@ class SqlRelay:
         self._known.difference_update(self._gone)
         self._gone.clear()
         full, self._full = self._full, False
+        if full:
+            self._full_at = self._clock.monotonic()
+        head = self._head
         # A key that is skipped again while this scan runs has rows that its snapshot may lack.
         self._catching, self._skipped = self._catching | self._skipped, set()
         excluded = {key for key in self._catching if self._failing.get(key, 0) >= _KEY_LIMIT}
         query = rows.Scan(
             now=self._clock.wall_ms(),
-            floor=0 if full else self._head,
+            floor=0 if full else self._floor,
             limit=min(room, self._settings.scan_limit),
             known=self._known,
             topics=tuple(self._groups),
             excluded=tuple(excluded)[:500],
             shards=None if len(self._held.fences) == SHARDS else tuple(self._held.fences),
         )
+        before = [] if self._local is self._broker or not full else list(self._by_uid.values())
         found = await self._database.read(query)
+        if found.complete and before:
+            self._look_after([each for each in before if not self._is_local(each.record.topic)], found.present)
         tokens = []
         for token in found.tokens:
             reported = self._early.pop(token.id, None)
@@ -222,6 +244,8 @@ class SqlRelay:
             self._behind = False
             self._head = max(self._head, found.top)
             if full:
+                # Rows are seen when they are committed, not in the order of their numbers: quick scans look back.
+                self._floor = head if found.tokens else self._head
                 self._catching = excluded
                 if self._skipped - excluded:
                     self.wake()
@@ -267,15 +291,18 @@ class SqlRelay:
                 self._unpark(token)
             self._known.add(token.id)
             self._by_uid[record.id] = token
-            records.append(record)
-        if records:
-            if self._offer is not None:
-                self._offer(records)
+            if self._local is self._broker or record.topic == ENSURED_TOPIC:
+                records.append(record)
             else:
-                self._outgoing.extend(records)
-                self._outgoing_any.set()
+                self._outgoing.append(token)
+        if records:
+            self._local.offer(records)
+        if self._outgoing:
+            self._outgoing_any.set()
         if len(self._by_uid) >= self._settings.capacity:
             self._behind = True
+
+    # --- through a broker ---------------------------------------------------------------------------------------
 
     async def _publishing(self) -> None:
         outgoing = self._outgoing
@@ -283,14 +310,48 @@ class SqlRelay:
             if not outgoing:
                 self._outgoing_any.clear()
                 await self._outgoing_any.wait()
-            batch = [outgoing[number] for number in range(min(len(outgoing), 500))]
-            await self._broker.publish(batch)
-            for _ in batch:
+            count = min(len(outgoing), _PUBLISH)
+            tokens = [outgoing[number] for number in range(count)]
+            tokens = [token for token in tokens if token.record.id in self._by_uid]
+            if tokens:
+                await self._broker.publish([_addressed(token) for token in tokens])
+            for token in tokens:
+                token.published = self._clock.monotonic()
+            for _ in range(count):
                 outgoing.popleft()
+
+    def _confirmed(self, uids: Iterable[str]) -> None:
+        """These rows were handled in this process and are deleted."""
+        now = self._clock.monotonic()
+        for uid in uids:
+            token = self._by_uid.pop(uid, None)
+            if token is not None:
+                self._gone.append(token.id)
+                self._progress[token.record.topic] = now
+
+    def _look_after(self, known: Iterable[Token], present: Collection[int]) -> None:
+        """After a full scan: forget what is handled elsewhere; publish again what a broker seems to have lost."""
+        now, patience = self._clock.monotonic(), self._settings.republish_after
+        lost = []
+        for token in known:
+            if token.id not in present:
+                if self._by_uid.pop(token.record.id, None) is not None:
+                    self._known.discard(token.id)
+                    self._progress[token.record.topic] = now
+            elif token.published is not None:
+                age, still = now - token.published, now - self._progress.get(token.record.topic, 0.0)
+                # While its topic moves on, a row is probably waiting its turn: then only after ten times the patience.
+                if age > patience and (still > patience or age > 10 * patience):
+                    token.published = None
+                    lost.append(token)
+        if lost:
+            log.warning("the broker lost %d records, or nobody takes them: publishing them again", len(lost))
+            self._outgoing.extend(sorted(lost, key=lambda token: token.id))
+            self._outgoing_any.set()
 
     # --- the ledger of the consumptions -------------------------------------------------------------------------
 
-    def accept(self, consumer: Consumer, records: Sequence[BrokerRecord]) -> Sequence[BrokerRecord]:
+    async def accept(self, consumer: Consumer, records: Sequence[BrokerRecord]) -> Sequence[BrokerRecord]:
         if self._clock.monotonic() > self._held.deadline:
             self._lose(range(SHARDS))
             return []
@@ -438,6 +499,15 @@ class SqlRelay:
             if token.shard in lost:
                 del self._by_uid[uid]
                 self._known.discard(token.id)
+
+
+def _addressed(token: Token) -> BrokerRecord:
+    """The record with what a consumer in another process needs to confirm its row."""
+    record = token.record
+    headers = {**record.headers, ROW: str(token.id)}
+    if token.waiting is not None:
+        headers[GROUPS] = ",".join(sorted(token.waiting))
+    return attrs.evolve(record, headers=headers, live=None)
 
 
 def statistics(relay: SqlRelay) -> dict[str, Any]:

@@ -10,20 +10,23 @@ from chat_common.ports.broker import BrokerRecord
 from sqlalchemy import bindparam, delete, func, insert, not_, select, text, tuple_, update
 
 from chat_transaction.outbox import Token
-from chat_transaction.tables import dead_letters, outbox
+from chat_transaction.tables import dead_letters, done, outbox
 
 _DELETE_RUN = delete(outbox).where(outbox.c.id.between(bindparam("first"), bindparam("last")))
+_DELETE_ONE = delete(outbox).where(outbox.c.id == bindparam("of"), outbox.c.uid == bindparam("as"))
 _PAGE = 1_000
 
 
 @frozen
 class Found:
-    """``complete``: nothing ready was left out. ``top``: the newest number that the snapshot covers."""
+    """``complete``: nothing ready was left out. ``top``: the newest number that the snapshot covers. ``present``: those
+    of the known rows that are still there and ready."""
 
     tokens: Sequence[Token]
     complete: bool
     top: int
     next_due: int | None
+    present: Collection[int]
 
 
 @frozen
@@ -41,10 +44,12 @@ class Scan:
     def __call__(self, connection: Any) -> Found:
         top = self._top(connection)
         wanted: list[int] = []
+        present: set[int] = set()
         after, complete = self.floor, False
         while len(wanted) < self.limit:
             page = connection.execute(self._ids(after)).scalars().all()
             wanted += [id for id in page if id not in self.known]
+            present.update(page)
             # Not every driver reads several statements from one snapshot.
             top = max(top, page[-1]) if page else top
             if len(page) < _PAGE:
@@ -57,7 +62,7 @@ class Scan:
             part = wanted[start : start + 500]
             tokens += map(_token, connection.execute(select(outbox).where(outbox.c.id.in_(part)).order_by(outbox.c.id)))
         due = select(func.min(outbox.c.due_at)).where(outbox.c.parked == 0, outbox.c.due_at > self.now)
-        return Found(tokens, complete, top, connection.execute(due).scalar() if self.floor == 0 else None)
+        return Found(tokens, complete, top, connection.execute(due).scalar() if self.floor == 0 else None, present)
 
     def _ids(self, after: int) -> Any:
         query = select(outbox.c.id).where(outbox.c.id > after, outbox.c.parked == 0, outbox.c.due_at <= self.now)
@@ -138,13 +143,13 @@ class Parking:
 class Settlement:
     """Rows to delete, as runs of consecutive numbers, and rows to park."""
 
-    done: Sequence[tuple[int, int]]
+    handled: Sequence[tuple[int, int]]
     parking: Sequence[Parking]
 
 
 def settle(connection: Any, settlements: Sequence[Settlement]) -> Sequence[None]:
     """Delete what was handled, park what waits."""
-    spans = [{"first": first, "last": last} for each in settlements for first, last in each.done]
+    spans = [{"first": first, "last": last} for each in settlements for first, last in each.handled]
     if spans:
         connection.execute(_DELETE_RUN, spans)
     for each in settlements:
@@ -168,6 +173,57 @@ def _park(connection: Any, parking: Parking) -> None:
     if parking.reason is not None:
         values |= {"error": parking.reason, "attempts": parking.attempt}
     connection.execute(update(outbox).where(outbox.c.id == parking.id).values(values))
+
+
+@frozen
+class Confirmed:
+    """A row that a group behind a broker has handled. ``groups``: all that its topic has here."""
+
+    id: int
+    uid: str
+    group: str
+    groups: tuple[str, ...]
+
+
+def confirm(connection: Any, confirmed: Sequence[Confirmed]) -> Sequence[None]:
+    """Delete the rows that all their groups have handled."""
+    alone = [{"of": each.id, "as": each.uid} for each in confirmed if len(each.groups) == 1]
+    if alone:
+        connection.execute(_DELETE_ONE, alone)
+    shared = sorted((each for each in confirmed if len(each.groups) > 1), key=lambda each: each.id)
+    for each in shared:
+        # The row lock makes one of two groups that confirm at once the last one.
+        row = select(outbox.c.groups).where(outbox.c.id == each.id, outbox.c.uid == each.uid).with_for_update()
+        found = connection.execute(row).first()
+        if found is None:
+            continue
+        wanted = set(found.groups.split(",")) if found.groups else set(each.groups)
+        finished = set(connection.execute(select(done.c.group).where(done.c.id == each.id)).scalars())
+        if wanted - finished - {each.group}:
+            if each.group not in finished:
+                connection.execute(insert(done).values(id=each.id, group=each.group))
+        else:
+            connection.execute(delete(done).where(done.c.id == each.id))
+            connection.execute(delete(outbox).where(outbox.c.id == each.id))
+    return [None] * len(confirmed)
+
+
+@frozen
+class ParkedKeys:
+    """Of these keys of a topic, the ones that are parked for a group: key → number of its first parked row."""
+
+    topic: str
+    group: str
+    keys: tuple[str, ...]
+
+    def __call__(self, connection: Any) -> dict[str, int]:
+        table = outbox
+        rows = select(table.c.id, table.c.key, table.c.groups).where(table.c.parked == 1, table.c.topic == self.topic)
+        found: dict[str, int] = {}
+        for row in connection.execute(rows.where(table.c.key.in_(self.keys)).order_by(table.c.id)):
+            if self.group in (row.groups or "").split(","):
+                found.setdefault(row.key, row.id)
+        return found
 
 
 def parked_heads(connection: Any) -> dict[tuple[str, str], dict[str, int]]:

@@ -26,6 +26,9 @@ class RelaySettings:
     retry_first: Seconds = setting(0.2, help="Pause after the first failure; it doubles from there.")
     retry_cap: Seconds = setting(60.0, help="Longest pause between two attempts.")
     purge_interval: Seconds = setting(0.5, help="Delete handled rows this often.")
+    republish_after: Seconds = setting(
+        30.0, help="Publish again what a broker took and nobody confirmed, when its topic stands still this long."
+    )
     drain: Annotated[float, Meta(ge=0)] = setting(2.0, help="At the end, wait this long for what is on its way.")
 
 

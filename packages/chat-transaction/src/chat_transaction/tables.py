@@ -53,6 +53,14 @@ relays = Table(
 )
 """The live relays, which share the shards evenly."""
 
+done = Table(
+    "chat_outbox_done",
+    metadata,
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    Column("group", Text, primary_key=True),
+)
+"""Which groups have handled a row of a topic with several groups; the last one deletes it."""
+
 dead_letters = Table(
     "chat_dead_letter",
     metadata,

@@ -41,6 +41,11 @@ def upgrade() -> None:
         sa.Column("until", sa.BigInteger, nullable=False),
     )
     op.create_table(
+        "chat_outbox_done",
+        sa.Column("id", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("group", sa.Text, primary_key=True),
+    )
+    op.create_table(
         "chat_dead_letter",
         sa.Column("id", _id, primary_key=True, autoincrement=True),
         sa.Column("topic", sa.Text, nullable=False),
@@ -63,5 +68,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    for table in ("chat_inbox", "chat_dead_letter", "chat_outbox_relay", "chat_outbox_lease", "chat_outbox"):
+    tables = ("chat_inbox", "chat_dead_letter", "chat_outbox_done", "chat_outbox_relay", "chat_outbox_lease")
+    for table in (*tables, "chat_outbox"):
         op.drop_table(table)
