@@ -59,7 +59,7 @@ class Reaction:
 
 @define(kw_only=True)
 class Message:
-    """A message in its newest state. Recalled: no body. ``since`` stands in a push that covers more than one step."""
+    """A message in its newest state. Recalled: no body."""
 
     conversation: str
     seq: int
@@ -74,7 +74,6 @@ class Message:
     edited_at: int | UnsetType = UNSET
     recalled: Recalled | UnsetType = UNSET
     reactions: list[Reaction] | UnsetType = UNSET
-    since: int | UnsetType = UNSET
 
 
 @define(kw_only=True)
@@ -104,7 +103,6 @@ class Conversation:
     announcement: str | UnsetType = UNSET
     muted_until: int | UnsetType = UNSET
     dissolved: bool | UnsetType = UNSET
-    since: int | UnsetType = UNSET
 
 
 @define(kw_only=True)

@@ -54,11 +54,6 @@ def pushes_between(connection: Connection, name: str, after: int, upto: int) -> 
     pushes = []
     since = after
     for rev, event, data, seq in sorted(found, key=lambda one: one[0]):
-        if since < rev - 1:
-            if isinstance(data, dict):
-                data.setdefault("since", since)
-            else:
-                data.since = since
         pushes.append(Push(event, data, name, rev, since, seq))
         since = rev
     return pushes
@@ -68,7 +63,7 @@ def changes_between(connection: Connection, who: str, after: int, upto: int, pre
     """(version, push) of what only ``who`` sees, stamped after ``after``, newest states in order of version.
 
     A row stamped in (after, upto] may have been stamped again since, by the diffusion of a message, whose push does
-    not carry the row: so rows stamped later belong to this answer too, under ``upto``. A newer state early does no harm.
+    not carry the row: so rows stamped later belong to this answer too, under ``upto``. Newer states do no harm.
     """
     found: list[tuple[int, Push]] = []
     rows = connection.execute(

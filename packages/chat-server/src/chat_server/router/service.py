@@ -8,9 +8,10 @@ from typing import Any
 from chat_common.ports.database import Database
 from chat_common.ports.directory import Directory
 from chat_common.records import Push
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, bindparam, delete, exists, select
 
 from chat_server.services import CloseSessions, Delivery, GatewayService
+from chat_server.store.bulk import Prepared
 from chat_server.store.schema import push_due
 
 
@@ -50,18 +51,7 @@ class Router:
 
     async def acknowledged(self, user: str, marks: Mapping[str, int]) -> None:
         """Drop offline pushes that a device has taken in by now."""
-
-        def drop(connection: Connection) -> None:
-            if connection.execute(select(push_due.c.user).where(push_due.c.user == user).limit(1)).first() is None:
-                return
-            for name, seq in sorted(marks.items()):
-                connection.execute(
-                    delete(push_due).where(
-                        push_due.c.user == user, push_due.c.conversation == name, push_due.c.last_seq <= seq
-                    )
-                )
-
-        await self._database.change(drop)
+        await self._database.change_many(drop_acknowledged, (user, marks))
 
     async def note(self, users: Sequence[str], event: str, data: Any) -> None:
         for gateway in self._gateways.values():
@@ -78,3 +68,23 @@ class Router:
         """(user, device) of those who sit somewhere."""
         seats = await self._directory.seats(users)
         return [(seat.user, seat.device) for places in seats.values() for seat in places]
+
+
+_OWED = Prepared(select(exists(select(push_due.c.user))))
+_DROP = Prepared(
+    delete(push_due).where(
+        push_due.c.user == bindparam("who_"),
+        push_due.c.conversation == bindparam("name_"),
+        push_due.c.last_seq <= bindparam("seq_"),
+    ),
+    "who_",
+    "name_",
+    "seq_",
+)
+
+
+def drop_acknowledged(connection: Connection, items: Sequence[tuple[str, Mapping[str, int]]]) -> Sequence[None]:
+    """Several users' marks at once; costs one look where nobody is owed a push."""
+    if _OWED.all(connection)[0][0]:
+        _DROP.many(connection, sorted((user, name, seq) for user, marks in items for name, seq in marks.items()))
+    return [None] * len(items)
