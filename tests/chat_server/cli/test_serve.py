@@ -13,6 +13,8 @@ from pathlib import Path
 
 import httpx2
 import pytest
+from chat_server.cli import main
+from click.testing import CliRunner
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
@@ -72,37 +74,23 @@ async def test_it_runs_says_where_and_drains(tmp_path: Path) -> None:
 
 
 async def test_a_second_server_on_the_same_port_or_data_says_so(tmp_path: Path) -> None:
+    async def refused(port: int) -> str:
+        words = ["--port", str(port), "--data", str(tmp_path)]
+        result = await asyncio.to_thread(CliRunner().invoke, main, words)
+        assert result.exit_code == 1
+        return result.output
+
     with closing(socket.create_server(("127.0.0.1", 0))) as taken:
         port = taken.getsockname()[1]
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-c", "from chat_server.cli import main; main()", "--port", str(port),
-            "--data", str(tmp_path), stderr=asyncio.subprocess.PIPE,
-        )  # fmt: skip
-        async with asyncio.timeout(60):
-            _, errors = await process.communicate()
-    assert process.returncode == 1
-    assert f"port {port} on 127.0.0.1 is in use: choose another with --port" in errors.decode()
+        assert f"port {port} on 127.0.0.1 is in use: choose another with --port" in await refused(port)
     async with running(tmp_path):
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-c", "from chat_server.cli import main; main()", "--port", "0",
-            "--data", str(tmp_path), stderr=asyncio.subprocess.PIPE,
-        )  # fmt: skip
-        async with asyncio.timeout(60):
-            _, errors = await process.communicate()
-    assert process.returncode == 1
-    assert "another chat-server is using the data folder" in errors.decode()
-    assert "Traceback" not in errors.decode()
+        assert "another chat-server is using the data folder" in await refused(0)
 
 
 async def test_backup_while_it_runs_and_restore_when_it_is_stopped(tmp_path: Path) -> None:
-    async def chat_server(*words: str) -> tuple[int | None, str]:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-c", "from chat_server.cli import main; main()", *words, "--data", str(tmp_path / "data"),
-            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-        )  # fmt: skip
-        async with asyncio.timeout(60):
-            output, _ = await process.communicate()
-        return process.returncode, output.decode()
+    async def chat_server(*words: str) -> tuple[int, str]:
+        result = await asyncio.to_thread(CliRunner().invoke, main, [*words, "--data", str(tmp_path / "data")])
+        return result.exit_code, result.output
 
     copy = tmp_path / "copy.db"
     async with running(tmp_path / "data") as (process, url), httpx2.AsyncClient(base_url=url) as client:

@@ -200,7 +200,7 @@ class Plugins:
             consumers=self._collect(
                 "chat_consumers", Consumer, lambda it: f"consumer {it.group!r} of topic {it.topic!r}", contexts
             ),
-            routes=self._collect("chat_routes", object, lambda it: f"route {getattr(it, 'path', it)!r}", contexts),
+            routes=self._collect("chat_routes", object, _route, contexts),
         )
 
     def _register(self, plugin: object, owner: Owner) -> None:
@@ -280,3 +280,8 @@ def _name(plugin: object) -> str:
         return plugin.__name__
     kind = plugin if isinstance(plugin, type) else type(plugin)
     return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _route(route: Any) -> str:
+    methods = getattr(route, "methods", None) or ["any method"]
+    return f"route {getattr(route, 'path', route)!r} for {', '.join(sorted(methods))}"
