@@ -171,8 +171,8 @@ class FakeRouter:
     gateway: Gateway | None = None
     marks: list[tuple[str, dict[str, int]]] = field(factory=list)
 
-    async def acknowledged(self, user: str, marks: Mapping[str, int]) -> None:
-        self.marks.append((user, dict(marks)))
+    async def acknowledged(self, marks: Mapping[str, Mapping[str, int]]) -> None:
+        self.marks.extend((user, dict(seqs)) for user, seqs in marks.items())
 
     async def note(self, users: Sequence[str], event: str, data: Any) -> None:
         assert self.gateway is not None

@@ -146,6 +146,7 @@ class Server:
             stack.enter_context(data_lock(Path(server.data)))
         self.database: Database = await assembly.get(Database)  # type: ignore[type-abstract]
         await self._migrate()
+        providers = await assembly.all(PushProvider)  # type: ignore[type-abstract]
         rooms = await build(
             database=self.database,
             outbox=await assembly.get(Outbox),  # type: ignore[type-abstract]
@@ -157,7 +158,7 @@ class Server:
             fanout_settings=section("fanout"),
             auth_settings=section("auth"),
             observe=self._observe,
-            push_providers=await assembly.all(PushProvider),  # type: ignore[type-abstract]
+            push_providers=providers,
             lease=section("gateway").lease,
         )
         self.rooms = self._core.rooms = rooms
@@ -183,7 +184,7 @@ class Server:
             await assembly.get(Directory),  # type: ignore[type-abstract]
             self.pipeline,
             self.codec,
-            report_acks=True,
+            report_acks=bool(providers),
             drop=self._drop,
         )
         rooms.router.attach(self.node, self.gateway)

@@ -148,8 +148,8 @@ class GatewayService(Protocol):
 class RouterService(Protocol):
     """Where do they sit, and did it arrive?"""
 
-    async def acknowledged(self, user: str, marks: Mapping[str, int]) -> None:
-        """A device of ``user`` has acknowledged conversation → seq: drops pending offline pushes."""
+    async def acknowledged(self, marks: Mapping[str, Mapping[str, int]]) -> None:
+        """Devices have acknowledged, user → conversation → seq: drops pending offline pushes."""
         ...
 
     async def note(self, users: Sequence[str], event: str, data: Any) -> None:

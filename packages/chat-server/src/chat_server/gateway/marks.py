@@ -49,6 +49,5 @@ class Marks:
     async def report(self) -> None:
         """Tell the router what came together."""
         marks, self._marks = self._marks, {}
-        for user, seqs in marks.items():
-            if seqs:
-                await self._gateway.neighbours.router.acknowledged(user, seqs)
+        if marks:
+            await self._gateway.neighbours.router.acknowledged(marks)

@@ -101,6 +101,8 @@ class OfflinePush:
 
             return await self._changes.run(caller, "push.unsubscribe", request, end, Nothing)
 
+        if not self._providers:
+            return []
         return [
             Command("push.subscribe", Subscribe, Nothing, on, "keeps", summary="Be told of messages while away."),
             Command("push.unsubscribe", Unsubscribe, Nothing, off, "keeps", summary="No longer be told while away."),

@@ -49,9 +49,10 @@ class Router:
             if batch:
                 await gateway.deliver(batch)
 
-    async def acknowledged(self, user: str, marks: Mapping[str, int]) -> None:
+    async def acknowledged(self, marks: Mapping[str, Mapping[str, int]]) -> None:
         """Drop offline pushes that a device has taken in by now."""
-        await self._database.change_many(drop_acknowledged, (user, marks))
+        if await self._database.read(lambda connection: _OWED.all(connection)[0][0]):
+            await self._database.change(lambda connection: drop_acknowledged(connection, marks))
 
     async def note(self, users: Sequence[str], event: str, data: Any) -> None:
         for gateway in self._gateways.values():
@@ -83,8 +84,6 @@ _DROP = Prepared(
 )
 
 
-def drop_acknowledged(connection: Connection, items: Sequence[tuple[str, Mapping[str, int]]]) -> Sequence[None]:
-    """Several users' marks at once; costs one look where nobody is owed a push."""
-    if _OWED.all(connection)[0][0]:
-        _DROP.many(connection, sorted((user, name, seq) for user, marks in items for name, seq in marks.items()))
-    return [None] * len(items)
+def drop_acknowledged(connection: Connection, marks: Mapping[str, Mapping[str, int]]) -> None:
+    """Several users' marks at once."""
+    _DROP.many(connection, sorted((user, name, seq) for user, seqs in marks.items() for name, seq in seqs.items()))
