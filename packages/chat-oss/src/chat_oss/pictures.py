@@ -117,7 +117,7 @@ def _upright(data: bytes, type: str) -> bytes:
 
 def _plain(image: Image.Image) -> Image.Image:
     """RGB or RGBA, so that it can be scaled and encoded; of its metadata only the profile."""
-    kept = {}
+    kept: dict[str | tuple[int, int], Any] = {}
     if image.mode in ("RGB", "RGBA"):
         plain = image.copy()
         kept = {"icc_profile": image.info["icc_profile"]} if image.info.get("icc_profile") else {}

@@ -1,0 +1,93 @@
+"""Looks into what was uploaded: its size, its type by its first bytes, its digest, and for pictures the conversion."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Annotated
+
+from attrs import frozen
+from chat_common.errors import Conflict, Invalid, NotFound
+from chat_common.ports.objects import ObjectStore
+from chat_common.settings import setting
+from msgspec import Meta
+
+from chat_oss.content import HEAD_BYTES, IMAGES, agrees
+from chat_oss.metrics import PICTURES
+from chat_oss.pictures import Picture, PictureSettings, process
+
+HASH_OFF_LOOP = 64 * 1024
+"""Hashing so much takes longer than the way to a thread and back."""
+
+
+@frozen(kw_only=True)
+class IntakeSettings(PictureSettings):
+    picture_threads: Annotated[int, Meta(ge=1, le=64)] = setting(2, help="Pictures that are converted at once.")
+    hash_up_to: Annotated[int, Meta(ge=0)] = setting(
+        256 * 1024 * 1024,
+        help="Larger contents are neither hashed (unless the client names a checksum) nor stored once only.",
+    )
+
+
+@frozen
+class Inspected:
+    """A content that is what it was said to be. ``digest``: its SHA-256, None where it was not read to the end."""
+
+    size: int
+    digest: str | None
+    picture: Picture | None
+
+
+class Intake:
+    """Inspects contents; pictures are converted in a pool of its own, beside the event loop."""
+
+    def __init__(self, settings: IntakeSettings) -> None:
+        self._settings = settings
+        self._threads = ThreadPoolExecutor(settings.picture_threads, thread_name_prefix="chat-pictures")
+
+    async def inspect(self, store: ObjectStore, key: str, *, type: str, size: int, sha256: str | None) -> Inspected:
+        """Read and verify what lies under ``key``.
+
+        `Conflict`: nothing does. `Invalid`: of another size (``size``), of another type (``type``), with another
+        checksum (``sha256``), or no readable picture (``file``).
+        """
+        try:
+            found = await store.stat(key)
+        except NotFound:
+            raise Conflict("nothing has been uploaded yet") from None
+        if found.size != size:
+            raise Invalid(f"size: {found.size} bytes were uploaded, not {size}", field="size", limit=size)
+        picture = type in IMAGES
+        whole = picture or sha256 is not None or size <= self._settings.hash_up_to
+        hasher = hashlib.sha256()
+        kept = bytearray()
+        async with store.get(key, length=None if whole else HEAD_BYTES) as chunks:
+            async for chunk in chunks:
+                if picture or len(kept) < HEAD_BYTES:
+                    kept += chunk if picture else chunk[: HEAD_BYTES - len(kept)]
+                if whole:
+                    await self._hash(hasher, chunk)
+        if not agrees(type, bytes(kept[:HEAD_BYTES])):
+            raise Invalid(f"type: this is not of type {type}", field="type")
+        digest = hasher.hexdigest() if whole else None
+        if sha256 is not None and sha256 != digest:
+            raise Invalid("sha256: the content has another checksum", field="sha256")
+        return Inspected(size, digest, await self.convert(bytes(kept), type) if picture else None)
+
+    async def convert(self, data: bytes, type: str) -> Picture:
+        """`chat_oss.pictures.process` in the pool."""
+        began = time.perf_counter()
+        picture = await asyncio.get_running_loop().run_in_executor(self._threads, process, data, type, self._settings)
+        PICTURES.observe(time.perf_counter() - began)
+        return picture
+
+    async def _hash(self, hasher: hashlib._Hash, chunk: bytes) -> None:
+        if len(chunk) < HASH_OFF_LOOP:
+            hasher.update(chunk)
+        else:
+            await asyncio.to_thread(hasher.update, chunk)
+
+    async def aclose(self) -> None:
+        await asyncio.to_thread(self._threads.shutdown, cancel_futures=True)

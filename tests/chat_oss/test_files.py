@@ -1,0 +1,293 @@
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from chat_common.errors import ChatError, Conflict, Invalid, NotFound, RateLimited
+from chat_common.ports.files import AskLinks, CancelUpload, UploadParts, UploadRequest
+from chat_oss.files import FilesSettings
+
+from tests.chat_oss import pictures
+from tests.chat_oss.flow import Flow, local_flow
+
+MIB = 1024 * 1024
+PARTED = FilesSettings(parts_above=5 * MIB, part_bytes=5 * MIB)
+
+
+@pytest.fixture
+async def flow(tmp_path: Path) -> AsyncIterator[Flow]:
+    async with local_flow(tmp_path, PARTED) as flow:
+        yield flow
+
+
+async def test_a_plain_file_from_begin_to_download(flow: Flow) -> None:
+    data = b"%PDF-1.7" + secrets.token_bytes(100_000)
+    facts = await flow.send(data, "application/pdf", name="报告.pdf")
+    assert (facts.name, facts.type, facts.size) == ("报告.pdf", "application/pdf", len(data))
+    urls = await flow.urls(facts.file)
+    answer = await flow.web.get(urls["original"])
+    assert answer.content == data
+    assert "filename*=UTF-8''%E6%8A%A5%E5%91%8A.pdf" in answer.headers["content-disposition"]
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert await flow.keys() == [key for key in await flow.keys() if key.startswith("file/")]
+
+
+async def test_a_picture_is_measured_stripped_and_has_thumbnails(flow: Flow) -> None:
+    data = pictures.jpeg(2000, 1000)
+    facts = await flow.send(data, "image/jpeg", name="a.jpg")
+    assert (facts.width, facts.height) == (2000, 1000)
+    urls = await flow.urls(facts.file)
+    assert set(urls) == {"original", "small", "large"}
+    for variant, url in urls.items():
+        answer = await flow.web.get(url)
+        assert answer.headers["content-type"] == "image/jpeg"
+        assert answer.headers["content-disposition"].startswith("inline")
+        assert pictures.SECRET not in answer.content, variant
+    assert pictures.reopened((await flow.web.get(urls["small"])).content).size == (320, 160)
+    assert facts.size == len((await flow.web.get(urls["original"])).content)
+
+
+async def test_markup_is_saved_never_shown(flow: Flow) -> None:
+    settings = FilesSettings(types=("text/*", "image/svg+xml"))
+    flow.files._policy = type(flow.files._policy)(settings)
+    for name, kind, data in (
+        ("a.html", "text/html", b"<html><script>alert(1)</script>"),
+        ("a.svg", "image/svg+xml", b"<svg xmlns='http://www.w3.org/2000/svg'><script/></svg>"),
+    ):
+        facts = await flow.send(data, kind, name=name)
+        answer = await flow.web.get((await flow.urls(facts.file))["original"])
+        assert answer.headers["content-disposition"].startswith("attachment")
+        assert answer.headers["content-type"] == "application/octet-stream"
+        assert "sandbox" in answer.headers["content-security-policy"]
+
+
+async def refusal(doing: object) -> ChatError:
+    with pytest.raises(ChatError) as caught:
+        await doing  # type: ignore[misc]
+    return caught.value
+
+
+async def test_what_the_policy_forbids_is_refused_at_begin(flow: Flow) -> None:
+    error = await refusal(flow.begin(b"x", "application/x-msdownload"))
+    assert (error.code, error.field) == ("invalid", "type")
+    error = await refusal(flow.begin(b"x", "not a type"))
+    assert (error.code, error.field) == ("invalid", "type")
+    error = await refusal(flow.begin(b"", "image/png", size=20 * MIB + 1))
+    assert (error.code, error.field, error.limit) == ("invalid", "size", 20 * MIB)
+    error = await refusal(flow.begin(b"", "video/mp4", size=1024 * MIB + 1))
+    assert (error.code, error.field, error.limit) == ("invalid", "size", 1024 * MIB)
+    error = await refusal(flow.begin(b"x", "image/png", user="eve"))
+    assert error.code == "not_found"
+    assert await flow.keys() == []
+
+
+@pytest.mark.parametrize("settings", [FilesSettings(daily_files=2), FilesSettings(daily_bytes=250)])
+async def test_a_quota_holds_for_a_day(settings: FilesSettings, tmp_path: Path) -> None:
+    async with local_flow(tmp_path, settings) as flow:
+        for _ in range(2):
+            begun = await flow.begin(b"x" * 100, "text/plain")
+            await flow.files.cancel("ada", CancelUpload(file=begun.file))  # gives nothing back
+        error = await refusal(flow.begin(b"x" * 100, "text/plain"))
+        assert isinstance(error, RateLimited)
+        assert error.retry_after is not None
+        await flow.begin(b"x" * 100, "text/plain", user="bob")
+        flow.clock.advance(error.retry_after)
+        await flow.begin(b"x" * 100, "text/plain")
+
+
+async def test_what_is_uploaded_must_be_what_was_announced(flow: Flow) -> None:
+    begun = await flow.begin(b"12345", "text/plain")
+    assert isinstance(await refusal(flow.finish(begun.file)), Conflict)  # nothing there yet
+    assert isinstance(begun.put, UploadRequest)
+    assert (await flow.put(begun.put, b"123456")).status_code == 403
+    picture = await flow.begin(b"", "image/png", size=5)
+    assert isinstance(picture.put, UploadRequest)
+    await flow.put(picture.put, b"<html")
+    error = await refusal(flow.finish(picture.file))
+    assert (error.code, error.field) == ("invalid", "type")
+    broken = await flow.begin(b"", "image/png", size=200)
+    assert isinstance(broken.put, UploadRequest)
+    await flow.put(broken.put, pictures.png()[:200])
+    error = await refusal(flow.finish(broken.file))
+    assert (error.code, error.field) == ("invalid", "file")
+    assert [key for key in await flow.keys() if key.startswith("file/")] == []
+
+
+async def test_a_wrong_checksum_is_refused_and_the_right_content_still_taken(flow: Flow) -> None:
+    data = b"precious"
+    begun = await flow.begin(data, "text/plain", sha256=hashlib.sha256(data).hexdigest())
+    assert isinstance(begun.put, UploadRequest)
+    await flow.put(begun.put, b"previous")
+    error = await refusal(flow.finish(begun.file))
+    assert (error.code, error.field) == ("invalid", "sha256")
+    await flow.put(begun.put, data)
+    assert (await flow.finish(begun.file)).size == 8
+
+
+async def test_finishing_twice(flow: Flow) -> None:
+    begun = await flow.begin(b"once", "text/plain")
+    assert isinstance(begun.put, UploadRequest)
+    await flow.put(begun.put, b"once")
+    first = await flow.finish(begun.file, ref="r1")
+    assert await flow.finish(begun.file, ref="r1") == first  # a lost reply
+    assert isinstance(await refusal(flow.finish(begun.file, ref="r2")), Conflict)
+    # Writing to the old link does not change the file.
+    await flow.put(begun.put, b"evil")
+    flow.records.send("ada", begun.file)
+    assert (await flow.web.get((await flow.urls(begun.file))["original"])).content == b"once"
+
+
+async def test_others_uploads_are_as_if_they_were_not_there(flow: Flow) -> None:
+    begun = await flow.begin(b"mine", "text/plain")
+    texts = set()
+    for file in (begun.file, "never-was"):
+        for doing in (
+            flow.finish(file, user="bob"),
+            flow.files.cancel("bob", CancelUpload(file=file)),
+            flow.files.parts("bob", UploadParts(file=file)),
+        ):
+            error = await refusal(doing)
+            assert isinstance(error, NotFound)
+            texts.add(error.message)
+    assert len(texts) == 1
+
+
+async def test_only_files_in_messages_are_read_and_only_by_who_may(flow: Flow) -> None:
+    facts = await flow.upload(b"draft", "text/plain")
+    assert await flow.urls(facts.file, "bob") == {}
+    assert await flow.urls(facts.file, "ada") == {}
+    flow.records.send("ada", facts.file)
+    assert await flow.urls(facts.file, "bob")
+    assert await flow.urls(facts.file, "eve") == {}
+    asked = AskLinks(files=["guess", facts.file, facts.file])
+    assert [one.file for one in (await flow.files.links("bob", asked)).files] == [facts.file]
+
+
+async def test_links_end_and_a_recalled_file_is_gone(flow: Flow) -> None:
+    facts = await flow.send(b"secret", "text/plain")
+    url = (await flow.urls(facts.file))["original"]
+    flow.clock.advance(299)
+    assert (await flow.web.get(url)).status_code == 200
+    flow.clock.advance(1)
+    assert (await flow.web.get(url)).status_code == 403
+    url = (await flow.urls(facts.file))["original"]
+    flow.records.recall(facts.file)
+    assert await flow.urls(facts.file) == {}
+    flow.clock.advance(3700)
+    await flow.files.sweep()
+    assert await flow.keys() == []
+    assert (await flow.web.get(url)).status_code == 403
+
+
+async def test_the_same_content_is_stored_once_and_kept_while_one_file_needs_it(flow: Flow) -> None:
+    data = secrets.token_bytes(1000)
+    first = await flow.send(data, "application/octet-stream")
+    keys = await flow.keys()
+    second = await flow.send(data, "application/octet-stream", user="bob")
+    assert await flow.keys() == keys
+    assert first.file != second.file
+    flow.records.recall(first.file)
+    flow.clock.advance(90_000)
+    await flow.files.sweep()
+    answer = await flow.web.get((await flow.urls(second.file))["original"])
+    assert answer.content == data
+    flow.records.recall(second.file)
+    await flow.files.sweep()
+    assert await flow.keys() == []
+
+
+async def test_the_same_bytes_under_another_type_are_another_content(flow: Flow) -> None:
+    data = pictures.jpeg()
+    plain = await flow.send(data, "application/octet-stream")
+    shown = await flow.send(data, "image/jpeg")
+    assert (await flow.web.get((await flow.urls(plain.file))["original"])).content == data
+    assert pictures.SECRET not in (await flow.web.get((await flow.urls(shown.file))["original"])).content
+
+
+async def test_a_large_file_goes_in_parts_and_is_resumed(flow: Flow) -> None:
+    data = secrets.token_bytes(12 * MIB)
+    begun = await flow.begin(data, "application/octet-stream")
+    assert (begun.part_size, begun.parts) == (5 * MIB, 3)
+    asked = await flow.files.parts("ada", UploadParts(file=begun.file, numbers=[1, 3]))
+    assert [(link.number, link.size) for link in asked.links] == [(1, 5 * MIB), (3, 2 * MIB)]
+    for link in asked.links:
+        start = (link.number - 1) * 5 * MIB
+        assert (await flow.put(link.put, data[start : start + link.size])).status_code == 200
+    error = await refusal(flow.finish(begun.file))
+    assert (error.code, error.limit) == ("conflict", len(data))
+    # Another day's client asks what is there and goes on.
+    left = await flow.files.parts("ada", UploadParts(file=begun.file))
+    assert left.have == [1, 3]
+    [link] = (await flow.files.parts("ada", UploadParts(file=begun.file, numbers=[2]))).links
+    await flow.put(link.put, data[5 * MIB : 10 * MIB])
+    facts = await flow.finish(begun.file)
+    assert facts.size == len(data)
+    flow.records.send("ada", facts.file)
+    assert (await flow.web.get((await flow.urls(facts.file))["original"])).content == data
+    assert (await flow.put(link.put, data[5 * MIB : 10 * MIB])).status_code == 404  # the parts are over
+    error = await refusal(flow.files.parts("ada", UploadParts(file=begun.file, numbers=[2])))
+    assert isinstance(error, Conflict)
+
+
+async def test_the_same_large_content_ends_as_one(flow: Flow) -> None:
+    data = secrets.token_bytes(6 * MIB)
+    for _ in range(2):
+        begun = await flow.begin(data, "application/octet-stream")
+        asked = await flow.files.parts("ada", UploadParts(file=begun.file, numbers=[1, 2]))
+        for link in asked.links:
+            start = (link.number - 1) * 5 * MIB
+            await flow.put(link.put, data[start : start + link.size])
+        await flow.finish(begun.file)
+        flow.records.send("ada", begun.file)
+    assert len({upload.content for upload in flow.records.uploads()}) == 1
+    flow.clock.advance(200_000)
+    await flow.files.sweep()
+    assert len(await flow.keys()) == 1
+
+
+async def test_what_was_begun_and_never_finished_is_swept(flow: Flow) -> None:
+    small = await flow.begin(b"12345", "text/plain")
+    large = await flow.begin(b"", "video/mp4", size=6 * MIB)
+    assert isinstance(small.put, UploadRequest)
+    await flow.put(small.put, b"12345")
+    [link] = (await flow.files.parts("ada", UploadParts(file=large.file, numbers=[1]))).links
+    await flow.put(link.put, bytes(5 * MIB))
+    finished = await flow.upload(b"never sent", "text/plain")
+    flow.clock.advance(3600)
+    await flow.files.sweep()
+    assert isinstance(await refusal(flow.finish(small.file)), NotFound)
+    flow.clock.advance(86_400 + 3600)
+    await flow.files.sweep()
+    flow.clock.advance(3600)
+    await flow.files.sweep()
+    assert await flow.keys() == []
+    assert flow.records.uploads() == []
+    assert flow.records.contents() == []
+    assert isinstance(await refusal(flow.finish(finished.file)), NotFound)
+    assert (await flow.put(link.put, bytes(5 * MIB))).status_code in (403, 404)
+
+
+async def test_cancel_forgets_at_once(flow: Flow) -> None:
+    begun = await flow.begin(b"12345", "text/plain")
+    assert isinstance(begun.put, UploadRequest)
+    await flow.put(begun.put, b"12345")
+    await flow.files.cancel("ada", CancelUpload(file=begun.file))
+    assert await flow.keys() == []
+    assert isinstance(await refusal(flow.finish(begun.file)), NotFound)
+    sent = await flow.send(b"sent", "text/plain")
+    assert isinstance(await refusal(flow.files.cancel("ada", CancelUpload(file=sent.file))), Conflict)
+
+
+async def test_types_of_requests_are_checked_by_the_codec() -> None:
+    from chat_common.ports.files import BeginUpload
+    from chat_common.validation import convert
+
+    good = {"conversation": "c", "name": "a", "type": "text/plain", "size": 1}
+    assert convert(good, BeginUpload).size == 1
+    for bad in ({"size": 0}, {"size": 5 * 1024**3 + 1}, {"name": " "}, {"name": "x" * 256}, {"sha256": "ABC"}):
+        with pytest.raises(Invalid) as caught:
+            convert({**good, **bad}, BeginUpload)
+        assert caught.value.field == next(iter(bad))
