@@ -105,7 +105,6 @@ class FaultsProxy:
             self._links.discard(link)
             if not self._links:
                 self._empty.set()
-        self._arrived = asyncio.Condition()
 
 
 class _Link:

@@ -96,3 +96,14 @@ async def test_down_refuses_and_up_accepts_on_the_same_port(proxy: FaultsProxy) 
         await asyncio.open_connection("127.0.0.1", port)
     await proxy.up()
     assert (proxy.port, await ask(proxy)) == (port, b"hello")
+
+
+async def test_arrival_waits_for_a_new_connection(proxy: FaultsProxy) -> None:
+    await ask(proxy)
+    before = proxy.accepted
+    waiting = asyncio.create_task(proxy.arrival(before))
+    proxy.reset()
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    await ask(proxy)
+    await asyncio.wait_for(waiting, 5)

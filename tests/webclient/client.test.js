@@ -83,10 +83,11 @@ test("tries again with growing waits, and from the beginning after a welcome", a
   assert.equal(waits.at(-1) - rest.clock.now(), 500);
 });
 
-test("a connection that never opens is given up", async () => {
+test("a connection that never opens is given up, whatever is asked meanwhile", async () => {
   const { client, ...rest } = rig();
   client.start();
-  await rest.pass(15000);
+  client.call("user.me");
+  await rest.pass(10000);
   assert.equal(client.state, "waiting");
   assert.equal(rest.wires[0].closed, true);
 });

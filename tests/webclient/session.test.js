@@ -75,6 +75,16 @@ test("silence is doubted with a ping before it is believed", () => {
   assert.deepEqual(session.takeEvents(), [{ type: "silent" }]);
 });
 
+test("no welcome is not waited for for ever, and not asked for by ping", () => {
+  const session = new Session({ device, token: "t" });
+  session.connected(0);
+  assert.equal(session.deadline(), 10_000);
+  session.doubt(5000);
+  session.poll(10_000);
+  assert.deepEqual(session.takeFrames().map(({ op }) => op), ["hello"]);
+  assert.deepEqual(session.takeEvents(), [{ type: "silent" }]);
+});
+
 test("resumes with what it has, and goes on counting", () => {
   const { session } = live();
   say(session, [push(1), push(2), push(3)]);

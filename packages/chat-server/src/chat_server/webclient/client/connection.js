@@ -6,6 +6,8 @@
  */
 const FIRST_WAIT = 500;
 const LONGEST_WAIT = 30000;
+/** How long a connection may take to open. */
+const OPENING = 10000;
 /** Frames to one transport message at most. */
 const BATCH = 100;
 
@@ -36,6 +38,7 @@ export class Connection {
   #told;
   #wire;
   #timer;
+  #opening;
   #retry;
   #attempts = 0;
   #running = false;
@@ -110,6 +113,7 @@ export class Connection {
     const wire = this.#transport(this.#url, {
       opened: () => {
         if (wire !== this.#wire) return;
+        this.#clock.cancel(this.#opening);
         this.#session.connected(this.#clock.now());
         this.flush();
       },
@@ -129,15 +133,15 @@ export class Connection {
       },
     });
     this.#wire = wire;
-    // A connection attempt into a black hole would otherwise hang for minutes.
-    this.#clock.cancel(this.#timer);
-    this.#timer = this.#clock.after(15000, () => wire === this.#wire && this.#session.state === "down" && this.#lost(1006));
+    // An attempt into a black hole would otherwise hang for minutes.
+    this.#opening = this.#clock.after(OPENING, () => this.#lost(1006));
   }
 
   #drop() {
     const wire = this.#wire;
     this.#wire = undefined;
     this.#clock.cancel(this.#timer);
+    this.#clock.cancel(this.#opening);
     wire?.close();
   }
 

@@ -27,6 +27,8 @@ const ACK_DELAY = 200;
 const LONGEST_GRACE = 5000;
 /** Until `welcome` has told the real one. */
 const FIRST_HEARTBEAT = 30;
+/** How long a connection may be open without a welcome. */
+const GREETING = 10000;
 
 export class CallError extends Error {
   /** @param {{code: string, message?: string, field?: string, limit?: number, retry_after?: number}} error */
@@ -129,7 +131,8 @@ export class Session {
   /** Time has passed: acknowledge what is due, doubt a silent connection, give up a doubted one. */
   poll(now) {
     if (this.ackDue !== undefined && now >= this.ackDue) this.#ack();
-    if (this.state !== "live" && this.state !== "greeting") return;
+    if (this.state === "greeting" && now - this.heardAt >= GREETING) this.events.push({ type: "silent" });
+    if (this.state !== "live") return;
     if (this.doubtedAt !== undefined) {
       if (now - this.doubtedAt >= this.#grace) this.events.push({ type: "silent" });
     } else if (now - this.heardAt >= this.heartbeat * 1500) {
@@ -142,14 +145,15 @@ export class Session {
    * may run before the frames that already wait; so silence is never believed without this question.
    */
   doubt(now) {
-    if (this.doubtedAt !== undefined || (this.state !== "live" && this.state !== "greeting")) return;
+    if (this.doubtedAt !== undefined || this.state !== "live") return;
     this.doubtedAt = now;
     this.frames.push({ op: "ping" });
   }
 
   /** When `poll` has something to do next, or undefined. */
   deadline() {
-    if (this.state !== "live" && this.state !== "greeting") return undefined;
+    if (this.state === "greeting") return this.heardAt + GREETING;
+    if (this.state !== "live") return undefined;
     const life = this.doubtedAt === undefined ? this.heardAt + this.heartbeat * 1500 : this.doubtedAt + this.#grace;
     return this.ackDue === undefined ? life : Math.min(life, this.ackDue);
   }
