@@ -200,6 +200,9 @@ class Fanout:
         prepared = []
         for name, live in work.items():
             roster = await self._roster(name)
+            if roster is not None and roster.fanned < first[name] - 1:
+                # Another node may have had this conversation in the meantime: go on from where it came to.
+                roster = await self._roster(name, fresh=True)
             if roster is None or last[name] <= roster.fanned:
                 continue
             pushes = await self._pushes(roster, live, first[name], last[name])
@@ -208,13 +211,17 @@ class Fanout:
         if prepared:
             await self._hand_on(prepared)
 
-    async def _roster(self, name: str) -> Roster | None:
-        roster = self.rosters.get(name)
-        if roster is None:
-            limit = self._settings.hot_members
-            roster = await self._database.read(lambda connection: load(connection, name, limit))
-            if roster is not None:
-                self.rosters.put(roster)
+    async def _roster(self, name: str, *, fresh: bool = False) -> Roster | None:
+        known = self.rosters.get(name)
+        if known is not None and not fresh:
+            return known
+        limit = self._settings.hot_members
+        roster = await self._database.read(lambda connection: load(connection, name, limit))
+        if roster is not None:
+            if known is not None:
+                roster.fanned = max(roster.fanned, known.fanned)
+                roster.rate, roster.rated_at = known.rate, known.rated_at
+            self.rosters.put(roster)
         return roster
 
     async def _pushes(self, roster: Roster, live: list[Push] | None, first: int, last: int) -> list[Push]:
