@@ -21,8 +21,9 @@ from typing import Annotated
 
 from attrs import frozen
 from chat_common.clock import Clock
-from chat_common.errors import ChatError, Conflict, Internal, NotFound
+from chat_common.errors import ChatError, Conflict, Internal, NotFound, Unavailable
 from chat_common.ports.files import (
+    GRACE_MS,
     AskLinks,
     BeginUpload,
     CancelUpload,
@@ -39,18 +40,19 @@ from chat_common.ports.files import (
     UploadParts,
     UploadRequest,
 )
-from chat_common.ports.objects import Link, ObjectStore
+from chat_common.ports.objects import Link, ObjectStore, ObjectTelemetry
 from chat_common.settings import setting
 from msgspec import UNSET, Meta, UnsetType
 
 from chat_oss.content import may_be_shown
 from chat_oss.intake import Inspected, Intake, IntakeSettings
-from chat_oss.metrics import UPLOADS
 from chat_oss.policy import Policy, PolicySettings
+from chat_oss.telemetry import Silent
 
 VARIANTS = ("original", "small", "large")
 SWEEP_BATCH = 200
 RESERVE_TRIES = 3
+FINISH_SECONDS = GRACE_MS / 2000
 
 
 @frozen(kw_only=True)
@@ -75,13 +77,20 @@ class StoredFiles:
     """`chat_common.ports.files.Files` over an object store and a table."""
 
     def __init__(
-        self, store: ObjectStore, records: FileRecords, intake: Intake, clock: Clock, settings: FilesSettings
+        self,
+        store: ObjectStore,
+        records: FileRecords,
+        intake: Intake,
+        clock: Clock,
+        settings: FilesSettings,
+        telemetry: ObjectTelemetry | None = None,
     ) -> None:
         self._store = store
         self._records = records
         self._intake = intake
         self._clock = clock
         self._settings = settings
+        self._telemetry = telemetry or Silent()
         self._policy = Policy(settings)
         self._finishing = asyncio.Semaphore(settings.finish_at_once)
 
@@ -109,7 +118,7 @@ class StoredFiles:
             sha256=request.sha256,
         )
         await self._records.begin(upload, self._policy.quota, now)
-        UPLOADS.labels("begun").inc()
+        self._telemetry.upload("begun")
         if part_size:
             # Should this process end here, the sweep still finds the parts by their key.
             number = await self._store.begin_parts(upload.staging, type=upload.type)
@@ -147,10 +156,13 @@ class StoredFiles:
     async def finish(self, user: str, ref: str, request: FinishUpload) -> FileFacts:
         try:
             facts = await self._finish(user, ref, request)
+        except TimeoutError:
+            self._telemetry.upload(Unavailable.code)
+            raise Unavailable("the upload could not be verified in time; try again") from None
         except ChatError as error:
-            UPLOADS.labels(error.code).inc()
+            self._telemetry.upload(error.code)
             raise
-        UPLOADS.labels("finished").inc()
+        self._telemetry.upload("finished")
         return facts
 
     async def _finish(self, user: str, ref: str, request: FinishUpload) -> FileFacts:
@@ -158,7 +170,8 @@ class StoredFiles:
         if upload.state == "finished" and upload.ref == ref:
             return _facts(upload)
         upload = await self._unfinished(user, request.file)
-        async with self._finishing:
+        # Well within the time of a reservation: nothing is written without one.
+        async with self._finishing, asyncio.timeout(FINISH_SECONDS):
             if upload.part_size:
                 await self._join(upload)
             found = await self._intake.inspect(
@@ -185,6 +198,8 @@ class StoredFiles:
         size = sum(part.size for part in parts)
         if size != upload.size:
             raise Conflict(f"{size} of {upload.size} bytes have been uploaded", limit=upload.size)
+        assert upload.content is not None
+        await self._records.reserve(upload.staging, None, upload.content, self._clock.wall_ms())
         with contextlib.suppress(NotFound):
             await self._store.complete_parts(upload.staging, upload.upload, parts)
 
@@ -211,12 +226,10 @@ class StoredFiles:
         raise Internal("the upload could not be kept; try again")
 
     async def _reserve(self, upload: Upload, found: Inspected) -> str:
-        if found.digest is None:
-            assert upload.content is not None
-            return upload.content
         # The same bytes as another type are another content: a picture is converted, a plain file is not.
-        digest = hashlib.sha256(f"{upload.type}\0{found.digest}".encode()).hexdigest()
-        return await self._records.reserve(digest, upload.content or _new_id(), self._clock.wall_ms())
+        digest = found.digest and hashlib.sha256(f"{upload.type}\0{found.digest}".encode()).hexdigest()
+        fresh = upload.content or _new_id()
+        return await self._records.reserve(upload.staging, digest, fresh, self._clock.wall_ms())
 
     async def _write(self, upload: Upload, content: str, found: Inspected) -> None:
         if found.picture is None:
@@ -243,7 +256,7 @@ class StoredFiles:
     async def cancel(self, user: str, request: CancelUpload) -> None:
         upload = await self._records.mine(user, request.file)
         await self._records.drop(user, request.file)
-        UPLOADS.labels("cancelled").inc()
+        self._telemetry.upload("cancelled")
         with contextlib.suppress(ChatError):  # the sweep does it otherwise
             await self._clear([upload.staging])
 
@@ -301,12 +314,16 @@ class StoredFiles:
 
 @contextlib.asynccontextmanager
 async def open_files(
-    store: ObjectStore, records: FileRecords, clock: Clock, settings: FilesSettings
+    store: ObjectStore,
+    records: FileRecords,
+    clock: Clock,
+    settings: FilesSettings,
+    telemetry: ObjectTelemetry | None = None,
 ) -> AsyncIterator[StoredFiles]:
     """The service with its pool of threads."""
-    intake = Intake(settings)
+    intake = Intake(settings, telemetry)
     try:
-        yield StoredFiles(store, records, intake, clock, settings)
+        yield StoredFiles(store, records, intake, clock, settings, telemetry)
     finally:
         await intake.aclose()
 

@@ -10,12 +10,12 @@ from typing import Annotated
 from attrs import frozen
 from chat_common.clock import Clock
 from chat_common.errors import Unavailable
-from chat_common.ports.objects import Form, Link, ObjectInfo, ObjectMount, ObjectStore, Part
+from chat_common.ports.objects import Form, Link, ObjectInfo, ObjectMount, ObjectStore, ObjectTelemetry, Part
 from chat_common.settings import setting
 from msgspec import Meta
 
 from chat_oss.breaker import Breaker, BreakerSettings
-from chat_oss.metrics import BYTES, DEAD, seconds_of
+from chat_oss.telemetry import Silent
 
 
 @frozen(kw_only=True)
@@ -28,10 +28,13 @@ class GuardSettings(BreakerSettings):
 class GuardedStore:
     """`ObjectStore` over another one. Only `Unavailable` counts as a failure of the store; links are never held up."""
 
-    def __init__(self, store: ObjectStore, clock: Clock, settings: GuardSettings) -> None:
+    def __init__(
+        self, store: ObjectStore, clock: Clock, settings: GuardSettings, telemetry: ObjectTelemetry | None = None
+    ) -> None:
         self._store = store
         self._clock = clock
         self._deadline = settings.deadline
+        self._telemetry = telemetry or Silent()
         self.breaker = Breaker(settings, clock)
 
     @contextlib.asynccontextmanager
@@ -59,8 +62,8 @@ class GuardedStore:
         else:
             self.breaker.succeeded(trial)
         finally:
-            seconds_of(operation, outcome).observe(self._clock.monotonic() - began)
-            DEAD.set(self.breaker.state != "closed")
+            self._telemetry.operation(operation, outcome, self._clock.monotonic() - began)
+            self._telemetry.dead(self.breaker.state != "closed")
 
     # --- contents
 
@@ -69,7 +72,7 @@ class GuardedStore:
     ) -> ObjectInfo:
         async with self._guarded("put", self._deadline if isinstance(data, bytes) else None):
             info = await self._store.put(key, data, type=type)
-        BYTES.labels("in").inc(info.size)
+        self._telemetry.moved("in", info.size)
         return info
 
     @contextlib.asynccontextmanager
@@ -85,7 +88,7 @@ class GuardedStore:
                 chunk = await anext(chunks, None)
             if chunk is None:
                 return
-            BYTES.labels("out").inc(len(chunk))
+            self._telemetry.moved("out", len(chunk))
             yield chunk
 
     async def stat(self, key: str) -> ObjectInfo:

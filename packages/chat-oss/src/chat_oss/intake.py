@@ -10,13 +10,13 @@ from typing import Annotated
 
 from attrs import frozen
 from chat_common.errors import Conflict, Invalid, NotFound
-from chat_common.ports.objects import ObjectStore
+from chat_common.ports.objects import ObjectStore, ObjectTelemetry
 from chat_common.settings import setting
 from msgspec import Meta
 
 from chat_oss.content import HEAD_BYTES, IMAGES, agrees
-from chat_oss.metrics import PICTURES
 from chat_oss.pictures import Picture, PictureSettings, process
+from chat_oss.telemetry import Silent
 
 HASH_OFF_LOOP = 64 * 1024
 """Hashing so much takes longer than the way to a thread and back."""
@@ -43,8 +43,9 @@ class Inspected:
 class Intake:
     """Inspects contents; pictures are converted in a pool of its own, beside the event loop."""
 
-    def __init__(self, settings: IntakeSettings) -> None:
+    def __init__(self, settings: IntakeSettings, telemetry: ObjectTelemetry | None = None) -> None:
         self._settings = settings
+        self._telemetry = telemetry or Silent()
         self._threads = ThreadPoolExecutor(settings.picture_threads, thread_name_prefix="chat-pictures")
 
     async def inspect(self, store: ObjectStore, key: str, *, type: str, size: int, sha256: str | None) -> Inspected:
@@ -80,7 +81,7 @@ class Intake:
         """`chat_oss.pictures.process` in the pool."""
         began = time.perf_counter()
         picture = await asyncio.get_running_loop().run_in_executor(self._threads, process, data, type, self._settings)
-        PICTURES.observe(time.perf_counter() - began)
+        self._telemetry.picture(time.perf_counter() - began)
         return picture
 
     async def _hash(self, hasher: hashlib._Hash, chunk: bytes) -> None:

@@ -29,6 +29,7 @@ from msgspec import Meta
 
 from chat_oss import tickets
 from chat_oss.folder import Draft, Folder
+from chat_oss.guard import GuardSettings
 from chat_oss.limits import check_part, check_seconds, check_sizes
 from chat_oss.serving import LocalServing
 from chat_oss.tickets import Ticket
@@ -42,7 +43,7 @@ STALE_SECONDS = 24 * 3600
 
 
 @frozen(kw_only=True)
-class LocalSettings:
+class LocalSettings(GuardSettings):
     """``[object_store.local]``"""
 
     path: str = setting("", help="The folder that holds the objects; empty: objects, in the data folder.")

@@ -14,8 +14,14 @@ DAY_MS = 86_400_000
 @define
 class _Content:
     digest: str | None
-    touched_at: int
     doomed: bool = False
+
+
+@define
+class _Staging:
+    until: int
+    reserved: str | None = None
+    reserved_at: int = 0
 
 
 @define
@@ -30,7 +36,7 @@ class MemoryFileRecords:
     _uploads: dict[str, Upload] = field(factory=dict, init=False)
     _finished_at: dict[str, int] = field(factory=dict, init=False)
     _contents: dict[str, _Content] = field(factory=dict, init=False)
-    _stagings: dict[str, int] = field(factory=dict, init=False)
+    _stagings: dict[str, _Staging] = field(factory=dict, init=False)
     _used: dict[tuple[str, int], list[int]] = field(factory=dict, init=False)
 
     # --- for the application
@@ -65,9 +71,9 @@ class MemoryFileRecords:
         used[0] += 1
         used[1] += upload.size
         self._uploads[upload.file] = upload
-        self._stagings[upload.staging] = upload.expires_at
+        self._stagings[upload.staging] = _Staging(upload.expires_at)
         if upload.content is not None:
-            self._contents[upload.content] = _Content(None, upload.expires_at)
+            self._contents[upload.content] = _Content(None)
 
     async def set_upload(self, file: str, upload: str) -> None:
         if file in self._uploads:
@@ -79,14 +85,16 @@ class MemoryFileRecords:
             raise NotFound("file not found")
         return upload
 
-    async def reserve(self, digest: str, fresh: str, now: int) -> str:
-        for name, content in self._contents.items():
-            if content.digest == digest and not content.doomed:
-                content.touched_at = max(content.touched_at, now)
-                return name
-        known = self._contents.setdefault(fresh, _Content(digest, now))
-        known.digest = digest
-        return fresh
+    async def reserve(self, staging: str, digest: str | None, fresh: str, now: int) -> str:
+        found = [name for name, one in self._contents.items() if digest and one.digest == digest and not one.doomed]
+        name = found[0] if found else fresh
+        content = self._contents.setdefault(name, _Content(digest))
+        content.digest = content.digest or digest
+        held = self._stagings.get(staging)
+        if held is None:
+            raise Conflict("this upload is finished or gone")
+        held.reserved, held.reserved_at = name, now
+        return name
 
     async def finish(self, done: Finished, now: int) -> bool:
         upload = self._uploads.get(done.file)
@@ -98,6 +106,7 @@ class MemoryFileRecords:
         if content is None or content.doomed:
             return False
         self._finished_at[done.file] = now
+        self._stagings[upload.staging].reserved = None
         self._uploads[done.file] = evolve(
             upload,
             state="finished",
@@ -132,7 +141,7 @@ class MemoryFileRecords:
         return len(over)
 
     async def stagings(self, now: int, limit: int) -> Sequence[str]:
-        return [key for key, until in self._stagings.items() if until + GRACE_MS <= now][:limit]
+        return [key for key, one in self._stagings.items() if one.until + GRACE_MS <= now][:limit]
 
     async def forget_stagings(self, keys: Sequence[str]) -> None:
         for key in keys:
@@ -140,8 +149,9 @@ class MemoryFileRecords:
 
     async def doom(self, now: int, limit: int) -> Sequence[str]:
         used = {upload.content for upload in self._uploads.values()}
+        used |= {one.reserved for one in self._stagings.values() if one.reserved_at + GRACE_MS > now}
         for name, content in self._contents.items():
-            if name not in used and content.touched_at + GRACE_MS <= now:
+            if name not in used:
                 content.doomed = True
         return [name for name, content in self._contents.items() if content.doomed][:limit]
 

@@ -36,6 +36,7 @@ from msgspec import Meta
 
 from chat_oss.bucket import prepare_bucket
 from chat_oss.disposition import content_disposition
+from chat_oss.guard import GuardSettings
 from chat_oss.limits import check_part, check_seconds, check_sizes
 from chat_oss.signature import Signer
 
@@ -49,7 +50,7 @@ _WRONG = frozenset({"InvalidPart", "InvalidPartOrder", "EntityTooSmall"})
 
 
 @frozen(kw_only=True)
-class MinioSettings:
+class MinioSettings(GuardSettings):
     """``[object_store.minio]``"""
 
     endpoint: str = setting(

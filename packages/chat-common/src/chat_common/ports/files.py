@@ -172,7 +172,7 @@ class Files(Protocol):
 # --- the table
 
 GRACE_MS = 3_600_000
-"""How long a content without files is kept for who has reserved it, and a staging key after its links are over."""
+"""How long a reservation of a content lasts, and a staging key is known after its links are over."""
 UNSENT_MS = 86_400_000
 """How long a finished file may wait for its message."""
 
@@ -236,13 +236,14 @@ class FileRecords(Protocol):
 
     A content is a set of objects below one key prefix, shared by all files with the same digest. It is removed in two
     steps, so that no crash leaves objects that nobody knows or rows whose objects are gone: `doom` first makes it
-    impossible to use, `forget` drops its row after the objects were deleted.
+    impossible to use, `forget` drops its row after the objects were deleted. While an upload holds a reservation
+    (from `reserve` to `finish`, at most `GRACE_MS`) its content is not doomed, whatever becomes of the upload.
     """
 
     async def begin(self, upload: Upload, quota: Quota, now: int) -> None:
         """Store a begun upload, if the user may send to its conversation now, and count it against the quota.
 
-        With its ``content`` (an upload in parts) that content is registered too, unused and without a digest.
+        With its ``content`` (an upload in parts) that content is registered too, without a digest, used by the upload.
         `NotFound`, `NotAMember`, `NotPermitted`; `RateLimited` over the quota.
         """
         ...
@@ -255,12 +256,13 @@ class FileRecords(Protocol):
         """The user's own upload or file; `NotFound` for all others alike."""
         ...
 
-    async def reserve(self, digest: str, fresh: str, now: int) -> str:
-        """The content for this digest: the one there is, or ``fresh``, registered now. Not doomed before `GRACE_MS`."""
+    async def reserve(self, staging: str, digest: str | None, fresh: str, now: int) -> str:
+        """Reserve, for the upload with this staging key, the content of this digest: the one there is, else ``fresh``,
+        registered now. None: ``fresh`` itself. A further reservation replaces the upload's former one."""
         ...
 
     async def finish(self, done: Finished, now: int) -> bool:
-        """Make a begun upload a file with this content. False: the content was doomed meanwhile, reserve again.
+        """Make a begun upload a file with this content; its reservation ends. False: the content is doomed or gone.
 
         `Conflict`: it is finished (under another ref) or gone. With the ref it was finished with: True, unchanged.
         """
@@ -285,7 +287,7 @@ class FileRecords(Protocol):
     async def forget_stagings(self, keys: Sequence[str]) -> None: ...
 
     async def doom(self, now: int, limit: int) -> Sequence[str]:
-        """Contents that no file uses and nobody has reserved within the grace time: no longer to be had."""
+        """Make contents that no file uses and no upload has reserved impossible to use; all doomed ones, to delete."""
         ...
 
     async def forget(self, contents: Sequence[str]) -> None:

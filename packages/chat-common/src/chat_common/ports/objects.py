@@ -9,7 +9,7 @@ import re
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping, MutableMapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from attrs import field, frozen
 
@@ -229,3 +229,27 @@ class ObjectParts(Protocol):
 
 class ObjectStore(ObjectContents, ObjectLinks, ObjectParts, Protocol):
     """The port: contents, links and parts of one place (a folder, a bucket)."""
+
+
+class ObjectTelemetry(Protocol):
+    """Told what the store and the uploads do; whoever keeps numbers provides it. Never waits, never raises."""
+
+    def operation(self, name: str, outcome: str, seconds: float) -> None:
+        """An operation of the store has ended: ``ok``, ``refused``, ``unavailable`` or ``cancelled``."""
+        ...
+
+    def moved(self, direction: Literal["in", "out"], size: int) -> None:
+        """Bytes went into the store, or came out of it, through this process."""
+        ...
+
+    def dead(self, dead: bool) -> None:
+        """Whether the store counts as dead now."""
+        ...
+
+    def upload(self, outcome: str) -> None:
+        """``begun``, ``finished``, ``cancelled``, or the code of the error that a finish ended with."""
+        ...
+
+    def picture(self, seconds: float) -> None:
+        """A picture was converted."""
+        ...

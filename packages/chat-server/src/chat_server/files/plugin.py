@@ -1,0 +1,143 @@
+"""What this part registers: commands, kinds, tables, the sweep, and the address of a local store's links."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+import structlog
+from chat_common.errors import ChatError, Unavailable
+from chat_common.ports.database import Database
+from chat_common.ports.files import (
+    AskLinks,
+    BeginUpload,
+    Canceled,
+    CancelUpload,
+    FileFacts,
+    FileLinks,
+    FileRecords,
+    Files,
+    FinishUpload,
+    PartLinks,
+    UploadBegun,
+    UploadParts,
+)
+from chat_common.ports.objects import ObjectStore
+from chat_common.records import Backend, Caller, Command, Context, Tables, Task
+from chat_common.settings import SetupError
+from starlette.responses import PlainTextResponse
+from starlette.routing import Mount
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from chat_server.files import tables
+from chat_server.files.records import SqlFileRecords
+from chat_server.store.changes import caller_user
+
+log = structlog.get_logger("chat.files")
+T = TypeVar("T")
+SWEEP_SECONDS = 30.0
+OBJECTS = "/objects"
+
+
+@asynccontextmanager
+async def _records(context: Context) -> AsyncIterator[FileRecords]:
+    yield SqlFileRecords(await context.get(Database))  # type: ignore[type-abstract]
+
+
+BACKENDS = (Backend(FileRecords, "sql", _records, summary="Rows in the chat's own database.", default=True),)
+TABLES = Tables(tables.OWNER, tables.metadata, tables.REVISIONS)
+
+
+async def _files(context: Context) -> Files:
+    try:
+        return await context.get(Files)  # type: ignore[type-abstract]
+    except SetupError:
+        raise Unavailable("this server keeps no files: the package interesting-chat-oss is not installed") from None
+
+
+def commands(context: Context) -> Sequence[Command]:
+    """The client commands of files. Without a package that provides `Files` they answer `Unavailable`."""
+
+    def command(
+        name: str,
+        request: type[Any],
+        reply: type[T],
+        work: Callable[[Files, Caller, Any], Awaitable[T]],
+        summary: str,
+        *,
+        reads: bool = False,
+    ) -> Command:
+        async def handler(caller: Caller, params: Any) -> T:
+            caller_user(caller)
+            return await work(await _files(context), caller, params)
+
+        return Command(name, request, reply, handler, "reads" if reads else "changes", summary=summary)
+
+    async def begin(files: Files, caller: Caller, request: BeginUpload) -> UploadBegun:
+        return await files.begin(caller_user(caller), request)
+
+    async def parts(files: Files, caller: Caller, request: UploadParts) -> PartLinks:
+        return await files.parts(caller_user(caller), request)
+
+    async def finish(files: Files, caller: Caller, request: FinishUpload) -> FileFacts:
+        return await files.finish(caller_user(caller), caller.ref, request)
+
+    async def cancel(files: Files, caller: Caller, request: CancelUpload) -> Canceled:
+        await files.cancel(caller_user(caller), request)
+        return Canceled()
+
+    async def links(files: Files, caller: Caller, request: AskLinks) -> FileLinks:
+        return await files.links(caller_user(caller), request)
+
+    return [
+        command("upload.begin", BeginUpload, UploadBegun, begin, "Announce a file; the answer says where to put it."),
+        command("upload.parts", UploadParts, PartLinks, parts, "Links for parts of a large file.", reads=True),
+        command("upload.finish", FinishUpload, FileFacts, finish, "It is there: verify it and make it a file."),
+        command("upload.cancel", CancelUpload, Canceled, cancel, "Forget an upload or an unsent file."),
+        command("file.links", AskLinks, FileLinks, links, "Addresses under which files can be read now.", reads=True),
+    ]
+
+
+async def _sweep(context: Context) -> None:
+    files = await _files(context)
+    while True:
+        await asyncio.sleep(SWEEP_SECONDS)
+        try:
+            gone = await files.sweep()
+        except ChatError as error:
+            log.warning("sweep_failed", code=error.code, reason=error.message)
+            continue
+        if gone:
+            log.info("swept", gone=gone)
+
+
+async def _sweep_if_any(context: Context) -> None:
+    try:
+        await _sweep(context)
+    except Unavailable:
+        return  # nothing is kept, so nothing is to be swept
+
+
+TASKS = (Task("files-sweep", _sweep_if_any, "im"),)
+
+
+def routes(context: Context) -> Sequence[Mount]:
+    """The links of a store that has no server of its own."""
+    found: list[ASGIApp | None] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if not found:
+            found.append(await _mounted(context))
+        await (found[0] or PlainTextResponse("not found", 404))(scope, receive, send)
+
+    return [Mount(OBJECTS, app=app)]
+
+
+async def _mounted(context: Context) -> ASGIApp | None:
+    try:
+        store = await context.get(ObjectStore)  # type: ignore[type-abstract]
+    except SetupError:
+        return None
+    return None if store.mount is None else store.mount.app
