@@ -1,0 +1,180 @@
+"""The project's chores. `uv run nox` runs the tests; `uv run nox -l` lists the rest.
+
+Most sessions use the environment that `uv run` has synced; only `wheels` makes clean ones.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import urllib.request
+from pathlib import Path
+
+import nox
+
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.sessions = ["tests"]
+
+PACKAGES = {
+    "chat-common": "chat_common",
+    "chat-transaction": "chat_transaction",
+    "chat-oss": "chat_oss",
+    "chat-server": "chat_server",
+}
+WINDOWS = sys.platform == "win32"
+
+
+def _python(session: nox.Session, *words: str, **options: object) -> None:
+    """Run a module of the synced environment, which is the one that nox itself runs in."""
+    session.run(sys.executable, "-m", *words, external=True, **options)  # type: ignore[arg-type]
+
+
+@nox.session(venv_backend="none")
+def tests(session: nox.Session) -> None:
+    """Everything under tests/: `nox -s tests -- -k window` for a part."""
+    _python(session, "pytest", *session.posargs)
+
+
+@nox.session(venv_backend="none")
+def lint(session: nox.Session) -> None:
+    """Style and formatting."""
+    _python(session, "ruff", "check", ".")
+    _python(session, "ruff", "format", "--check", ".")
+
+
+@nox.session(venv_backend="none")
+def typing(session: nox.Session) -> None:
+    """mypy --strict over the packages."""
+    _python(session, "mypy", *(f"packages/{folder}/src" for folder in PACKAGES))
+
+
+@nox.session(venv_backend="none")
+def faults(session: nox.Session) -> None:
+    """The failure list and the kill run alone."""
+    _python(session, "pytest", "tests/faults", "tests/test_faults_proxy.py", "-s", *session.posargs)
+
+
+@nox.session(venv_backend="none")
+def integration(session: nox.Session) -> None:
+    """What speaks to real servers: databases, brokers, object stores."""
+    folders = ["tests/contracts", "tests/chat_transaction", "tests/chat_oss", "tests/integration"]
+    _python(session, "pytest", *(folder for folder in folders if Path(folder).exists()), *session.posargs)
+
+
+@nox.session(venv_backend="none")
+def soak(session: nox.Session) -> None:
+    """A long kill run: `nox -s soak -- 500` for that many kills."""
+    kills, *rest = session.posargs or ["300"]
+    _python(session, "pytest", "tests/faults/test_kill_run.py", "-s", *rest, env={"CHAT_FAULT_KILLS": kills})
+
+
+@nox.session(venv_backend="none")
+def bench(session: nox.Session) -> None:
+    """Measure, side by side with others: `nox -s bench -- --quick`. See bench/README.md."""
+    _python(session, "bench.run", *session.posargs)
+
+
+@nox.session(venv_backend="none")
+def docs(session: nox.Session) -> None:
+    """The site, into docs/_build/html; a warning is an error."""
+    _python(session, "sphinx", "-W", "--keep-going", "-b", "html", "docs", "docs/_build/html", *session.posargs)
+
+
+@nox.session(venv_backend="none")
+def wheels(session: nox.Session) -> None:
+    """Build each package, install it alone in a clean environment, import it all, and run the server without parts."""
+    dist = Path("dist").resolve()
+    shutil.rmtree(dist, ignore_errors=True)
+    for folder in PACKAGES:
+        _uv(session, "build", "--quiet", "--out-dir", str(dist), f"packages/{folder}")
+    with tempfile.TemporaryDirectory() as scratch:
+        for folder, module in PACKAGES.items():
+            python = _clean(session, Path(scratch) / folder, dist, f"interesting-{folder}")
+            _import_all(session, python, module)
+        python = _clean(session, Path(scratch) / "parts", dist, "interesting-chat-server")
+        _serves(session, python, Path(scratch) / "data")
+        _uv(session, "pip", "uninstall", "--quiet", "--python", str(python), "interesting-chat-oss", "minio")
+        _serves(session, python, Path(scratch) / "data")
+        _uv(session, "pip", "uninstall", "--quiet", "--python", str(python), "interesting-chat-transaction")
+        _refuses(session, python, Path(scratch) / "data", "interesting-chat-transaction")
+
+
+def _uv(session: nox.Session, *words: str) -> None:
+    session.run(sys.executable, "-m", "uv", *words, external=True, env={"VIRTUAL_ENV": ""})
+
+
+def _clean(session: nox.Session, folder: Path, dist: Path, *packages: str) -> Path:
+    """An environment with these of our wheels and what they declare, and nothing else; its Python."""
+    _uv(session, "venv", "--quiet", "--python", sys.executable, str(folder))
+    python = folder / ("Scripts/python.exe" if WINDOWS else "bin/python")
+    # Our own names must come from `dist`, and from nowhere else.
+    found = [str(wheel) for wheel in sorted(dist.glob("*.whl"))]
+    wanted = [
+        wheel for wheel in found if any(Path(wheel).name.startswith(f"{it.replace('-', '_')}-") for it in packages)
+    ]
+    _uv(
+        session,
+        "pip",
+        "install",
+        "--quiet",
+        "--no-sources",
+        "--python",
+        str(python),
+        "--find-links",
+        str(dist),
+        *wanted,
+    )
+    return python
+
+
+def _import_all(session: nox.Session, python: Path, module: str) -> None:
+    """Every module of the package but those that are for an extra or for tests of others."""
+    script = f"""
+import importlib, pkgutil, {module}
+extras = {{"redis", "asyncpg", "websockets", "rocketmq", "opentelemetry", "uvloop", "pytest"}}
+for found in pkgutil.walk_packages({module}.__path__, "{module}."):
+    try:
+        importlib.import_module(found.name)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in extras:
+            raise
+print("{module} imports")
+"""
+    session.run(str(python), "-c", script, external=True, env={"PYTHONPATH": ""})
+
+
+def _serves(session: nox.Session, python: Path, data: Path) -> None:
+    """The installed command starts, answers, and ends well."""
+    command = [str(python.with_name("chat-server")), "--port", "0", "--data", str(data)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=_bare())
+    try:
+        assert process.stdout is not None
+        address = re.search(r"http://\S+", process.stdout.readline())
+        if address is None:
+            session.error("chat-server did not start")
+        with urllib.request.urlopen(f"{address[0]}/readyz", timeout=10) as answer:
+            session.log(f"{answer.status} {answer.read().decode()}")
+        process.send_signal(signal.SIGTERM)
+        if process.wait(30) != 0:
+            session.error(f"chat-server ended with {process.returncode}")
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def _refuses(session: nox.Session, python: Path, data: Path, package: str) -> None:
+    """Without ``package`` the command ends at once and names it."""
+    command = [str(python.with_name("chat-server")), "--port", "0", "--data", str(data)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=_bare())
+    session.log(done.stderr.strip())
+    if done.returncode == 0 or package not in done.stderr or "Traceback" in done.stderr:
+        session.error(f"chat-server should have refused and named {package}")
+
+
+def _bare() -> dict[str, str]:
+    return {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "VIRTUAL_ENV")}
