@@ -13,11 +13,14 @@ from chat_common.ports.database import Database
 from chat_common.records import Consumer
 
 from chat_transaction import rows
+from chat_transaction.consumption import Accepted
 
 log = logging.getLogger(__name__)
 
 ROW = "chat-row"
 """Header: the number of the record's row in the outbox."""
+AFTER = "chat-after"
+"""Header: the number of the row before it in its key, if that was still on its way when this one was published."""
 GROUPS = "chat-groups"
 """Header: the groups that still want the record, comma separated."""
 _BATCH = 1_000
@@ -35,6 +38,7 @@ class Confirmations:
         self._told = told
         self._groups: Mapping[str, tuple[str, ...]] = {}
         self._waiting: list[rows.Confirmed] = []
+        self._unconfirmed: dict[str, set[int]] = {}
         self._some = asyncio.Event()
 
     @asynccontextmanager
@@ -49,30 +53,57 @@ class Confirmations:
             await asyncio.gather(task, return_exceptions=True)
             await self._confirm()
 
-    async def accept(self, consumer: Consumer, records: Sequence[BrokerRecord]) -> Sequence[BrokerRecord]:
-        wanted = [each for each in records if GROUPS not in each.headers or _wants(each, consumer.group)]
-        if consumer.on_failure != "park" or not wanted:
-            return wanted
-        keys = tuple({record.key for record in wanted})
-        parked = await self._database.read(rows.ParkedKeys(consumer.topic, consumer.group, keys))
-        behind = [each for each in wanted if each.key in parked and _row(each)]
-        if not behind:
-            return wanted
-        parking = [rows.Parking(_row(each), parked[each.key], consumer.group, None, each.attempt) for each in behind]
-        await self._database.change_many(rows.settle, rows.Settlement((), parking))
-        return [each for each in wanted if each not in behind]
+    async def accept(self, consumer: Consumer, records: Sequence[BrokerRecord]) -> Accepted:
+        """The table is the truth, the broker a conveyor: what is handled already is dropped, and what stands behind a
+        row that is not handled yet waits for it, even if the broker has lost or overtaken that one."""
+        wanted = [each for each in records if GROUPS not in each.headers or consumer.group in _groups(each)]
+        rows_of = {each.id: _number(each, ROW) for each in wanted}
+        asked = {row for row in rows_of.values() if row} | {_number(each, AFTER) for each in wanted} - {0}
+        if not asked:
+            return Accepted(wanted)
+        shared = len(self._groups.get(consumer.topic, ())) > 1
+        unconfirmed = self._unconfirmed.setdefault(consumer.group, set())
+        handled = asked & unconfirmed
+        pending = await self._database.read(rows.Pending(consumer.group, tuple(sorted(asked)), shared))
+        pending -= handled | unconfirmed
+        parked = await self._parked(consumer, wanted) if consumer.on_failure == "park" else {}
+        run: list[BrokerRecord] = []
+        wait: list[BrokerRecord] = []
+        behind: list[rows.Parking] = []
+        running: set[int] = set()
+        for record in wanted:
+            row, after = rows_of[record.id], _number(record, AFTER)
+            if not row:
+                run.append(record)
+            elif row not in pending or row in running:
+                continue
+            elif record.key in parked:
+                behind.append(rows.Parking(row, parked[record.key], consumer.group, None, record.attempt))
+            elif after in pending and after not in running:
+                wait.append(record)
+            else:
+                running.add(row)
+                run.append(record)
+        if behind:
+            await self._database.change_many(rows.settle, rows.Settlement((), behind))
+        return Accepted(run, wait)
+
+    async def _parked(self, consumer: Consumer, records: Sequence[BrokerRecord]) -> dict[str, int]:
+        keys = tuple({record.key for record in records})
+        return await self._database.read(rows.ParkedKeys(consumer.topic, consumer.group, keys)) if keys else {}
 
     def handled(self, consumer: Consumer, records: Sequence[BrokerRecord]) -> None:
         groups = self._groups.get(consumer.topic, (consumer.group,))
         for record in records:
-            if row := _row(record):
+            if row := _number(record, ROW):
                 self._waiting.append(rows.Confirmed(row, record.id, consumer.group, groups))
+                self._unconfirmed.setdefault(consumer.group, set()).add(row)
         if self._waiting:
             self._some.set()
 
     async def failed(self, consumer: Consumer, record: BrokerRecord, reason: str) -> None:
         log.warning("%s of %s failed, attempt %d: %s", consumer.group, record.topic, record.attempt, reason)
-        if row := _row(record):
+        if row := _number(record, ROW):
             await self._database.change(rows.Failure(row, record.attempt, reason))
 
     async def bury(self, consumer: Consumer, record: BrokerRecord, reason: str) -> None:
@@ -82,7 +113,7 @@ class Confirmations:
 
     async def park(self, consumer: Consumer, record: BrokerRecord, reason: str) -> None:
         log.error("%s of %s parks a key after attempt %d: %s", consumer.group, record.topic, record.attempt, reason)
-        row = _row(record)
+        row = _number(record, ROW)
         if not row:
             return await self.bury(consumer, record, reason)
         parking = rows.Parking(row, row, consumer.group, reason, record.attempt)
@@ -104,6 +135,8 @@ class Confirmations:
             batch = self._waiting[:_BATCH]
             await self._database.change_many(_confirm, batch)
             del self._waiting[: len(batch)]
+            for each in batch:
+                self._unconfirmed[each.group].discard(each.id)
             self._told([each.uid for each in batch if len(each.groups) == 1])
 
 
@@ -112,9 +145,9 @@ def _confirm(connection: object, batches: Sequence[Sequence[rows.Confirmed]]) ->
     return [None] * len(batches)
 
 
-def _wants(record: BrokerRecord, group: str) -> bool:
-    return group in record.headers[GROUPS].split(",")
+def _groups(record: BrokerRecord) -> list[str]:
+    return record.headers[GROUPS].split(",")
 
 
-def _row(record: BrokerRecord) -> int:
-    return int(record.headers.get(ROW, 0))
+def _number(record: BrokerRecord, header: str) -> int:
+    return int(record.headers.get(header, 0))

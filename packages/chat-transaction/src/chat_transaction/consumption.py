@@ -6,6 +6,7 @@ import traceback
 from collections.abc import Sequence
 from typing import Protocol
 
+from attrs import frozen
 from chat_common.ports.broker import BrokerRecord, NotHandled
 from chat_common.records import Consumer
 
@@ -16,11 +17,19 @@ class Unprocessable(Exception):
     """Raised by a handler for a record that no further attempt can help: it is given up at once."""
 
 
+@frozen
+class Accepted:
+    """``run`` now; ``wait``: what is before them in their key has not been handled yet. The others are dropped."""
+
+    run: Sequence[BrokerRecord]
+    wait: Sequence[BrokerRecord] = ()
+
+
 class Ledger(Protocol):
     """Where a consumption reports to: the relay that owns the rows, or `Confirmations` behind a broker."""
 
-    async def accept(self, consumer: Consumer, records: Sequence[BrokerRecord]) -> Sequence[BrokerRecord]:
-        """Those of the records that this process may run now; the others are dropped (they are run elsewhere)."""
+    async def accept(self, consumer: Consumer, records: Sequence[BrokerRecord]) -> Accepted:
+        """Which of the records this process may run now."""
         ...
 
     def handled(self, consumer: Consumer, records: Sequence[BrokerRecord]) -> None: ...
@@ -46,7 +55,8 @@ class Consumption:
         self._retry_cap = retry_cap
 
     async def __call__(self, records: Sequence[BrokerRecord]) -> None:
-        records = await self._ledger.accept(self._consumer, records)
+        accepted = await self._ledger.accept(self._consumer, records)
+        records = accepted.run
         suspects = {record.key for record in records if record.attempt > 1}
         fresh = [record for record in records if record.key not in suspects] if suspects else records
         apart = {key: [record for record in records if record.key == key] for key in suspects}
@@ -83,9 +93,9 @@ class Consumption:
                     await self._ledger.accept(self._consumer, chain[number + 1 :])
                     break
                 await self._ledger.bury(self._consumer, record, reason_of(error))
-        if failed:
-            attempt = max(record.attempt for record in failed)
-            raise NotHandled(failed, later, pause(attempt, self._retry_first, self._retry_cap))
+        if failed or accepted.wait:
+            attempt = max((record.attempt for record in failed), default=1)
+            raise NotHandled(failed, [*later, *accepted.wait], pause(attempt, self._retry_first, self._retry_cap))
 
     async def _try(self, records: Sequence[BrokerRecord]) -> Exception | None:
         if records:

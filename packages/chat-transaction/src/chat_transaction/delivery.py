@@ -17,7 +17,7 @@ async def outcome(handler: Handler, batch: Sequence[BrokerRecord]) -> NotHandled
     try:
         await handler(batch)
     except NotHandled as error:
-        return error if error.failed else None
+        return error if error.failed or error.later else None
     except Exception:
         log.exception("a handler of topic %s failed", batch[0].topic)
         return NotHandled(batch)
@@ -28,4 +28,4 @@ def retry_in(error: NotHandled, first: float, cap: float) -> float:
     """Seconds until what was not handled comes again."""
     if error.retry_in is not None:
         return error.retry_in
-    return pause(max(record.attempt for record in error.failed), first, cap)
+    return pause(max((record.attempt for record in error.failed), default=1), first, cap)

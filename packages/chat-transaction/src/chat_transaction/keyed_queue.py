@@ -51,13 +51,11 @@ class KeyedQueue:
         return batch
 
     def hold(self, failed: Sequence[BrokerRecord], later: Sequence[BrokerRecord], until: float) -> None:
-        """Keep the keys of ``failed`` back until then; these come again with the next attempt, before ``later``."""
-        for record in failed:
+        """Keep their keys back until then; ``failed`` come again with the next attempt, before ``later``."""
+        for record in (*(attrs.evolve(record, attempt=record.attempt + 1) for record in failed), *later):
             if record.key not in self._held:
                 self._held[record.key] = deque()
                 heapq.heappush(self._times, (until, record.key))
-            self._held[record.key].append(attrs.evolve(record, attempt=record.attempt + 1))
-        for record in later:
             self._held[record.key].append(record)
 
     def next_time(self) -> float | None:

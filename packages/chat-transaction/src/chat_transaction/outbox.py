@@ -38,10 +38,14 @@ def shard_of(key: str) -> int:
 
 
 class Token:
-    """One written row on its way. ``waiting`` are the groups that have not handled it yet (None: the topic's only
-    one), ``parked`` those whose key is parked."""
+    """One written row on its way.
 
-    __slots__ = ("due_at", "id", "parked", "published", "record", "shard", "waiting")
+    ``waiting`` are the groups that have not handled it yet (None: the topic's only one), ``parked`` those whose key is
+    parked, ``published`` when a broker took it (seconds, monotonic), ``after`` the row before it in its key that may
+    still be on its way.
+    """
+
+    __slots__ = ("after", "due_at", "id", "parked", "published", "record", "shard", "waiting")
 
     def __init__(self, id: int, shard: int, due_at: int, record: BrokerRecord) -> None:
         self.id = id
@@ -51,6 +55,7 @@ class Token:
         self.waiting: set[str] | None = None
         self.parked: set[str] | None = None
         self.published: float | None = None
+        self.after = 0
 
 
 class Receiver(Protocol):

@@ -17,8 +17,8 @@ from chat_common.ports.outbox import ENSURED_TOPIC
 from chat_common.records import Consumer, Ensured
 
 from chat_transaction import rows
-from chat_transaction.confirmations import GROUPS, ROW, Confirmations
-from chat_transaction.consumption import Consumption
+from chat_transaction.confirmations import AFTER, GROUPS, ROW, Confirmations
+from chat_transaction.consumption import Accepted, Consumption
 from chat_transaction.ensured import EnsuredCalls
 from chat_transaction.leases import Held, Leases, plant
 from chat_transaction.memory_broker import MemoryBroker
@@ -80,6 +80,7 @@ class SqlRelay:
         self._outgoing: deque[Token] = deque()
         self._confirmations = Confirmations(database, clock, self._confirmed)
         self._progress: dict[str, float] = {}
+        self._last: dict[Key, int] = {}
         self._scan_now = asyncio.Event()
         self._empty = asyncio.Event()
         self._some_done = asyncio.Event()
@@ -294,6 +295,9 @@ class SqlRelay:
             if self._local is self._broker or record.topic == ENSURED_TOPIC:
                 records.append(record)
             else:
+                key = (record.topic, record.key)
+                token.after = self._last.get(key, 0)
+                self._last[key] = token.id
                 self._outgoing.append(token)
         if records:
             self._local.offer(records)
@@ -314,11 +318,21 @@ class SqlRelay:
             tokens = [outgoing[number] for number in range(count)]
             tokens = [token for token in tokens if token.record.id in self._by_uid]
             if tokens:
-                await self._broker.publish([_addressed(token) for token in tokens])
+                await self._broker.publish([self._addressed(token) for token in tokens])
             for token in tokens:
                 token.published = self._clock.monotonic()
             for _ in range(count):
                 outgoing.popleft()
+
+    def _addressed(self, token: Token) -> BrokerRecord:
+        """The record with what a consumer in another process needs to keep its order and to confirm its row."""
+        record = token.record
+        headers = {**record.headers, ROW: str(token.id)}
+        if token.after:
+            headers[AFTER] = str(token.after)
+        if token.waiting is not None:
+            headers[GROUPS] = ",".join(sorted(token.waiting))
+        return attrs.evolve(record, headers=headers, live=None)
 
     def _confirmed(self, uids: Iterable[str]) -> None:
         """These rows were handled in this process and are deleted."""
@@ -327,7 +341,13 @@ class SqlRelay:
             token = self._by_uid.pop(uid, None)
             if token is not None:
                 self._gone.append(token.id)
-                self._progress[token.record.topic] = now
+                self._pass(token, now)
+
+    def _pass(self, token: Token, now: float) -> None:
+        key = (token.record.topic, token.record.key)
+        self._progress[token.record.topic] = now
+        if self._last.get(key) == token.id:
+            del self._last[key]
 
     def _look_after(self, known: Iterable[Token], present: Collection[int]) -> None:
         """After a full scan: forget what is handled elsewhere; publish again what a broker seems to have lost."""
@@ -337,7 +357,7 @@ class SqlRelay:
             if token.id not in present:
                 if self._by_uid.pop(token.record.id, None) is not None:
                     self._known.discard(token.id)
-                    self._progress[token.record.topic] = now
+                    self._pass(token, now)
             elif token.published is not None:
                 age, still = now - token.published, now - self._progress.get(token.record.topic, 0.0)
                 # While its topic moves on, a row is probably waiting its turn: then only after ten times the patience.
@@ -351,10 +371,10 @@ class SqlRelay:
 
     # --- the ledger of the consumptions -------------------------------------------------------------------------
 
-    async def accept(self, consumer: Consumer, records: Sequence[BrokerRecord]) -> Sequence[BrokerRecord]:
+    async def accept(self, consumer: Consumer, records: Sequence[BrokerRecord]) -> Accepted:
         if self._clock.monotonic() > self._held.deadline:
             self._lose(range(SHARDS))
-            return []
+            return Accepted(())
         by_uid, group = self._by_uid, consumer.group
         parked = self._parked.get((consumer.topic, group))
         accepted = []
@@ -366,7 +386,7 @@ class SqlRelay:
                 self._park(token, group, None)
             else:
                 accepted.append(record)
-        return accepted
+        return Accepted(accepted)
 
     def handled(self, consumer: Consumer, records: Sequence[BrokerRecord]) -> None:
         by_uid, group = self._by_uid, consumer.group
@@ -499,15 +519,7 @@ class SqlRelay:
             if token.shard in lost:
                 del self._by_uid[uid]
                 self._known.discard(token.id)
-
-
-def _addressed(token: Token) -> BrokerRecord:
-    """The record with what a consumer in another process needs to confirm its row."""
-    record = token.record
-    headers = {**record.headers, ROW: str(token.id)}
-    if token.waiting is not None:
-        headers[GROUPS] = ",".join(sorted(token.waiting))
-    return attrs.evolve(record, headers=headers, live=None)
+                self._pass(token, self._clock.monotonic())
 
 
 def statistics(relay: SqlRelay) -> dict[str, Any]:

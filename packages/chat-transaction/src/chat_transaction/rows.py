@@ -209,6 +209,23 @@ def confirm(connection: Any, confirmed: Sequence[Confirmed]) -> Sequence[None]:
 
 
 @frozen
+class Pending:
+    """Of these rows, the ones that a group has not handled yet; ``shared``: the topic has several groups."""
+
+    group: str
+    ids: tuple[int, ...]
+    shared: bool
+
+    def __call__(self, connection: Any) -> set[int]:
+        rows = connection.execute(select(outbox.c.id, outbox.c.groups).where(outbox.c.id.in_(self.ids)))
+        found = {row.id for row in rows if row.groups is None or self.group in row.groups.split(",")}
+        if self.shared and found:
+            handled = select(done.c.id).where(done.c.id.in_(found), done.c.group == self.group)
+            found -= set(connection.execute(handled).scalars())
+        return found
+
+
+@frozen
 class ParkedKeys:
     """Of these keys of a topic, the ones that are parked for a group: key → number of its first parked row."""
 

@@ -34,8 +34,8 @@ class NotHandled(Exception):
     """Raised by a handler that handled only a part of its batch.
 
     ``failed`` come again with the next attempt, after ``retry_in`` seconds (None: the backend's own back-off);
-    ``later`` are records of the same keys that were not tried for their sake: they come after them, their attempt
-    unchanged. All others of the batch are handled. ``errors`` says why, by record id.
+    ``later`` were not tried: they come again too, behind the failed ones of their keys, their attempt unchanged. All
+    others of the batch are handled. ``errors`` says why, by record id.
     """
 
     def __init__(
