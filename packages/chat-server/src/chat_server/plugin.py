@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from attrs import define
 from chat_common.hookspecs import hookimpl
 from chat_common.memory import MEMORY_CACHE, MEMORY_DIRECTORY
 from chat_common.ports.database import Database
 from chat_common.ports.push import PushProvider
-from chat_common.records import Backend, ContentKind, Context, Section, Tables
+from chat_common.records import Backend, Command, ContentKind, Context, Section, Tables, Task
 from chat_common.settings import setting
 
 from chat_server.auth.service import AuthSettings
+from chat_server.files import kinds as file_kinds
+from chat_server.files import plugin as files
 from chat_server.gateway.settings import GatewaySettings
 from chat_server.http.settings import HttpSettings
 from chat_server.im.fanout import FanoutSettings
@@ -72,6 +75,7 @@ def chat_backends() -> Sequence[Backend]:
         Backend(PushProvider, "log", _log_push, summary="Notes in the log, without their text: for trying out."),
         MEMORY_CACHE,
         MEMORY_DIRECTORY,
+        *files.BACKENDS,
     ]
 
 
@@ -91,9 +95,24 @@ def chat_sections() -> Sequence[Section]:
 
 @hookimpl
 def chat_kinds() -> Sequence[ContentKind]:
-    return BUILT_IN
+    return [*BUILT_IN, *file_kinds.KINDS]
 
 
 @hookimpl
 def chat_tables() -> Sequence[Tables]:
-    return [Tables(migrate.OWNER, metadata, migrate.REVISIONS)]
+    return [Tables(migrate.OWNER, metadata, migrate.REVISIONS), files.TABLES]
+
+
+@hookimpl
+def chat_commands(context: Context) -> Sequence[Command]:
+    return files.commands(context)
+
+
+@hookimpl
+def chat_tasks(context: Context) -> Sequence[Task]:
+    return files.TASKS
+
+
+@hookimpl
+def chat_routes(context: Context) -> Sequence[Any]:
+    return files.routes(context)

@@ -1,6 +1,6 @@
 """The composition root's first half: the rooms of one process, wired to each other and to the ports.
 
-This module alone knows im, logic, auth and router.
+This module alone knows im, logic, auth and router, and hands im what files offer.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from chat_common.records import Command, Consumer, ContentKind, Context, Task
 
 from chat_server.auth.service import Auth, AuthSettings
 from chat_server.auth.tokens import Tokens, forget_expired, stored_secret
+from chat_server.files.attachments import Attachments
 from chat_server.im import inbox
 from chat_server.im.fanout import Fanout, FanoutSettings
 from chat_server.im.kinds import Kinds
@@ -118,13 +119,14 @@ async def build(
 
     current, secret = await database.change(first_start)
     changes = Changes(database, outbox, clock, known.preview)
-    submit = Submit(database, outbox, clock, known)
+    attachments = Attachments()
+    submit = Submit(database, outbox, clock, known, attachments)
     router = Router(node, directory, database)
     fanout = Fanout(database, changes, clock, fanout_settings, known.preview, router.fanout, observe)
     tokens = Tokens({"1": secret}, clock, auth_settings.token_lifetime)
     auth = Auth(database, changes, tokens, clock, auth_settings, users.create, router.close, router.online)
     logic = Logic(database, changes, lambda tx, me, name: inbox.one(tx.connection, tx.preview, me, name))
-    im = Im(database, changes, known, submit, fanout, im_settings)
+    im = Im(database, changes, known, submit, fanout, im_settings, attachments)
     sweeper = Sweeper(database, outbox, clock)
     push = OfflinePush(database, changes, directory, clock, push_providers, known.preview, lease)
     return Rooms(im, logic, auth, router, fanout, submit, changes, known, sweeper, push, database, clock, current)

@@ -36,7 +36,7 @@ file = Table(
     Column("height", Number),
     Column("animated", Boolean, nullable=False, server_default=false()),
     Column("large", Boolean, nullable=False, server_default=false()),
-    Index("chat_file_content", "content"),
+    Index("chat_file_by_content", "content"),
     Index("chat_file_message", "conversation", "seq"),
     Index("chat_file_due", "due_at"),
     sqlite_with_rowid=False,

@@ -12,6 +12,7 @@ from chat_common.records import Caller
 from msgspec import UNSET, Meta, UnsetType
 from sqlalchemy import Connection, and_, delete, func, or_, select, update
 
+from chat_server.im.attachments import Attachments
 from chat_server.im.kinds import Kinds
 from chat_server.store import pages, views
 from chat_server.store.changes import caller_user
@@ -122,14 +123,16 @@ def edit(kinds: Kinds, tx: Tx, me: str, request: Edit) -> wire.Message:
     return _change(tx, room, request.seq, body=views.as_json(body), edited_at=tx.now)
 
 
-def recall(seconds: float, tx: Tx, me: str, request: Recall) -> wire.Message:
-    """Take back one's own message within ``seconds``: its body is deleted, the row stays."""
+def recall(seconds: float, attachments: Attachments, tx: Tx, me: str, request: Recall) -> wire.Message:
+    """Take back one's own message within ``seconds``: its body and its files are deleted, the row stays."""
     room, row = _own(tx, me, request.conversation, request.seq)
     if tx.now - row.time > seconds * 1000:
         raise RecallExpired(f"a message can be recalled for {seconds:g} seconds", limit=int(seconds))
     tx.connection.execute(
         delete(reaction).where(reaction.c.conversation == request.conversation, reaction.c.seq == request.seq)
     )
+    if row.kind in attachments.kinds:
+        attachments.detach(tx.connection, request.conversation, request.seq)
     gone = views.as_json(wire.Recalled(by=me, time=tx.now))
     return _change(tx, room, request.seq, recalled=gone, body=None, reply=None, mentions=None, reactions=None)
 

@@ -14,6 +14,7 @@ from chat_common.settings import setting
 from sqlalchemy import Connection, select, true
 
 from chat_server.im import history, inbox, messages, sync
+from chat_server.im.attachments import Attachments, NoAttachments
 from chat_server.im.fanout import Fanout
 from chat_server.im.kinds import Kinds
 from chat_server.im.log import pushes_between
@@ -34,7 +35,14 @@ class Im:
     """What was said? Implements `ImService`."""
 
     def __init__(
-        self, database: Database, changes: Changes, kinds: Kinds, submit: Submit, fanout: Fanout, settings: ImSettings
+        self,
+        database: Database,
+        changes: Changes,
+        kinds: Kinds,
+        submit: Submit,
+        fanout: Fanout,
+        settings: ImSettings,
+        attachments: Attachments | None = None,
     ) -> None:
         self._database = database
         self._changes = changes
@@ -42,6 +50,7 @@ class Im:
         self._submit = submit
         self._fanout = fanout
         self._settings = settings
+        self._attachments = attachments or NoAttachments()
 
     def commands(self) -> Sequence[Command]:
         """The client commands of this room."""
@@ -58,7 +67,7 @@ class Im:
             return Command(name, request, reply, work, "reads", summary=summary)
 
         edit = partial(messages.edit, self._kinds)
-        recall = partial(messages.recall, self._settings.recall_seconds)
+        recall = partial(messages.recall, self._settings.recall_seconds, self._attachments)
         return [
             Command(
                 "submit",

@@ -21,6 +21,7 @@ from chat_common.wire import Receipt, SubmitMessage
 from msgspec import UNSET
 from sqlalchemy import Connection, bindparam, select, update
 
+from chat_server.im.attachments import Attachments, NoAttachments
 from chat_server.im.kinds import Kinds, shorten
 from chat_server.pipeline.idempotency import request_hash
 from chat_server.store import views
@@ -151,11 +152,19 @@ _SAVE_OWN = Prepared(
 class Submit:
     """Stores messages; any number of callers at once."""
 
-    def __init__(self, database: Database, outbox: Outbox, clock: Clock, kinds: Kinds) -> None:
+    def __init__(
+        self,
+        database: Database,
+        outbox: Outbox,
+        clock: Clock,
+        kinds: Kinds,
+        attachments: Attachments | None = None,
+    ) -> None:
         self._database = database
         self._outbox = outbox
         self._clock = clock
         self._kinds = kinds
+        self._attachments = attachments or NoAttachments()
         self._apply_bound = self._apply  # one object, so that the writer sees that items share it
 
     async def submit(self, caller: Caller, request: SubmitMessage) -> Receipt:
@@ -204,6 +213,8 @@ class Submit:
                     raise missing("conversation")
                 _may_submit(item, head, mine, item.user in banned, now)
                 self._check_references(connection, item, head, mine, rows)
+                if item.request.kind in self._attachments.kinds:
+                    self._attach(connection, item, head.seq + 1)
             except ChatError as error:
                 outcomes.append(error)
                 continue
@@ -253,6 +264,13 @@ class Submit:
             )
             if not present.issuperset(request.mentions):
                 raise Invalid("mentions: members of this conversation only", field="mentions")
+
+    def _attach(self, connection: Connection, item: Item, seq: int) -> None:
+        """Last of the checks, as it writes: from here on the message gets its number."""
+        request = item.request
+        item.body = self._attachments.attach(connection, item.user, request.conversation, seq, request.kind, item.body)
+        item.stored_body = views.as_json(item.body)
+        item.preview = self._kinds.preview(request.kind, item.body)
 
     def _quote(
         self, connection: Connection, item: Item, head: _Head, mine: Any, fresh: Sequence[tuple[Any, ...]]

@@ -41,7 +41,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("file"),
         sqlite_with_rowid=False,
     )
-    op.create_index("chat_file_content", "chat_file", ["content"])
+    op.create_index("chat_file_by_content", "chat_file", ["content"])
     op.create_index("chat_file_message", "chat_file", ["conversation", "seq"])
     op.create_index("chat_file_due", "chat_file", ["due_at"])
     op.create_table(
