@@ -1,0 +1,256 @@
+"""Files through the whole server: commands, messages, rights, recall. The store is a local folder."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from attrs import define
+from chat_common import wire
+from chat_common.clock import ManualClock
+from chat_common.errors import ChatError
+from chat_common.ports.files import Files
+from chat_server.files.attachments import KINDS
+from chat_server.server import Server
+
+from tests.chat_oss import pictures
+
+OGG = b"OggS\0\2" + bytes(2000)
+MP4 = b"\0\0\0\x20ftypisom\0\0\x02\0isomiso2avc1mp41" + bytes(5000)
+
+
+@define
+class House:
+    """A server, a group of ada and bob, and eve outside."""
+
+    server: Server
+    clock: ManualClock
+    web: httpx2.AsyncClient
+    ada: str
+    bob: str
+    eve: str
+    room: str
+
+    async def call(self, user: str, command: str, **params: Any) -> Any:
+        return await self.server.call(command, params, user=user)
+
+    async def refused(self, user: str, command: str, **params: Any) -> tuple[str, str | None]:
+        with pytest.raises(ChatError) as caught:
+            await self.call(user, command, **params)
+        return caught.value.code, caught.value.field
+
+    async def upload(self, user: str, data: bytes, type: str, name: str = "a.bin", room: str | None = None) -> Any:
+        begun = await self.call(
+            user, "upload.begin", conversation=room or self.room, name=name, type=type, size=len(data)
+        )
+        answer = await self.web.request("PUT", begun.put.url, headers=begun.put.headers, content=data)
+        assert answer.status_code == 200, answer.text
+        return await self.call(user, "upload.finish", file=begun.file)
+
+    async def submit(self, user: str, kind: str, **body: Any) -> wire.Receipt:
+        receipt: wire.Receipt = await self.call(user, "submit", conversation=self.room, kind=kind, body=body)
+        return receipt
+
+    async def message(self, user: str, seq: int) -> wire.Message:
+        page = await self.call(user, "history", conversation=self.room)
+        return next(message for message in page.messages if message.seq == seq)
+
+    async def urls(self, user: str, *files: str) -> list[str]:
+        return [one.url for one in (await self.call(user, "file.links", files=list(files))).files]
+
+    async def sweep(self) -> None:
+        await (await self.server.assembly.get(Files)).sweep()  # type: ignore[type-abstract]
+
+
+@contextlib.asynccontextmanager
+async def open_house(data: Path, **settings: Any) -> AsyncIterator[House]:
+    clock = ManualClock()
+    async with Server(settings={"server": {"data": str(data)}, **settings}, clock=clock, environ={}) as server:
+        ada, bob, eve = [(await server.ensure_user(name)).user for name in ("ada", "bob", "eve")]
+        group = await server.call("group.create", {"name": "room", "members": [bob]}, user=ada)
+        transport = httpx2.ASGITransport(server.app)
+        async with httpx2.AsyncClient(transport=transport, base_url="http://chat", timeout=30) as web:
+            yield House(server, clock, web, ada, bob, eve, group.conversation)
+
+
+@pytest.fixture
+async def house(tmp_path: Path) -> AsyncIterator[House]:
+    async with open_house(tmp_path) as house:
+        yield house
+
+
+async def test_a_picture_goes_from_one_to_the_other_and_can_be_taken_back(house: House) -> None:
+    facts = await house.upload(house.ada, pictures.jpeg(1600, 900), "image/jpeg", "cat.jpg")
+    assert await house.urls(house.bob, facts.file) == []
+    receipt = await house.submit(house.ada, "image", file=facts.file, text="my cat", width=7, size=1)
+    message = await house.message(house.bob, receipt.seq)
+    assert message.body == {
+        "file": facts.file,
+        "name": "cat.jpg",
+        "type": "image/jpeg",
+        "size": facts.size,
+        "width": 1600,
+        "height": 900,
+        "text": "my cat",
+    }
+    [linked] = (await house.call(house.bob, "file.links", files=[facts.file])).files
+    for url in (linked.url, linked.small, linked.large):
+        answer = await house.web.get(url)
+        assert answer.status_code == 200
+        assert answer.headers["content-type"] == "image/jpeg"
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert pictures.SECRET not in answer.content
+    assert await house.urls(house.eve, facts.file) == []
+    await house.call(house.ada, "message.recall", conversation=house.room, seq=receipt.seq)
+    assert await house.urls(house.bob, facts.file) == []
+    assert await house.urls(house.ada, facts.file) == []
+    await house.sweep()
+    assert (await house.web.get(linked.url)).status_code == 404  # the old link still fits, the file is gone
+    assert (await house.message(house.bob, receipt.seq)).body is not message.body
+
+
+async def test_every_kind_gets_its_facts_from_the_server(house: House) -> None:
+    pdf = await house.upload(house.ada, b"%PDF-1.7 " + bytes(100), "application/pdf", "报告.pdf")
+    receipt = await house.submit(house.ada, "file", file=pdf.file)
+    body = (await house.message(house.bob, receipt.seq)).body
+    assert (body["name"], body["type"], body["size"]) == ("报告.pdf", "application/pdf", 109)
+    head = (await house.call(house.bob, "inbox.list")).inbox[0].head
+    assert head.preview.text == "报告.pdf"
+    voice = await house.upload(house.ada, OGG, "audio/ogg")
+    receipt = await house.submit(house.ada, "voice", file=voice.file, duration=3000, levels=[0, 255])
+    body = (await house.message(house.bob, receipt.seq)).body
+    assert (body["duration"], body["levels"], body["type"]) == (3000, [0, 255], "audio/ogg")
+    video = await house.upload(house.ada, MP4, "video/mp4")
+    poster = await house.upload(house.ada, pictures.jpeg(640, 360), "image/jpeg")
+    receipt = await house.submit(
+        house.ada, "video", file=video.file, duration=2000, width=1, height=1, poster=poster.file
+    )
+    body = (await house.message(house.bob, receipt.seq)).body
+    assert (body["width"], body["height"], body["poster"]) == (640, 360, poster.file)
+    assert len(await house.urls(house.bob, video.file, poster.file)) == 2
+    animated = await house.upload(house.ada, pictures.gif(), "image/gif")
+    receipt = await house.submit(house.ada, "image", file=animated.file)
+    assert (await house.message(house.bob, receipt.seq)).body["animated"] is True
+
+
+async def test_only_a_finished_unsent_file_of_ones_own_for_this_conversation_is_sent(house: House) -> None:
+    facts = await house.upload(house.ada, pictures.png(), "image/png")
+    begun = await house.call(house.ada, "upload.begin", conversation=house.room, name="a", type="image/png", size=10)
+    other = await house.call(house.ada, "group.create", name="other", members=[house.bob])
+    elsewhere = await house.upload(house.ada, pictures.png(30, 30), "image/png", room=other.conversation)
+    for user, file in (
+        (house.bob, facts.file),
+        (house.ada, begun.file),
+        (house.ada, elsewhere.file),
+        (house.ada, "guessed"),
+    ):
+        assert await house.refused(user, "submit", conversation=house.room, kind="image", body={"file": file}) == (
+            "not_found",
+            "body.file",
+        )
+    await house.submit(house.ada, "image", file=facts.file)
+    again = {"conversation": house.room, "kind": "image", "body": {"file": facts.file}}
+    assert await house.refused(house.ada, "submit", **again) == ("conflict", "body.file")
+
+
+async def test_a_repeated_submit_is_the_same_message(house: House) -> None:
+    facts = await house.upload(house.ada, b"text", "text/plain")
+    request = {"conversation": house.room, "kind": "file", "body": {"file": facts.file}}
+    first = await house.server.call("submit", request, user=house.ada, ref="same")
+    assert await house.server.call("submit", request, user=house.ada, ref="same") == first
+
+
+async def test_a_file_is_sent_only_as_what_it_is(house: House) -> None:
+    text = await house.upload(house.ada, b"hello", "text/plain")
+    voice = await house.upload(house.ada, OGG, "audio/ogg")
+    sound = {"duration": 1000}
+    for kind, file, more, expected in (
+        ("image", text.file, {}, "body.file"),
+        ("voice", text.file, sound, "body.file"),
+        ("video", voice.file, sound, "body.file"),
+        ("voice", voice.file, {"duration": 0}, "body.duration"),
+        ("voice", voice.file, {"duration": 4 * 3600 * 1000 + 1}, "body.duration"),
+        ("voice", voice.file, {"duration": 3_000_000}, "body.duration"),
+        ("voice", voice.file, {"duration": 1000, "levels": [256]}, "body.levels[0]"),
+        ("voice", voice.file, {}, "body.duration"),
+        ("file", text.file, {"text": " "}, "body.text"),
+    ):
+        body = {"file": file, **more}
+        code, field = await house.refused(house.ada, "submit", conversation=house.room, kind=kind, body=body)
+        assert (code, field) == ("invalid", expected)
+
+
+async def test_former_members_and_newcomers_read_what_stands_in_their_intervals(house: House) -> None:
+    before = await house.upload(house.ada, b"before", "text/plain")
+    await house.submit(house.ada, "file", file=before.file)
+    await house.call(house.ada, "group.invite", conversation=house.room, users=[house.eve])
+    during = await house.upload(house.ada, b"during", "text/plain")
+    await house.submit(house.ada, "file", file=during.file)
+    await house.call(house.ada, "group.kick", conversation=house.room, users=[house.eve])
+    after = await house.upload(house.ada, b"after!", "text/plain")
+    await house.submit(house.ada, "file", file=after.file)
+    asked = [before.file, during.file, after.file]
+    found = (await house.call(house.eve, "file.links", files=asked)).files
+    assert [one.file for one in found] == [during.file]
+    assert len(await house.urls(house.bob, *asked)) == 3
+    assert (
+        await house.refused(house.eve, "upload.begin", conversation=house.room, name="a", type="text/plain", size=1)
+    )[0] == "not_a_member"
+    stranger = (await house.server.ensure_user("mallory")).user
+    code, _ = await house.refused(
+        stranger, "upload.begin", conversation=house.room, name="a", type="text/plain", size=1
+    )
+    assert code == "not_found"
+    [url] = await house.urls(house.eve, during.file)
+    house.clock.advance(300)
+    assert (await house.web.get(url)).status_code == 403
+
+
+async def test_quotas_and_limits_are_told(house: House, tmp_path: Path) -> None:
+    async with open_house(tmp_path / "other", **{"files.oss": {"daily_files": 1}}) as small:
+        await small.upload(small.ada, b"one", "text/plain")
+        code, _ = await small.refused(
+            small.ada, "upload.begin", conversation=small.room, name="a", type="text/plain", size=1
+        )
+        assert code == "rate_limited"
+        await small.upload(small.bob, b"one", "text/plain")
+
+
+async def test_the_sweep_leaves_what_messages_need(house: House, tmp_path: Path) -> None:
+    data = secrets.token_bytes(500)
+    kept = await house.upload(house.ada, data, "application/octet-stream")
+    await house.submit(house.ada, "file", file=kept.file)
+    twin = await house.upload(house.bob, data, "application/octet-stream")
+    receipt = await house.submit(house.bob, "file", file=twin.file)
+    await house.upload(house.bob, b"never sent", "text/plain")
+    await house.call(house.bob, "upload.begin", conversation=house.room, name="a", type="text/plain", size=4)
+    await house.call(house.bob, "message.recall", conversation=house.room, seq=receipt.seq)
+    for _ in range(3):
+        house.clock.advance(50_000)
+        await house.sweep()
+    objects = [path for path in (tmp_path / "objects" / "objects").rglob("*") if path.is_file()]
+    assert len(objects) == 1
+    [url] = await house.urls(house.ada, kept.file)
+    assert (await house.web.get(url)).content == data
+    for table in ("chat_file", "chat_file_content"):
+        count = await house.server.database.read(
+            lambda connection, table=table: connection.exec_driver_sql(f"SELECT count(*) FROM {table}").scalar_one()
+        )
+        assert count == 1
+
+
+async def test_the_address_of_objects_tells_nothing_without_a_link(house: House) -> None:
+    for path in ("/objects/", "/objects/file/x/original", "/objects/../chat.db", "/objects/%2e%2e/chat.db"):
+        answer = await house.web.get(path)
+        assert answer.status_code in (403, 404)
+
+
+def test_all_kinds_with_files_are_registered() -> None:
+    from chat_server.files.kinds import KINDS as KINDS_REGISTERED
+
+    assert {kind.name for kind in KINDS_REGISTERED} == KINDS
