@@ -30,7 +30,7 @@ from chat_common.plugins import Contributions, Owned, Plugins
 from chat_common.ports.broker import Broker
 from chat_common.ports.database import Database
 from chat_common.ports.directory import Directory
-from chat_common.ports.objects import DataFolder
+from chat_common.ports.objects import DataFolder, ObjectTelemetry
 from chat_common.ports.outbox import Outbox, Relay
 from chat_common.ports.push import PushProvider
 from chat_common.records import Caller, Command, Consumer, Context, Push, Task
@@ -38,6 +38,7 @@ from chat_common.settings import Settings, SetupError
 from starlette.applications import Starlette
 from starlette.routing import WebSocketRoute
 
+from chat_server.files.telemetry import FileTelemetry
 from chat_server.gateway import Gateway, Watched, WatchPresence
 from chat_server.http.app import http_app
 from chat_server.metrics import Metrics
@@ -142,6 +143,8 @@ class Server:
         )
         assembly.provide(ServerSettings, server)
         assembly.provide(DataFolder, DataFolder(Path(server.data)))
+        self._file_telemetry = FileTelemetry()
+        assembly.provide(ObjectTelemetry, self._file_telemetry)  # type: ignore[type-abstract]
         if getattr(section("ports"), "database", None) in (None, "sqlite"):
             stack.enter_context(data_lock(Path(server.data)))
         self.database: Database = await assembly.get(Database)  # type: ignore[type-abstract]
@@ -220,6 +223,7 @@ class Server:
         metrics = Metrics()
         metrics.commands(self.pipeline.commands)
         metrics.gauges(self.gateway.stats)
+        metrics.collect(self._file_telemetry.source)
         return metrics
 
     async def _database_ready(self) -> None:

@@ -166,3 +166,19 @@ def epoch_new(ctx: click.Context, config: Path | None, data: str | None) -> None
     from chat_server.cli.data import renew_epoch
 
     click.echo(f"the new epoch is {renew_epoch(_choice(ctx, config, data))}")
+
+
+@main.group()
+def oss() -> None:
+    """The object store that keeps what people send."""
+
+
+@oss.command("init")
+@_shared
+@click.pass_context
+def oss_init(ctx: click.Context, config: Path | None, data: str | None) -> None:
+    """Make the bucket, its clean-up rules, and access for the pages of allowed_origins. May be repeated."""
+    from chat_server.cli.objects import prepare_store
+
+    for line in prepare_store(_choice(ctx, config, data)):
+        click.echo(line)
