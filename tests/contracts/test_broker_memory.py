@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from secrets import token_hex
 
 import pytest
-from chat_common.contracts.broker import CHECKS, Stage
+from chat_common.contracts.broker import BOUNDED_CHECKS, CHECKS, Stage
 from chat_common.ports.broker import Broker
 from chat_transaction.memory_broker import MemoryBroker
 from chat_transaction.settings import MemoryBrokerSettings
@@ -36,6 +36,6 @@ class MemoryStage:
             yield broker
 
 
-@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("check", [*CHECKS, *BOUNDED_CHECKS], ids=lambda check: check.__name__)
 async def test_keeps_the_contract(check: Callable[[Stage], Awaitable[None]]) -> None:
     await check(MemoryStage())

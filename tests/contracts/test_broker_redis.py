@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from secrets import token_hex
 
 import pytest
-from chat_common.contracts.broker import SHARED_CHECKS, Stage
+from chat_common.contracts.broker import BOUNDED_CHECKS, SHARED_CHECKS, Stage
 from chat_common.ports.broker import Broker
 from chat_transaction.redis_broker import RedisBroker, RedisBrokerSettings
 
@@ -35,10 +35,10 @@ class RedisStage:
     def group(self) -> str:
         return f"group-{token_hex(4)}"
 
-    def client(self) -> object:
+    def client(self) -> AbstractAsyncContextManager[Broker]:
         return self._client(100_000)
 
-    def small_client(self) -> object:
+    def small_client(self) -> AbstractAsyncContextManager[Broker]:
         return self._client(20)
 
     @asynccontextmanager
@@ -49,6 +49,6 @@ class RedisStage:
             yield broker
 
 
-@pytest.mark.parametrize("check", SHARED_CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("check", [*SHARED_CHECKS, *BOUNDED_CHECKS], ids=lambda check: check.__name__)
 async def test_keeps_the_contract(check: Callable[[Stage], Awaitable[None]], url: str) -> None:
     await check(RedisStage(url))

@@ -1,8 +1,6 @@
 """A real RocketMQ 5.4.0 on free ports of 127.0.0.1: name server, and broker and proxy in one process.
 
-Taken from: ``CHAT_TEST_ROCKETMQ`` (``host:port`` of a proxy) with ``CHAT_TEST_ROCKETMQ_TOPICS`` (a folder with
-the topics already made is then the caller's business), else the jars of Maven Central on Java 17, fetched once by
-Maven into the user's cache folder.
+From the jars of Maven Central on Java 17, fetched once by Maven into the user's cache folder.
 """
 
 from __future__ import annotations
@@ -149,18 +147,13 @@ class RocketMQ:
         self._proxy.kill()
         self._nameserver.kill()
 
-    def create(self, topics: Sequence[Mapping[str, object]], ordered_groups: Sequence[str] = ()) -> None:
-        """Create topics (as ``chat-server rocketmq topics`` prints them) and ordered groups. Some seconds a call."""
-        path = self._folder / "topics.json"
-        path.write_text(json.dumps(list(topics)))
-        self._admin("updateTopicList", "-c", "DefaultCluster", "-f", str(path))
-        if ordered_groups:
-            configs = [
-                {"groupName": name, "consumeMessageOrderly": True, "retryMaxTimes": 1000} for name in ordered_groups
-            ]
-            path = self._folder / "groups.json"
-            path.write_text(json.dumps(configs))
-            self._admin("updateSubGroupList", "-c", "DefaultCluster", "-f", str(path))
+    def create(self, topics: Sequence[Mapping[str, object]], groups: Sequence[Mapping[str, object]] = ()) -> None:
+        """Create topics and groups (as ``chat-server rocketmq topics`` prints them). Some seconds a call."""
+        for call, content in (("updateTopicList", topics), ("updateSubGroupList", groups)):
+            if content:
+                path = self._folder / f"{call}.json"
+                path.write_text(json.dumps(list(content)))
+                self._admin(call, "-c", "DefaultCluster", "-f", str(path))
 
     def _admin(self, *arguments: str) -> None:
         command = self._java("org.apache.rocketmq.tools.command.MQAdminStartup", *arguments, "-n", self._names)

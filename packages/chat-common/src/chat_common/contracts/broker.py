@@ -388,7 +388,6 @@ CHECKS: Sequence[Callable[[Stage], Awaitable[None]]] = (
     keeps_what_nobody_takes_yet,
     lets_the_running_batch_end,
     delivers_late_what_is_delayed,
-    waits_when_it_is_full,
 )
 
 SHARED_CHECKS: Sequence[Callable[[Stage], Awaitable[None]]] = (
@@ -397,3 +396,6 @@ SHARED_CHECKS: Sequence[Callable[[Stage], Awaitable[None]]] = (
     delivers_again_when_a_consumer_dies,
 )
 """For a broker that outlives its clients."""
+
+BOUNDED_CHECKS: Sequence[Callable[[Stage], Awaitable[None]]] = (waits_when_it_is_full,)
+"""For a broker that bounds what may wait (where it does not, the outbox bounds what it publishes)."""
