@@ -13,11 +13,11 @@ from chat_common.clock import ManualClock, SystemClock
 from chat_common.contracts import objects as contract
 from chat_common.contracts.objects import Answer, ObjectHarness
 from chat_oss.local import LocalSettings, open_local
-from chat_oss.s3 import MinioSettings, open_minio
+from chat_oss.s3 import open_minio
 
 from tests.services.asgi import serving
 from tests.services.minio import running_minio
-from tests.services.s3 import S3Address
+from tests.services.s3 import S3Server
 from tests.services.seaweedfs import running_seaweedfs
 
 HOUR = 3600
@@ -38,27 +38,21 @@ async def fetching() -> AsyncIterator[Callable[[str, str, Mapping[str, str], byt
         yield fetch
 
 
-def s3_settings(address: S3Address, bucket: str) -> MinioSettings:
-    return MinioSettings(
-        endpoint=address.endpoint, bucket=bucket, access_key=address.access_key, secret_key=address.secret_key
-    )
+@pytest.fixture(scope="module")
+def minio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    with running_minio(tmp_path_factory.mktemp("minio")) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
-def minio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Address]:
-    with running_minio(tmp_path_factory.mktemp("minio")) as address:
-        yield address
-
-
-@pytest.fixture(scope="module")
-def seaweedfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Address]:
-    with running_seaweedfs(tmp_path_factory.mktemp("seaweedfs")) as address:
-        yield address
+def seaweedfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    with running_seaweedfs(tmp_path_factory.mktemp("seaweedfs")) as server:
+        yield server
 
 
 @contextlib.asynccontextmanager
-async def s3_harness(address: S3Address) -> AsyncIterator[ObjectHarness]:
-    settings = s3_settings(address, f"chat-{secrets.token_hex(4)}")
+async def s3_harness(server: S3Server) -> AsyncIterator[ObjectHarness]:
+    settings = server.settings(f"chat-{secrets.token_hex(4)}")
     async with open_minio(settings) as store, open_minio(settings, an_hour_ago()) as past, fetching() as fetch:
         lines = await store.prepare(origins=["https://chat.example"])
         assert len(lines) == 3
@@ -85,12 +79,12 @@ async def test_local(check: contract.Check, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("check", contract.checks(), ids=lambda check: check.__name__)
-async def test_minio(check: contract.Check, minio: S3Address) -> None:
+async def test_minio(check: contract.Check, minio: S3Server) -> None:
     async with s3_harness(minio) as harness:
         await check(harness)
 
 
 @pytest.mark.parametrize("check", contract.checks(), ids=lambda check: check.__name__)
-async def test_seaweedfs(check: contract.Check, seaweedfs: S3Address) -> None:
+async def test_seaweedfs(check: contract.Check, seaweedfs: S3Server) -> None:
     async with s3_harness(seaweedfs) as harness:
         await check(harness)

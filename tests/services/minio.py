@@ -13,11 +13,13 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
+from tests.services.absent import absent
+from tests.services.process import Child, free_port
+from tests.services.s3 import S3Server, from_environment
 
-from tests.services.s3 import S3Address, address_from_environment, free_port, started, wait_until_answers
-
+ENVIRONMENT = "CHAT_TEST_MINIO"
 MODULE = "github.com/minio/minio@latest"
+LIVE = "/minio/health/live"
 
 
 def cache_folder() -> Path:
@@ -36,28 +38,29 @@ def find_binary() -> str | None:
 
 
 @contextlib.contextmanager
-def running_minio(folder: Path, *, port: int | None = None) -> Iterator[S3Address]:
-    """Give ``port`` to start it again where it was, over the same folder."""
-    known = address_from_environment("CHAT_TEST_MINIO")
-    if known is not None and port is None:
+def running_minio(folder: Path) -> Iterator[S3Server]:
+    """Its data lies below ``folder`` and outlives `kill` and `start`."""
+    known = from_environment(ENVIRONMENT)
+    if known is not None:
         yield known
         return
     binary = find_binary()
     if binary is None:
-        reason = "no MinIO: neither CHAT_TEST_MINIO, nor minio on PATH, nor Go to build it"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    address = S3Address(f"http://127.0.0.1:{port or free_port()}", "chat-test-key", "chat-test-secret")
+        absent(f"no MinIO: neither {ENVIRONMENT}, nor minio on PATH, nor Go to build it")
+    port = free_port()
     environment = {
         **os.environ,
-        "MINIO_ROOT_USER": address.access_key,
-        "MINIO_ROOT_PASSWORD": address.secret_key,
+        "MINIO_ROOT_USER": "chat-test-key",
+        "MINIO_ROOT_PASSWORD": "chat-test-secret",
         "MINIO_BROWSER": "off",
         "MINIO_UPDATE": "off",
         "MINIO_CONFIG_DIR": str(folder / "minio-config"),
     }
-    command = [binary, "server", "--quiet", "--address", address.netloc, str(folder / "minio-data")]
-    with started(command, folder / "minio.log", environment) as process:
-        wait_until_answers(f"{address.endpoint}/minio/health/live", process)
-        yield S3Address(address.endpoint, address.access_key, address.secret_key, process)
+    command = [binary, "server", "--quiet", "--address", f"127.0.0.1:{port}", str(folder / "minio-data")]
+    child = Child(command, folder / "minio.log", environment=environment)
+    server = S3Server(f"http://127.0.0.1:{port}", "chat-test-key", "chat-test-secret", child)
+    server.start(LIVE)
+    try:
+        yield server
+    finally:
+        child.kill()

@@ -1,78 +1,63 @@
-"""Starting a server that speaks S3, and saying where it is."""
+"""A server that speaks S3: where it is, how to get in, and how to kill it."""
 
 from __future__ import annotations
 
-import contextlib
 import os
-import socket
-import subprocess
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from attrs import frozen
+from chat_oss.s3 import MinioSettings
 
-START_SECONDS = 60
+from tests.services.process import Child
 
 
 @frozen
-class S3Address:
-    """Where it is and how to get in; ``process`` is None when somebody else runs it."""
+class S3Server:
+    """``child`` is None when somebody else runs it; then it cannot be killed."""
 
     endpoint: str
     access_key: str
     secret_key: str
-    process: subprocess.Popen[bytes] | None = None
+    child: Child | None = None
 
     @property
-    def netloc(self) -> str:
-        return urlsplit(self.endpoint).netloc
+    def port(self) -> int:
+        return urlsplit(self.endpoint).port or 80
+
+    def settings(self, bucket: str, *, endpoint: str | None = None) -> MinioSettings:
+        return MinioSettings(
+            endpoint=endpoint or self.endpoint,
+            bucket=bucket,
+            access_key=self.access_key,
+            secret_key=self.secret_key,
+        )
+
+    def start(self, path: str = "/") -> None:
+        if self.child is not None:
+            self.child.start(lambda: answers(self.endpoint + path))
+
+    def kill(self) -> None:
+        assert self.child is not None, "a server that somebody else runs is not ours to kill"
+        self.child.kill()
 
 
-def address_from_environment(name: str) -> S3Address | None:
+def from_environment(name: str) -> S3Server | None:
+    """``http://ACCESS:SECRET@host:port`` of a running server."""
     value = os.environ.get(name)
     if not value:
         return None
     parts = urlsplit(value)
-    return S3Address(f"{parts.scheme}://{parts.hostname}:{parts.port}", parts.username or "", parts.password or "")
+    return S3Server(f"{parts.scheme}://{parts.hostname}:{parts.port}", parts.username or "", parts.password or "")
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-@contextlib.contextmanager
-def started(command: list[str], log: Path, environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    """The process while the context lasts; its output in ``log``. It ends by SIGKILL: nothing of it is needed again."""
-    with log.open("ab") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output, env=environment, start_new_session=True)
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait(30)
-
-
-def wait_until_answers(url: str, process: subprocess.Popen[bytes]) -> None:
+def answers(url: str) -> bool:
     """Any HTTP answer below 500 will do."""
-    deadline = time.monotonic() + START_SECONDS
-    while True:
-        if process.poll() is not None:
-            raise RuntimeError(f"the server ended with {process.returncode} before it answered")
-        try:
-            urllib.request.urlopen(url, timeout=2).close()
-            return
-        except urllib.error.HTTPError as error:
-            if error.code < 500:
-                return
-        except OSError:
-            pass
-        if time.monotonic() > deadline:
-            raise RuntimeError(f"no answer from {url} within {START_SECONDS} s")
-        time.sleep(0.05)
+    try:
+        urllib.request.urlopen(url, timeout=2).close()
+    except urllib.error.HTTPError as error:
+        return error.code < 500
+    except OSError:
+        return False
+    return True
