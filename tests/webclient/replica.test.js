@@ -195,6 +195,15 @@ test("an inbox row that was read before a message came does not take the message
   assert.deepEqual([one.head.seq, one.unread], [3, 3]);
 });
 
+test("a pushed row needs no sync: the stamps that it counts are pushed too; a row of a sync may need one", () => {
+  const replica = ready();
+  replica.pushed("inbox", row({ version: 8, read: 2, unread: 0, head: { seq: 2, rev: 3, time: 1 } }));
+  assert.deepEqual(commands(replica), []);
+  replica.beaten({ version: 9, behind: true });
+  answer(replica, "sync", { epoch: "e", version: 9, more: false, inbox: [row({ version: 9, head: { seq: 2, rev: 4, time: 1 } })], hot: [] });
+  assert.deepEqual(commands(replica), [["sync", { epoch: "e", conversation: "c", rev: 2, limit: 100 }]]);
+});
+
 test("a message of an unknown conversation asks for its row", () => {
   const replica = ready();
   replica.pushed("message", { ...text(1), conversation: "new" });

@@ -27,6 +27,7 @@ export class Scroller {
   #target; // {seq, place}: scroll there once it is loaded
   #content = h("div.timeline-content", { role: "list" });
   #observer;
+  #closed = false;
 
   /** @param told `{seen(seq), bottom(atBottom)}` */
   constructor(client, id, acts, told) {
@@ -50,6 +51,7 @@ export class Scroller {
   }
 
   close() {
+    this.#closed = true; // a frame may still be owed, in a hidden tab for long
     this.#observer.disconnect();
   }
 
@@ -94,6 +96,7 @@ export class Scroller {
   }
 
   render() {
+    if (this.#closed) return;
     const anchor = this.#stick ? undefined : this.#anchor();
     this.#reconcile(this.#plan());
     if (this.#target && this.#reach()) return;
@@ -249,6 +252,7 @@ export class Scroller {
   }
 
   #scrolled() {
+    if (this.#closed) return;
     this.#stick = this.atBottom;
     this.#extend();
     this.#look();

@@ -70,7 +70,7 @@ export class Replica {
         this.#step(data, { conversation: data });
         break;
       case "inbox":
-        this.inbox(data);
+        this.inbox(data, false);
         break;
       case "user":
         this.#user(data.user && typeof data.user === "object" ? data.user : data);
@@ -162,7 +162,8 @@ export class Replica {
 
   // ---- rows from anywhere ----
 
-  inbox(row) {
+  /** @param complete whether the row may know of stamps that no push will bring: one from a sync, not a pushed one */
+  inbox(row, complete = true) {
     const held = this.conversations.get(row.conversation);
     if (held?.version !== undefined && row.version !== undefined && row.version < held.version) return held;
     const { conversation: id, head = { seq: 0, rev: 0, time: 0 }, unread = 0, ...rest } = row;
@@ -178,7 +179,7 @@ export class Replica {
     this.#count(one);
     this.conversations.set(id, one);
     if (rest.peer) this.#user(rest.peer);
-    if (one.timeline) one.timeline.seen = Math.max(one.timeline.seen, head.rev);
+    if (one.timeline && complete) one.timeline.seen = Math.max(one.timeline.seen, head.rev);
     else if (!held && this.opened.includes(id)) this.open(id);
     this.#change("list", `conversation:${id}`);
     return one;
