@@ -20,6 +20,11 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
+try:
+    from websockets.speedups import apply_mask
+except ImportError:  # Built without a C compiler.
+    from websockets.utils import apply_mask
+
 from chat_server.gateway import Gateway, Link
 from chat_server.transports.framing import messages
 from chat_server.transports.origins import PATH, names_token, origin_allowed
@@ -39,6 +44,22 @@ def _select(protocol: ServerProtocol, offered: Sequence[Subprotocol]) -> Subprot
         if name in offered:
             return name
     raise NegotiationError(f"this server speaks {', '.join(protocol.available_subprotocols or ())}")
+
+
+def ends_with_frame(data: bytes) -> bool:
+    """Whether a client's bytes, which begin with a frame, end with one."""
+    at, size = 0, len(data)
+    while at < size:
+        if size - at < 2:
+            return False
+        length = data[at + 1] & 0x7F
+        head = 6
+        if length >= 126:
+            wide = 2 if length == 126 else 8
+            length = int.from_bytes(data[at + 2 : at + 2 + wide], "big")
+            head += wide
+        at += head + length
+    return at == size
 
 
 class WebSocketFraming:
@@ -85,7 +106,9 @@ class WebSocketTransport:
 class WebSocketConnection(asyncio.Protocol):
     """One connection: a `Wire` for the gateway, a protocol for the loop."""
 
-    __slots__ = ("_connections", "_lingering", "_link", "_parts", "_protocol", "_text", "_transport", "_with")
+    __slots__ = (
+        "_at_boundary", "_connections", "_lingering", "_link", "_parts", "_protocol", "_text", "_transport", "_with",
+    )  # fmt: skip
 
     def __init__(self, transport: WebSocketTransport, connections: set[Any]) -> None:
         self._with = transport
@@ -100,6 +123,7 @@ class WebSocketConnection(asyncio.Protocol):
         self._link: Link | None = None
         self._parts: list[bytes] | None = None  # Of a fragmented message.
         self._text = True
+        self._at_boundary = False  # Whether what the protocol was fed so far ends with a frame.
         self._lingering: asyncio.TimerHandle | None = None
 
     # --- called by the loop ---
@@ -109,6 +133,11 @@ class WebSocketConnection(asyncio.Protocol):
         self._connections.add(self)
 
     def data_received(self, data: bytes) -> None:
+        if self._at_boundary:
+            data = self._small_messages(data)
+            if not data:
+                return
+            self._at_boundary = ends_with_frame(data)
         protocol = self._protocol
         protocol.receive_data(data)
         for event in protocol.events_received():
@@ -116,6 +145,7 @@ class WebSocketConnection(asyncio.Protocol):
                 self._frame(event)
             elif isinstance(event, Request):
                 self._handshake(event)
+                self._at_boundary = data.find(b"\r\n\r\n") == len(data) - 4
         if protocol.writes:
             self._write_out()
         if protocol.state is not State.OPEN:
@@ -183,6 +213,24 @@ class WebSocketConnection(asyncio.Protocol):
 
     # --- inside ---
 
+    def _small_messages(self, data: bytes) -> bytes:
+        """Take the short whole messages at the beginning (acknowledgements, mostly); returns what is left.
+
+        The protocol needs 4 µs for one of them, which is half of what it costs. Everything else is left to it.
+        """
+        at, size = 0, len(data)
+        while size - at >= 6 and data[at] == 0x81 and 0x80 <= data[at + 1] < 0xFE:
+            end = at + data[at + 1] - 0x7A  # 6 bytes of head, and the length without its mask bit
+            link = self._link
+            if end > size or link is None or self._parts is not None or self._protocol.state is not State.OPEN:
+                break
+            self._text = True
+            self._message(link, apply_mask(data[at + 6 : end], data[at + 2 : at + 6]))
+            at = end
+        if self._protocol.writes:
+            self._write_out()
+        return data[at:] if at else data
+
     def _handshake(self, request: Request) -> None:
         protocol = self._protocol
         response = self._with.refusal(request, protocol) or protocol.accept(request)
@@ -193,7 +241,7 @@ class WebSocketConnection(asyncio.Protocol):
 
     def _frame(self, frame: Frame) -> None:
         link = self._link
-        if link is None or self._protocol.state is not State.OPEN:
+        if link is None:
             return
         opcode = frame.opcode
         if opcode is Opcode.TEXT or opcode is Opcode.BINARY:
@@ -222,6 +270,7 @@ class WebSocketConnection(asyncio.Protocol):
             except UnicodeDecodeError as error:
                 if self._protocol.state is State.OPEN:
                     self._protocol.fail(1007, f"invalid UTF-8 at position {error.start}")
+                self._lost()
                 return
         link.received(data)
 
