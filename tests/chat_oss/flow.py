@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx2
 from attrs import define, field
-from chat_common.clock import ManualClock
+from chat_common.clock import Clock, ManualClock
 from chat_common.errors import NotFound
 from chat_common.ports.files import AskLinks, BeginUpload, FileFacts, FinishUpload, Upload, UploadBegun, UploadRequest
 from chat_common.ports.objects import ObjectStore
@@ -33,7 +33,7 @@ def may_read(user: str, upload: Upload) -> bool:
 
 @define
 class Flow:
-    clock: ManualClock
+    clock: Clock
     store: ObjectStore
     records: MemoryFileRecords
     files: StoredFiles
@@ -94,7 +94,7 @@ async def local_flow(folder: Path, settings: FilesSettings | None = None) -> Asy
 
 @contextlib.asynccontextmanager
 async def service(
-    clock: ManualClock, store: ObjectStore, web: httpx2.AsyncClient, settings: FilesSettings | None = None
+    clock: Clock, store: ObjectStore, web: httpx2.AsyncClient, settings: FilesSettings | None = None
 ) -> AsyncIterator[Flow]:
     records = MemoryFileRecords(check_send, may_read)
     async with open_files(store, records, clock, settings or FilesSettings()) as files:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from chat_common.clock import ManualClock
 from chat_common.errors import ChatError, Conflict, Invalid, NotFound, RateLimited
 from chat_common.ports.files import AskLinks, CancelUpload, UploadParts, UploadRequest
 from chat_oss.files import FilesSettings
@@ -15,6 +16,11 @@ from tests.chat_oss.flow import Flow, local_flow
 
 MIB = 1024 * 1024
 PARTED = FilesSettings(parts_above=5 * MIB, part_bytes=5 * MIB)
+
+
+def advance(flow: Flow, seconds: float) -> None:
+    assert isinstance(flow.clock, ManualClock)
+    flow.clock.advance(seconds)
 
 
 @pytest.fixture
@@ -94,7 +100,7 @@ async def test_a_quota_holds_for_a_day(settings: FilesSettings, tmp_path: Path) 
         assert isinstance(error, RateLimited)
         assert error.retry_after is not None
         await flow.begin(b"x" * 100, "text/plain", user="bob")
-        flow.clock.advance(error.retry_after)
+        advance(flow, error.retry_after)
         await flow.begin(b"x" * 100, "text/plain")
 
 
@@ -169,14 +175,14 @@ async def test_only_files_in_messages_are_read_and_only_by_who_may(flow: Flow) -
 async def test_links_end_and_a_recalled_file_is_gone(flow: Flow) -> None:
     facts = await flow.send(b"secret", "text/plain")
     url = (await flow.urls(facts.file))["original"]
-    flow.clock.advance(299)
+    advance(flow, 299)
     assert (await flow.web.get(url)).status_code == 200
-    flow.clock.advance(1)
+    advance(flow, 1)
     assert (await flow.web.get(url)).status_code == 403
     url = (await flow.urls(facts.file))["original"]
     flow.records.recall(facts.file)
     assert await flow.urls(facts.file) == {}
-    flow.clock.advance(3700)
+    advance(flow, 3700)
     await flow.files.sweep()
     assert await flow.keys() == []
     assert (await flow.web.get(url)).status_code == 403
@@ -190,7 +196,7 @@ async def test_the_same_content_is_stored_once_and_kept_while_one_file_needs_it(
     assert await flow.keys() == keys
     assert first.file != second.file
     flow.records.recall(first.file)
-    flow.clock.advance(90_000)
+    advance(flow, 90_000)
     await flow.files.sweep()
     answer = await flow.web.get((await flow.urls(second.file))["original"])
     assert answer.content == data
@@ -243,7 +249,7 @@ async def test_the_same_large_content_ends_as_one(flow: Flow) -> None:
         await flow.finish(begun.file)
         flow.records.send("ada", begun.file)
     assert len({upload.content for upload in flow.records.uploads()}) == 1
-    flow.clock.advance(200_000)
+    advance(flow, 200_000)
     await flow.files.sweep()
     assert len(await flow.keys()) == 1
 
@@ -256,12 +262,12 @@ async def test_what_was_begun_and_never_finished_is_swept(flow: Flow) -> None:
     [link] = (await flow.files.parts("ada", UploadParts(file=large.file, numbers=[1]))).links
     await flow.put(link.put, bytes(5 * MIB))
     finished = await flow.upload(b"never sent", "text/plain")
-    flow.clock.advance(3600)
+    advance(flow, 3600)
     await flow.files.sweep()
     assert isinstance(await refusal(flow.finish(small.file)), NotFound)
-    flow.clock.advance(86_400 + 3600)
+    advance(flow, 86_400 + 3600)
     await flow.files.sweep()
-    flow.clock.advance(3600)
+    advance(flow, 3600)
     await flow.files.sweep()
     assert await flow.keys() == []
     assert flow.records.uploads() == []
