@@ -12,7 +12,7 @@ _ESCAPE = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
 
 def too_deep(data: bytes, limit: int) -> bool:
     """Whether the brackets of ``data``, outside of strings, nest deeper than ``limit``."""
-    if data.count(b"[") + data.count(b"{") <= limit:
+    if len(data) <= limit or data.count(b"[") + data.count(b"{") <= limit:
         return False
     depth = 0
     for token in _TOKEN.finditer(data):
@@ -28,7 +28,7 @@ def too_deep(data: bytes, limit: int) -> bool:
 
 def bad_text(data: bytes) -> bool:
     """Whether a string of this JSON holds U+0000 or a lone surrogate; both can only hide in an escape."""
-    if _ESCAPE.search(data) is None:
+    if b"\\" not in data or _ESCAPE.search(data) is None:
         return False
     try:
         return _has_bad_text(json.loads(data))

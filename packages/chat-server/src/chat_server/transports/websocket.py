@@ -107,7 +107,8 @@ class WebSocketConnection(asyncio.Protocol):
     """One connection: a `Wire` for the gateway, a protocol for the loop."""
 
     __slots__ = (
-        "_at_boundary", "_connections", "_lingering", "_link", "_parts", "_protocol", "_text", "_transport", "_with",
+        "_at_boundary", "_connections", "_lingering", "_link", "_open", "_parts", "_protocol", "_text",
+        "_transport", "_with",
     )  # fmt: skip
 
     def __init__(self, transport: WebSocketTransport, connections: set[Any]) -> None:
@@ -121,6 +122,7 @@ class WebSocketConnection(asyncio.Protocol):
         )
         self._transport: asyncio.Transport | None = None
         self._link: Link | None = None
+        self._open = False  # Whether frames may be written.
         self._parts: list[bytes] | None = None  # Of a fragmented message.
         self._text = True
         self._at_boundary = False  # Whether what the protocol was fed so far ends with a frame.
@@ -190,11 +192,13 @@ class WebSocketConnection(asyncio.Protocol):
         return str(peer[0]) if isinstance(peer, tuple) else None
 
     def write(self, packed: bytes) -> None:
-        if self._transport is not None and self._protocol.state is State.OPEN:
+        if self._open:
+            assert self._transport is not None
             self._transport.write(packed)
 
     def close(self, code: int, reason: str) -> None:
-        if self._transport is not None and self._protocol.state is State.OPEN:
+        if self._open and self._protocol.state is State.OPEN:
+            self._open = False
             self._protocol.send_close(code, reason.encode()[:120].decode(errors="ignore"))
             self._write_out()
             self._linger()
@@ -237,6 +241,7 @@ class WebSocketConnection(asyncio.Protocol):
         protocol.send_response(response)
         if protocol.state is State.OPEN:
             self._write_out()
+            self._open = True
             self._link = self._with.gateway.connect(self)
 
     def _frame(self, frame: Frame) -> None:
@@ -276,6 +281,7 @@ class WebSocketConnection(asyncio.Protocol):
 
     def _lost(self) -> None:
         """Nothing of the client's will be taken any more."""
+        self._open = False
         link, self._link = self._link, None
         if link is not None:
             link.lost()
