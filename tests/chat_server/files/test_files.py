@@ -15,8 +15,10 @@ from chat_common import wire
 from chat_common.clock import ManualClock
 from chat_common.errors import ChatError
 from chat_common.ports.files import Files
+from chat_server.files import tables
 from chat_server.files.attachments import KINDS
 from chat_server.server import Server
+from sqlalchemy import Connection, func, select
 
 from tests.chat_oss import pictures
 
@@ -58,7 +60,8 @@ class House:
 
     async def message(self, user: str, seq: int) -> wire.Message:
         page = await self.call(user, "history", conversation=self.room)
-        return next(message for message in page.messages if message.seq == seq)
+        found: wire.Message = next(message for message in page.messages if message.seq == seq)
+        return found
 
     async def urls(self, user: str, *files: str) -> list[str]:
         return [one.url for one in (await self.call(user, "file.links", files=list(files))).files]
@@ -237,11 +240,14 @@ async def test_the_sweep_leaves_what_messages_need(house: House, tmp_path: Path)
     assert len(objects) == 1
     [url] = await house.urls(house.ada, kept.file)
     assert (await house.web.get(url)).content == data
-    for table in ("chat_file", "chat_file_content"):
-        count = await house.server.database.read(
-            lambda connection, table=table: connection.exec_driver_sql(f"SELECT count(*) FROM {table}").scalar_one()
-        )
-        assert count == 1
+
+    def rows(connection: Connection) -> list[int]:
+        return [
+            connection.execute(select(func.count()).select_from(table)).scalar_one()
+            for table in (tables.file, tables.content)
+        ]
+
+    assert await house.server.database.read(rows) == [1, 1]
 
 
 async def test_the_address_of_objects_tells_nothing_without_a_link(house: House) -> None:
