@@ -9,7 +9,19 @@ from typing import Any, TypeVar
 
 from chat_common.client.line import LineClosed, WebSocketLine, open_websocket
 from chat_common.codec.json import JsonCodec
-from chat_common.protocol.frames import Ack, Call, Device, Error, Hello, Push, Reply, Resume, ServerFrame, Welcome
+from chat_common.protocol.frames import (
+    Ack,
+    Call,
+    Device,
+    Error,
+    Hello,
+    Lagged,
+    Push,
+    Reply,
+    Resume,
+    ServerFrame,
+    Welcome,
+)
 
 codec = JsonCodec()
 F = TypeVar("F")
@@ -22,6 +34,7 @@ class RawClient:
         self.line = line
         self.frames: list[ServerFrame] = []
         self.refs = 0
+        self.received = 0
 
     async def send(self, *frames: Any) -> None:
         """One transport message of these frames."""
@@ -35,14 +48,19 @@ class RawClient:
                     if isinstance(frame, kind) and where(frame):
                         del self.frames[number]
                         return frame
-                self.frames += codec.server_frames(await self.line.receive())
+                await self._more()
+
+    async def _more(self) -> None:
+        came = codec.server_frames(await self.line.receive())
+        self.received += sum(isinstance(frame, Push | Lagged) for frame in came)
+        self.frames += came
 
     async def closed(self, timeout: float = 15.0) -> int | None:
         """The close code, when the server has closed."""
         async with asyncio.timeout(timeout):
             while True:
                 try:
-                    self.frames += codec.server_frames(await self.line.receive())
+                    await self._more()
                 except LineClosed as closed:
                     return closed.code
 
@@ -50,8 +68,9 @@ class RawClient:
         await self.send(Hello(Device(device, "test"), token, resume))
         return await self.next(Welcome)
 
-    async def ack(self, received: int) -> None:
-        await self.send(Ack(received))
+    async def ack(self, received: int | None = None) -> None:
+        """Acknowledge ``received`` pushes, or all that came on this connection."""
+        await self.send(Ack(self.received if received is None else received))
 
     async def call(self, command: str, params: Any = None, ref: str | None = None) -> Any:
         """The result; the `Error` frame where there is one."""
