@@ -19,7 +19,7 @@ import structlog
 from attrs import define, field, frozen
 from chat_common.errors import ChatError, Unavailable
 from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
 T = TypeVar("T")
 Apply = Callable[[Any, Sequence[Any]], Sequence[Any]]
@@ -79,6 +79,10 @@ def _apply_halving(connection: Connection, apply: Apply, items: Sequence[Any]) -
     if not isinstance(outcome, _Failure):
         return list(outcome)
     if len(items) == 1:
+        if isinstance(outcome.error, IntegrityError):
+            # Another writer was first, and is committed now: seen by a second look, which answers what is so.
+            again = _guarded(connection, lambda: apply(connection, items))
+            return [again] if isinstance(again, _Failure) else list(again)
         return [outcome]
     middle = len(items) // 2
     return [
