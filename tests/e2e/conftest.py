@@ -22,6 +22,11 @@ FLAGS = (
 )
 
 
+def chromium() -> str | None:
+    """The system's Chromium, else None: the one that `playwright install chromium` has brought."""
+    return shutil.which("chromium") or shutil.which("chromium-browser")
+
+
 @pytest.fixture
 async def server(tmp_path: Path) -> AsyncIterator[Server]:
     server = Server(tmp_path / "data")
@@ -32,9 +37,7 @@ async def server(tmp_path: Path) -> AsyncIterator[Server]:
 
 @pytest.fixture
 async def browser() -> AsyncIterator[Browser]:
-    # Debian's, else what `playwright install chromium` has brought.
-    installed = shutil.which("chromium") or shutil.which("chromium-browser")
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=installed, args=FLAGS)
+        browser = await playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
         yield browser
         await browser.close()

@@ -75,6 +75,7 @@ class Page {
       openUser: (user) => this.#openUser(user),
       menu: (event) => this.#menu(event.currentTarget),
       create: (event) => this.#create(event.currentTarget),
+      present: () => [...(client.conversation(this.#thread?.id)?.members?.keys() ?? [])],
     });
     this.banner = h("div.banner", { role: "status", hidden: true });
     this.main = h("main.main");
@@ -84,7 +85,11 @@ class Page {
     listen("list", () => this.#listed());
     listen("users", () => this.#all());
     listen("presence", () => this.#all());
-    listen("conversation", (id) => id === this.#thread?.id && this.#thread.update());
+    listen("conversation", (id) => {
+      if (id !== this.#thread?.id) return;
+      this.#thread.update();
+      this.sidebar.update(); // whose presence is watched
+    });
     listen("messages", (id) => id === this.#thread?.id && this.#thread.update());
     listen("message", (message) => this.#came(message));
     listen("note", ({ event, data }) => event === "typing" && this.#typed(data));

@@ -7,7 +7,7 @@ const COLOURS = 8;
 function colourOf(id) {
   let sum = 0;
   for (const character of id) sum = (sum * 31 + character.codePointAt(0)) >>> 0;
-  return sum % COLOURS;
+  return ((sum ^ (sum >>> 11)) * 2654435761 >>> 16) % COLOURS;
 }
 
 const segmenter = globalThis.Intl?.Segmenter ? new Intl.Segmenter() : undefined;

@@ -137,6 +137,7 @@ export class ChatClient {
     if (reply_to !== undefined) message.reply_to = reply_to;
     if (mentions?.length) message.mentions = mentions;
     const entry = this.queue.add(message, Date.now());
+    this.#typed.delete(conversation); // a message ends the typing that was told; the next letter begins it anew
     this.#messagesChanged(conversation);
     this.#drain();
     return entry;
