@@ -12,9 +12,9 @@ import pytest
 from chat_common.ports.broker import BrokerRecord
 from chat_common.records import Consumer
 from chat_transaction import tables
-from chat_transaction.redis_broker import RedisBroker, RedisBrokerSettings
+from chat_transaction.redis_broker import RedisBroker
 from chat_transaction.relay import SqlRelay
-from chat_transaction.settings import RelaySettings
+from chat_transaction.settings import RedisBrokerSettings, RelaySettings
 from sqlalchemy import update
 
 from tests.chat_transaction.conftest import Seen, Shop, entry, until

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from chat_common.contracts.broker import SHARED_CHECKS, Stage
 from chat_common.ports.broker import Broker
-from chat_transaction.rocketmq_broker import RocketBroker, RocketBrokerSettings
+from chat_transaction.rocketmq_broker import RocketBroker
+from chat_transaction.settings import RocketBrokerSettings
 
 from tests.services.rocketmq import RocketMQ, running_rocketmq
 

@@ -8,14 +8,16 @@ from contextlib import asynccontextmanager
 from chat_common.hookspecs import hookimpl
 from chat_common.ports.broker import Broker
 from chat_common.ports.database import Database
-from chat_common.ports.outbox import Outbox, Relay
+from chat_common.ports.outbox import DeadLetters, Outbox, Relay
 from chat_common.records import Backend, Context, Tables
+from chat_common.settings import SetupError
 
 from chat_transaction import tables
+from chat_transaction.dead_letters import SqlDeadLetters
 from chat_transaction.memory_broker import MemoryBroker
 from chat_transaction.outbox import SqlOutbox
 from chat_transaction.relay import SqlRelay
-from chat_transaction.settings import MemoryBrokerSettings, RelaySettings
+from chat_transaction.settings import MemoryBrokerSettings, RedisBrokerSettings, RelaySettings, RocketBrokerSettings
 
 
 @asynccontextmanager
@@ -39,12 +41,41 @@ async def _memory(context: Context) -> AsyncIterator[MemoryBroker]:
         yield broker
 
 
+@asynccontextmanager
+async def _redis(context: Context) -> AsyncIterator[Broker]:
+    try:
+        from chat_transaction.redis_broker import RedisBroker
+    except ImportError as error:
+        raise SetupError("the broker 'redis' needs the extra: interesting-chat-transaction[redis]") from error
+    async with RedisBroker(context.settings).opened() as broker:
+        yield broker
+
+
+@asynccontextmanager
+async def _rocketmq(context: Context) -> AsyncIterator[Broker]:
+    from chat_transaction.rocketmq_broker import RocketBroker
+
+    try:
+        async with RocketBroker(context.settings).opened() as broker:
+            yield broker
+    except ModuleNotFoundError as error:
+        raise SetupError("the broker 'rocketmq' needs the extra: interesting-chat-transaction[rocketmq]") from error
+
+
+@asynccontextmanager
+async def _dead_letters(context: Context) -> AsyncIterator[SqlDeadLetters]:
+    yield SqlDeadLetters(await context.get(Database), context.clock)  # type: ignore[type-abstract]
+
+
 @hookimpl
 def chat_backends() -> Sequence[Backend]:
     return [
         Backend(Outbox, "sql", _outbox, summary="Rows in the chat's own database.", default=True),
         Backend(Relay, "sql", _relay, RelaySettings, "Reported and scanned rows, in order per key.", default=True),
         Backend(Broker, "memory", _memory, MemoryBrokerSettings, "Inside this process.", default=True),
+        Backend(Broker, "redis", _redis, RedisBrokerSettings, "Redis Streams; one server, not Redis Cluster."),
+        Backend(Broker, "rocketmq", _rocketmq, RocketBrokerSettings, "RocketMQ 5 through its proxy."),
+        Backend(DeadLetters, "sql", _dead_letters, summary="A table in the chat's own database.", default=True),
     ]
 
 

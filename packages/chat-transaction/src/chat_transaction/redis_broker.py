@@ -7,39 +7,21 @@ import logging
 import secrets
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
-from typing import Annotated, Any
+from typing import Any
 from zlib import crc32
 
 import msgspec
-from attrs import frozen
 from chat_common.errors import Unavailable
 from chat_common.ports.broker import BrokerRecord, Handler
-from chat_common.settings import setting
-from msgspec import Meta
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.exceptions import RedisError, ResponseError
 
 from chat_transaction import redis_scripts
 from chat_transaction.delivery import outcome, retry_in
 from chat_transaction.keyed_queue import KeyedQueue
+from chat_transaction.settings import RedisBrokerSettings
 
 log = logging.getLogger(__name__)
-
-Seconds = Annotated[float, Meta(gt=0)]
-
-
-@frozen(kw_only=True)
-class RedisBrokerSettings:
-    """Section ``[broker.redis]``. ``shards`` and ``prefix`` must be the same for all that share a Redis."""
-
-    url: str = setting("redis://127.0.0.1:6379/0", help="Where Redis is.", secret=True)
-    prefix: str = setting("chat:broker", help="All keys begin with it.")
-    shards: Annotated[int, Meta(ge=1, le=256)] = setting(8, help="Streams per topic: consumers of a group at most.")
-    capacity: Annotated[int, Meta(ge=1)] = setting(100_000, help="Records a stream may hold; then publishing waits.")
-    connections: Annotated[int, Meta(ge=1)] = setting(100, help="Connections at most; each owned stream reads on one.")
-    lease: Seconds = setting(6.0, help="How long a consumer that vanished keeps its shards.")
-    retry_first: Seconds = setting(0.2, help="Pause after the first failure; it doubles from there.")
-    retry_cap: Seconds = setting(60.0, help="Longest pause between two attempts.")
 
 
 class _Entry(msgspec.Struct, array_like=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -71,6 +71,7 @@ class SqlRelay:
         self._done: list[int] = []
         self._parking: list[rows.Parking] = []
         self._parked: dict[tuple[str, str], dict[str, int]] = {}
+        self._fresh: dict[tuple[str, str, str], bool] = {}
         self._failing: dict[Key, int] = {}
         self._skipped: set[Key] = set()
         self._catching: set[Key] = set()
@@ -215,6 +216,7 @@ class SqlRelay:
         # Deleted rows are forgotten only now: a scan that began before their deletion may still have seen them.
         self._known.difference_update(self._gone)
         self._gone.clear()
+        self._fresh = {place: settled for place, settled in self._fresh.items() if not settled}
         full, self._full = self._full, False
         if full:
             self._full_at = self._clock.monotonic()
@@ -230,11 +232,14 @@ class SqlRelay:
             topics=tuple(self._groups),
             excluded=tuple(excluded)[:500],
             shards=None if len(self._held.fences) == SHARDS else tuple(self._held.fences),
+            heads=any(self._parked.values()),
         )
         before = [] if self._local is self._broker or not full else list(self._by_uid.values())
         found = await self._database.read(query)
         if found.complete and before:
             self._look_after([each for each in before if not self._is_local(each.record.topic)], found.present)
+        if found.heads is not None:
+            self._unpark(found.heads)
         tokens = []
         for token in found.tokens:
             reported = self._early.pop(token.id, None)
@@ -288,8 +293,6 @@ class SqlRelay:
                     self._failing[key] = count + 1
             if token.waiting is None and len(groups) > 1:
                 token.waiting = set(groups)
-            if scanned and self._parked:
-                self._unpark(token)
             self._known.add(token.id)
             self._by_uid[record.id] = token
             if self._local is self._broker or record.topic == ENSURED_TOPIC:
@@ -383,7 +386,7 @@ class SqlRelay:
             if token is None or (token.waiting is not None and group not in token.waiting):
                 continue
             if parked and record.key in parked:
-                self._park(token, group, None)
+                self._park(token, group)
             else:
                 accepted.append(record)
         return Accepted(accepted)
@@ -422,15 +425,16 @@ class SqlRelay:
         if token is None:
             return
         self._parked.setdefault((record.topic, consumer.group), {})[record.key] = token.id
-        self._park(token, consumer.group, reason)
+        self._fresh[record.topic, consumer.group, record.key] = False
+        self._park(token, consumer.group, reason, record.attempt)
         self._recovered((record.topic, record.key))
 
-    def _park(self, token: Token, group: str, reason: str | None) -> None:
+    def _park(self, token: Token, group: str, reason: str | None = None, attempt: int = 0) -> None:
         if token.parked is None:
             token.parked = set()
         token.parked.add(group)
         head = self._parked[(token.record.topic, group)][token.record.key]
-        self._parking.append(rows.Parking(token.id, head, group, reason, token.record.attempt))
+        self._parking.append(rows.Parking(token.id, head, group, reason, attempt))
         if token.waiting is not None:
             token.waiting.discard(group)
         if not token.waiting:
@@ -451,12 +455,16 @@ class SqlRelay:
         if self._failing.pop(key, None) is not None and (key in self._skipped or key in self._catching):
             self.wake()
 
-    def _unpark(self, token: Token) -> None:
-        """A parked head that a scan finds ready again was released by somebody: its key goes on for that group."""
-        record = token.record
-        for (topic, _), heads in self._parked.items():
-            if topic == record.topic and heads.get(record.key) == token.id:
-                del heads[record.key]
+    def _unpark(self, heads: Mapping[tuple[str, str], Mapping[str, int]]) -> None:
+        """Keys whose parked head is gone from the table, released or dropped, go on: once nothing of them is on its
+        way any more, which would overtake the head."""
+        for place, keys in self._parked.items():
+            gone = [key for key in keys if key not in heads.get(place, {}) and (*place, key) not in self._fresh]
+            if gone:
+                busy = {token.record.key for token in self._by_uid.values() if token.record.topic == place[0]}
+                for key in gone:
+                    if key not in busy:
+                        del keys[key]
 
     # --- handled rows -------------------------------------------------------------------------------------------
 
@@ -475,6 +483,7 @@ class SqlRelay:
     async def _settle(self) -> None:
         done, self._done = self._done, []
         parking, self._parking = self._parking, []
+        fresh = list(self._fresh)
         if not done and not parking:
             return
         try:
@@ -484,6 +493,7 @@ class SqlRelay:
             self._parking = parking + self._parking
             self._some_done.set()
             raise
+        self._fresh.update((place, True) for place in fresh if place in self._fresh)
         self._gone += done
         self._gone += [each.id for each in parking]
 

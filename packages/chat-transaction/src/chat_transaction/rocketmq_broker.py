@@ -14,44 +14,22 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from hashlib import blake2b
-from typing import Annotated, Any
+from typing import Any
 from zlib import crc32
 
 import msgspec
-from attrs import define, frozen
+from attrs import define
 from chat_common.errors import Unavailable
 from chat_common.ports.broker import BrokerRecord, Handler
-from chat_common.settings import setting
-from msgspec import Meta
 
 from chat_transaction.delivery import outcome, retry_in
 from chat_transaction.keyed_queue import KeyedQueue
+from chat_transaction.settings import RocketBrokerSettings
 
 log = logging.getLogger(__name__)
 
 DELAYED = "-delayed"
 """What the name of the topic for delayed records ends in: RocketMQ keeps them apart."""
-
-Count = Annotated[int, Meta(ge=1)]
-Seconds = Annotated[float, Meta(gt=0)]
-
-
-@frozen(kw_only=True)
-class RocketBrokerSettings:
-    """Section ``[broker.rocketmq]``."""
-
-    endpoints: str = setting("127.0.0.1:8081", help="The proxy: host:port, several separated by semicolons.")
-    access_key: str = setting("", help="Access key; empty: none is asked for.", secret=True)
-    secret_key: str = setting("", help="Secret key.", secret=True)
-    namespace: str = setting("", help="Namespace of topics and groups.")
-    prefix: str = setting("chat-", help="The names of topics and groups begin with it.")
-    queues: Count = setting(8, help="Queues per topic, as `chat-server rocketmq topics` writes them.")
-    sends: Count = setting(64, help="Messages on their way to the broker at once.")
-    threads: Count = setting(64, help="Messages of a group in hand at once; each failing key keeps one meanwhile.")
-    workers: Count = setting(4, help="Batches of a group that run side by side.")
-    send_patience: Seconds = setting(10.0, help="How long a send that the broker refuses for load is repeated.")
-    retry_first: Seconds = setting(0.2, help="Pause after the first failure; it doubles from there.")
-    retry_cap: Seconds = setting(60.0, help="Longest pause between two attempts.")
 
 
 class _Entry(msgspec.Struct, array_like=True):

@@ -20,13 +20,14 @@ _PAGE = 1_000
 @frozen
 class Found:
     """``complete``: nothing ready was left out. ``top``: the newest number that the snapshot covers. ``present``: those
-    of the known rows that are still there and ready."""
+    of the known rows that are still there and ready. ``heads``: as `parked_heads`, when asked for."""
 
     tokens: Sequence[Token]
     complete: bool
     top: int
     next_due: int | None
     present: Collection[int]
+    heads: dict[tuple[str, str], dict[str, int]] | None
 
 
 @frozen
@@ -40,6 +41,7 @@ class Scan:
     topics: tuple[str, ...]
     excluded: tuple[tuple[str, str], ...]
     shards: tuple[int, ...] | None
+    heads: bool = False
 
     def __call__(self, connection: Any) -> Found:
         top = self._top(connection)
@@ -61,8 +63,11 @@ class Scan:
         for start in range(0, len(wanted), 500):
             part = wanted[start : start + 500]
             tokens += map(_token, connection.execute(select(outbox).where(outbox.c.id.in_(part)).order_by(outbox.c.id)))
+        heads = parked_heads(connection) if self.heads else None
         due = select(func.min(outbox.c.due_at)).where(outbox.c.parked == 0, outbox.c.due_at > self.now)
-        return Found(tokens, complete, top, connection.execute(due).scalar() if self.floor == 0 else None, present)
+        return Found(
+            tokens, complete, top, connection.execute(due).scalar() if self.floor == 0 else None, present, heads
+        )
 
     def _ids(self, after: int) -> Any:
         query = select(outbox.c.id).where(outbox.c.id > after, outbox.c.parked == 0, outbox.c.due_at <= self.now)

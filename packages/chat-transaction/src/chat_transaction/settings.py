@@ -1,4 +1,4 @@
-"""Settings of the relay and of the in-process broker. Times are in seconds."""
+"""Settings of the relay and the brokers. Times are in seconds."""
 
 from __future__ import annotations
 
@@ -38,5 +38,37 @@ class MemoryBrokerSettings:
 
     shards: Count = setting(4, help="Batches of a consumer group that run side by side.")
     capacity: Count = setting(10_000, help="Records a consumer group may have waiting.")
+    retry_first: Seconds = setting(0.2, help="Pause after the first failure; it doubles from there.")
+    retry_cap: Seconds = setting(60.0, help="Longest pause between two attempts.")
+
+
+@frozen(kw_only=True)
+class RedisBrokerSettings:
+    """Section ``[broker.redis]``. ``shards`` and ``prefix`` must be the same for all that share a Redis."""
+
+    url: str = setting("redis://127.0.0.1:6379/0", help="Where Redis is.", secret=True)
+    prefix: str = setting("chat:broker", help="All keys begin with it.")
+    shards: Annotated[int, Meta(ge=1, le=256)] = setting(8, help="Streams per topic: consumers of a group at most.")
+    capacity: Count = setting(100_000, help="Records a stream may hold; then publishing waits.")
+    connections: Count = setting(100, help="Connections at most; each owned stream reads on one.")
+    lease: Seconds = setting(6.0, help="How long a consumer that vanished keeps its shards.")
+    retry_first: Seconds = setting(0.2, help="Pause after the first failure; it doubles from there.")
+    retry_cap: Seconds = setting(60.0, help="Longest pause between two attempts.")
+
+
+@frozen(kw_only=True)
+class RocketBrokerSettings:
+    """Section ``[broker.rocketmq]``."""
+
+    endpoints: str = setting("127.0.0.1:8081", help="The proxy: host:port, several separated by semicolons.")
+    access_key: str = setting("", help="Access key; empty: none is asked for.", secret=True)
+    secret_key: str = setting("", help="Secret key.", secret=True)
+    namespace: str = setting("", help="Namespace of topics and groups.")
+    prefix: str = setting("chat-", help="The names of topics and groups begin with it.")
+    queues: Count = setting(8, help="Queues per topic, as `chat-server rocketmq topics` writes them.")
+    sends: Count = setting(64, help="Messages on their way to the broker at once.")
+    threads: Count = setting(64, help="Messages of a group in hand at once; each failing key keeps one meanwhile.")
+    workers: Count = setting(4, help="Batches of a group that run side by side.")
+    send_patience: Seconds = setting(10.0, help="How long a send that the broker refuses for load is repeated.")
     retry_first: Seconds = setting(0.2, help="Pause after the first failure; it doubles from there.")
     retry_cap: Seconds = setting(60.0, help="Longest pause between two attempts.")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import msgspec
 from attrs import frozen
@@ -66,6 +66,59 @@ class Relay(Protocol):
         committed already; the rest waits in the table for the next start.
         """
         ...
+
+
+@frozen
+class DeadLetter:
+    """A record that a group gave up. ``state``: ``buried`` (its key went on), or ``parked`` (its key waits for it).
+
+    ``reason`` is the traceback's last line. Times are ms since 1970; ``payload`` is what was written to the outbox.
+    """
+
+    id: str
+    state: Literal["buried", "parked"]
+    topic: str
+    group: str
+    key: str
+    attempts: int
+    reason: str
+    time: int
+    payload: bytes
+
+
+@frozen
+class OutboxStatus:
+    """How much waits: rows by topic, the oldest row's age in seconds (None: there is none), what was given up."""
+
+    depth: Mapping[str, int]
+    oldest: float | None
+    parked: int
+    buried: int
+
+
+class DeadLetters(Protocol):
+    """What consumers gave up, for an operator: look at it, try it again, drop it."""
+
+    async def list(
+        self, *, topic: str | None = None, limit: int = 50, after: str | None = None
+    ) -> Sequence[DeadLetter]:
+        """Newest first, at most ``limit``; ``after`` is the last id of the page before."""
+        ...
+
+    async def show(self, id: str) -> DeadLetter:
+        """One of them; `NotFound`."""
+        ...
+
+    async def replay(self, ids: Sequence[str]) -> int:
+        """Try again, for its group alone: a buried record as a new one of its key, a parked one where it stands, with
+        all that waits behind it. How many there were; unknown ids are passed over."""
+        ...
+
+    async def drop(self, ids: Sequence[str]) -> int:
+        """Forget. A parked record: its key goes on with the next one. How many there were."""
+        ...
+
+    async def status(self) -> OutboxStatus: ...
 
 
 def ensured_entry(ensured: Ensured, arguments: Any, *, key: str = "", delay: float = 0.0) -> OutboxEntry:
