@@ -15,6 +15,7 @@ from chat_common import hookspecs
 from chat_common.errors import error_types
 from chat_common.protocol.closing import CloseCode, reconnect_of
 from chat_common.records import Command
+from chat_server.cli.listing import settings_page
 from chat_server.server import Server
 
 FOLDER = Path(__file__).parent / "reference"
@@ -136,22 +137,6 @@ def close_codes() -> str:
     return "\n".join(page)
 
 
-def settings(server: Server) -> str:
-    page = [GENERATED, "# Settings\n"]
-    page.append(
-        "Sources: a mapping in Python, then the TOML file, then the environment; later wins. "
-        "`[gateway] heartbeat` is `CHAT__GATEWAY__HEARTBEAT` in the environment.\n"
-    )
-    section = ""
-    for line in server.settings.listing():
-        if line.section != section:
-            section = line.section
-            page.append(f"## [{section}]\n\n| key | default | what it does |\n|---|---|---|")
-        default = "" if line.default is None else f"`{line.default!r}`"
-        page.append(f"| `{line.key}` | {default} | {line.help} |")
-    return "\n".join(page).replace("|\n##", "|\n\n##") + "\n"
-
-
 def hooks() -> str:
     page = [GENERATED, "# Hooks\n"]
     page.append(
@@ -188,7 +173,7 @@ async def pages(data: Path) -> dict[str, str]:
             "events": events(),
             "errors": errors(),
             "close-codes": close_codes(),
-            "settings": settings(server),
+            "settings": f"{GENERATED}\n{settings_page()}\n",
             "hooks": hooks(),
             "ports": ports(server),
         }

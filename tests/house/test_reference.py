@@ -1,36 +1,87 @@
-"""The reference pages are what the code says, and nothing that clients can meet lacks its heading."""
+"""What the code has, the reference has: each page lists exactly the names that exist."""
 
 from __future__ import annotations
 
+import ast
+import importlib.util
 import re
-import runpy
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
 
 import pytest
+from chat_common import hookspecs
+from chat_common.errors import error_types
+from chat_common.plugins import Plugins
 from chat_common.protocol.closing import CloseCode
+from chat_server.http.events import NOTED, PUSHED
+from chat_server.server import Server
 
-DOCS = Path(__file__).parents[2] / "docs"
-
-
-@pytest.fixture(scope="module")
-def generate() -> dict[str, Any]:
-    return runpy.run_path(str(DOCS / "generate.py"))
+from tests.house.tree import DOCS, REFERENCE, headings, sources
 
 
-async def test_the_reference_is_what_the_code_says(generate: dict[str, Any], tmp_path: Path) -> None:
-    for name, text in (await generate["pages"](tmp_path)).items():
-        written = (DOCS / "reference" / f"{name}.md").read_text()
-        assert written == text, f"docs/reference/{name}.md is out of date: run `python docs/generate.py`"
+def hooks() -> Iterable[str]:
+    return [name for name in vars(hookspecs) if name.startswith("chat_")]
 
 
-def test_every_event_that_the_server_pushes_is_described(generate: dict[str, Any]) -> None:
-    source = "\n".join(path.read_text() for path in (DOCS.parent / "packages").rglob("src/**/*.py"))
-    pushed = set(re.findall(r'\bPush\(\s*"(\w+)"', source)) | set(re.findall(r'\bnote\([^()]*, "(\w+)"', source))
-    assert {"message", "inbox"} <= pushed
-    assert pushed <= set(generate["EVENTS"])
+def ports() -> Iterable[str]:
+    return [port.__name__ for port in Plugins.load().ports()]
 
 
-def test_close_codes_stand_on_the_protocol_page() -> None:
-    page = (DOCS / "protocol.md").read_text()
-    assert [int(code) for code in CloseCode if str(int(code)) not in page] == []
+LISTS: dict[str, Callable[[], Iterable[str]]] = {
+    "errors": error_types,
+    "events": lambda: [*PUSHED, *NOTED],
+    "close-codes": lambda: [str(code.value) for code in CloseCode],
+    "hooks": hooks,
+    "ports": ports,
+}
+
+
+@pytest.mark.parametrize("page", LISTS)
+def test_a_page_lists_what_there_is(page: str) -> None:
+    listed = headings(REFERENCE / f"{page}.md")
+    assert sorted(listed) == sorted(set(listed)), "a heading stands there twice"
+    assert set(listed) == set(LISTS[page]())
+
+
+async def test_every_command_has_its_heading(tmp_path: Path) -> None:
+    everything = {"server": {"data": str(tmp_path)}, "auth": {"dev": True}, "ports": {"push_provider": ["log"]}}
+    async with Server(settings=everything, environ={}) as server:
+        commands = set(server.pipeline.commands)
+    assert set(headings(REFERENCE / "commands.md")) == commands
+
+
+def test_every_section_has_its_heading() -> None:
+    assert headings(REFERENCE / "settings.md") == sorted(section.name for section in Plugins.load().sections())
+
+
+async def test_the_pages_are_what_the_code_makes(tmp_path: Path) -> None:
+    spec = importlib.util.spec_from_file_location("docs_generate", DOCS / "generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    generate = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(generate)
+    for name, text in (await generate.pages(tmp_path)).items():
+        assert (REFERENCE / f"{name}.md").read_text("utf-8") == text, f"{name}.md: run python docs/generate.py"
+
+
+def test_every_page_in_the_table_of_contents_exists() -> None:
+    index = (DOCS / "index.md").read_text("utf-8")
+    for block in re.findall(r"^```\{toctree\}\n(.*?)^```", index, re.MULTILINE | re.DOTALL):
+        for line in block.splitlines():
+            if line.strip() and not line.startswith(":"):
+                assert (DOCS / f"{line.strip()}.md").is_file(), line
+
+
+def test_every_event_that_is_pushed_is_described() -> None:
+    """`Push("name", …)` anywhere in the server, and notes by name, stand in `http.events`."""
+    pushed: set[str] = set()
+    for module, path in sources():
+        if not module.startswith("chat_server"):
+            continue
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Push":
+                name = node.args[0] if node.args else None
+                if isinstance(name, ast.Constant):
+                    pushed.add(str(name.value))
+    assert "message" in pushed
+    assert pushed <= set(PUSHED)

@@ -101,8 +101,6 @@ def settings_page() -> str:
     lines = [
         "# Settings",
         "",
-        "<!-- Written by `chat-server config --markdown`; a test compares the two. -->",
-        "",
         "Sources, later wins: a mapping in Python, a TOML file (`--config`), the environment. An unknown section or key"
         " stops the start and names the nearest known one.",
         "",

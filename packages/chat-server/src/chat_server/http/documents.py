@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 from chat_common.errors import error_types
 from chat_common.protocol import frames
+from chat_common.protocol.closing import CloseCode, reconnect_of
 from chat_common.protocol.frames import SUBPROTOCOL
 
 from chat_server.http.events import NOTED, PUSHED
@@ -18,19 +19,6 @@ from chat_server.pipeline.dispatch import Entry
 
 Schema = dict[str, Any]
 REFERENCE = "#/components/schemas/{name}"
-CLOSE_CODES = {
-    4000: "going away: resume",
-    4001: "silent or not acknowledging: resume",
-    4002: "too slow to read: resume",
-    4008: "no hello: resume",
-    4009: "resumed elsewhere: resume",
-    4100: "session over: sync",
-    4101: "epoch changed: sync",
-    4400: "protocol abuse: never",
-    4401: "token invalid or logged out: never",
-    4403: "banned: never",
-    4409: "replaced or kicked: never",
-}
 
 
 def openapi(commands: Mapping[str, Entry]) -> Schema:
@@ -102,7 +90,9 @@ def asyncapi(commands: Mapping[str, Entry]) -> Schema:
             "ws": {
                 "address": "/ws",
                 "messages": {**into, **out},
-                "x-close-codes": {str(code): meaning for code, meaning in CLOSE_CODES.items()},
+                "x-close-codes": {
+                    str(code.value): {"name": code.name.lower(), "reconnect": reconnect_of(code)} for code in CloseCode
+                },
             }
         },
         "operations": {
