@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 from zlib import crc32
 
 from chat_common.ports.broker import BrokerRecord, Handler
@@ -49,6 +50,10 @@ class MemoryBroker:
         for record in records:
             for group in groups.get(record.topic, {}).values():
                 group.put(record)
+
+    def provision(self, topics: Iterable[str], groups: Iterable[str]) -> dict[str, list[dict[str, Any]]]:
+        """Nothing: topics and groups begin with their use."""
+        return {}
 
     @asynccontextmanager
     async def subscribe(self, topic: str, group: str, handler: Handler, *, batch: int = 100) -> AsyncIterator[None]:

@@ -108,6 +108,10 @@ class RedisBroker:
                 await asyncio.sleep(wait)
                 wait = min(wait * 2, 0.2)
 
+    def provision(self, topics: Iterable[str], groups: Iterable[str]) -> dict[str, list[dict[str, Any]]]:
+        """Nothing: topics and groups begin with their use."""
+        return {}
+
     @asynccontextmanager
     async def subscribe(self, topic: str, group: str, handler: Handler, *, batch: int = 100) -> AsyncIterator[None]:
         subscription = _Subscription(self, topic, group, handler, batch)

@@ -166,6 +166,10 @@ class RocketBroker:
                 workers.abandon()
                 await asyncio.shield(asyncio.to_thread(_shut_down, consumer))
 
+    def provision(self, topics: Iterable[str], groups: Iterable[str]) -> dict[str, list[dict[str, Any]]]:
+        """The files that an operator feeds to ``mqadmin``, by what they make: ``topics`` and ``groups``."""
+        return {"topics": self.topics(topics, self.settings), "groups": self.groups(groups, self.settings)}
+
     @staticmethod
     def topics(names: Iterable[str], settings: RocketBrokerSettings) -> list[dict[str, Any]]:
         """What ``mqadmin updateTopicList -f`` reads, for these topics of ours."""

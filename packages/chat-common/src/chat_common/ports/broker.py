@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
@@ -67,6 +67,11 @@ class Broker(Protocol):
         self, topic: str, group: str, handler: Handler, *, batch: int = 100
     ) -> AbstractAsyncContextManager[None]:
         """Deliver the topic's records to ``handler`` while the context is open; leaving lets the running batch end."""
+        ...
+
+    def provision(self, topics: Iterable[str], groups: Iterable[str]) -> Mapping[str, Any]:
+        """What an operator must make before these topics and groups can be used: JSON documents by what they make.
+        Empty when nothing is needed. Does not ask the backend."""
         ...
 
     async def ready(self) -> None:

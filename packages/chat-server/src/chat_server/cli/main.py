@@ -182,3 +182,94 @@ def oss_init(ctx: click.Context, config: Path | None, data: str | None) -> None:
 
     for line in prepare_store(_choice(ctx, config, data)):
         click.echo(line)
+
+
+@main.group("dead-letters")
+def dead_letters() -> None:
+    """What consumers gave up after their last attempt."""
+
+
+@dead_letters.command("list")
+@_shared
+@click.option("--topic", help="Of this topic alone.")
+@click.option("--limit", type=click.IntRange(1, 1_000), default=50, show_default=True, help="Lines at most.")
+@click.option("--after", metavar="ID", help="Go on behind this one.")
+@click.pass_context
+def dead_letters_list(
+    ctx: click.Context, config: Path | None, data: str | None, topic: str | None, limit: int, after: str | None
+) -> None:
+    """One line each, newest first: id, state, time, topic, group, key, attempts, reason."""
+    from chat_server.cli.letters import letter_lines
+
+    for line in letter_lines(_choice(ctx, config, data), topic, limit, after):
+        click.echo(line)
+
+
+@dead_letters.command("show")
+@_shared
+@click.argument("id")
+@click.option("--payload", is_flag=True, help="Print the payload, which may hold what people wrote.")
+@click.pass_context
+def dead_letters_show(ctx: click.Context, config: Path | None, data: str | None, id: str, payload: bool) -> None:
+    """All that is known of the letter ID."""
+    from chat_server.cli.letters import letter_page
+
+    for line in letter_page(_choice(ctx, config, data), id, payload):
+        click.echo(line)
+
+
+@dead_letters.command("replay")
+@_shared
+@click.argument("ids", nargs=-1, required=True)
+@click.pass_context
+def dead_letters_replay(ctx: click.Context, config: Path | None, data: str | None, ids: tuple[str, ...]) -> None:
+    """Try the letters IDS again. The server may be running, and takes them at once."""
+    from chat_server.cli.letters import replay_letters
+
+    click.echo(replay_letters(_choice(ctx, config, data), ids))
+
+
+@dead_letters.command("drop")
+@_shared
+@click.argument("ids", nargs=-1, required=True)
+@click.pass_context
+def dead_letters_drop(ctx: click.Context, config: Path | None, data: str | None, ids: tuple[str, ...]) -> None:
+    """Forget the letters IDS; the key of a parked one goes on."""
+    from chat_server.cli.letters import drop_letters
+
+    click.echo(drop_letters(_choice(ctx, config, data), ids))
+
+
+@main.group()
+def outbox() -> None:
+    """What is committed and not carried out yet."""
+
+
+@outbox.command("status")
+@_shared
+@click.pass_context
+def outbox_status(ctx: click.Context, config: Path | None, data: str | None) -> None:
+    """Depth by topic, the oldest row's age, the rate of change, what was given up."""
+    from chat_server.cli.letters import status_lines
+
+    for line in status_lines(_choice(ctx, config, data)):
+        click.echo(line)
+
+
+@main.group()
+def rocketmq() -> None:
+    """What a RocketMQ broker needs to know before the server can use it."""
+
+
+def _provision(what: str, summary: str) -> None:
+    @rocketmq.command(what, help=summary)
+    @_shared
+    @click.pass_context
+    def command(ctx: click.Context, config: Path | None, data: str | None) -> None:
+        from chat_server.cli.letters import provision
+
+        click.echo(provision(_choice(ctx, config, data), "rocketmq", what))
+
+
+_provision("topics", "The file for `mqadmin updateTopicList -f`: every topic with its type.")
+_provision("groups", "The file for `mqadmin updateSubGroupList -f`: every consumer group, ordered.")

@@ -1,0 +1,131 @@
+"""The subcommands of the outbox: how much waits, and what was given up."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
+from tempfile import TemporaryDirectory
+from typing import Any, TypeVar
+
+from attrs import evolve
+from chat_common.assembly import Assembly
+from chat_common.errors import NotFound
+from chat_common.ports.broker import Broker
+from chat_common.ports.outbox import DeadLetter, DeadLetters
+from chat_common.settings import SetupError
+
+from chat_server.cli.data import furnish, is_embedded, load, sqlite_file
+from chat_server.cli.main import Choice
+
+T = TypeVar("T")
+
+
+def letter_lines(choice: Choice, topic: str | None, limit: int, after: str | None) -> Sequence[str]:
+    """A line for each dead letter, newest first."""
+
+    async def look(letters: DeadLetters) -> Sequence[DeadLetter]:
+        return await letters.list(topic=topic, limit=limit, after=after)
+
+    return [
+        f"{each.id:<8} {each.state:<6} {_time(each.time)} {each.topic} {each.group} key={each.key} "
+        f"attempts={each.attempts} {each.reason}"
+        for each in _with(choice, look)
+    ] or ["there are no dead letters"]
+
+
+def letter_page(choice: Choice, id: str, payload: bool) -> Sequence[str]:
+    """All of one; its payload, which may hold what people wrote, only when asked for."""
+    letter = _with(choice, lambda letters: letters.show(id))
+    fields = {
+        "id": letter.id,
+        "state": letter.state,
+        "topic": letter.topic,
+        "group": letter.group,
+        "key": letter.key,
+        "attempts": letter.attempts,
+        "reason": letter.reason,
+        "time": _time(letter.time),
+        "payload": letter.payload.decode(errors="replace") if payload else f"{len(letter.payload)} bytes (--payload)",
+    }
+    return [f"{name:<9} {value}" for name, value in fields.items()]
+
+
+def replay_letters(choice: Choice, ids: Sequence[str]) -> str:
+    return f"{_all(choice, ids, lambda letters: letters.replay(ids))} given to the relay again"
+
+
+def drop_letters(choice: Choice, ids: Sequence[str]) -> str:
+    return f"{_all(choice, ids, lambda letters: letters.drop(ids))} dropped"
+
+
+def status_lines(choice: Choice) -> Sequence[str]:
+    """What waits. The rate is that of two looks, a second apart."""
+
+    async def look(letters: DeadLetters) -> Sequence[str]:
+        before = await letters.status()
+        await asyncio.sleep(1.0)
+        status = await letters.status()
+        depth = sum(status.depth.values())
+        oldest = "-" if status.oldest is None else f"{status.oldest:.1f} s"
+        return [
+            f"depth   {depth}" + "".join(f"  {topic}={count}" for topic, count in status.depth.items()),
+            f"oldest  {oldest}",
+            f"rate    {depth - sum(before.depth.values()):+d} rows/s",
+            f"parked  {status.parked}",
+            f"buried  {status.buried}",
+        ]
+
+    return _with(choice, look)
+
+
+def provision(choice: Choice, broker: str, what: str) -> str:
+    """The file that an operator feeds to a broker's own tool, for all topics and groups of the installed plugins."""
+    topics, groups = asyncio.run(_subscriptions(choice))
+    plugins, settings = load(evolve(choice, more={**choice.more, "CHAT__PORTS__BROKER": broker}))
+
+    async def ask() -> Any:
+        async with Assembly(plugins, settings) as assembly:
+            furnish(assembly, settings)
+            return (await assembly.get(Broker)).provision(topics, groups)  # type: ignore[type-abstract]
+
+    found = asyncio.run(ask())
+    if what not in found:
+        raise SetupError(f"the broker {broker!r} needs no {what}")
+    return json.dumps(found[what], indent=2)
+
+
+async def _subscriptions(choice: Choice) -> tuple[list[str], list[str]]:
+    """The topics and groups of a server with these plugins: of one that is opened for a moment, in an empty folder."""
+    from chat_server.server import Server
+
+    with TemporaryDirectory() as folder:
+        settings = {"server": {"data": folder}, "ports": {"broker": "memory", "database": "sqlite"}}
+        async with Server(settings=settings, environ={}) as server:
+            consumers = [owned.record for owned in server.contributions.consumers]
+    return sorted({each.topic for each in consumers}), sorted({each.group for each in consumers})
+
+
+def _all(choice: Choice, ids: Sequence[str], work: Callable[[DeadLetters], Awaitable[int]]) -> int:
+    count = _with(choice, work)
+    if count < len(ids):
+        raise NotFound(f"{len(ids) - count} of these {len(ids)} do not exist")
+    return count
+
+
+def _with(choice: Choice, work: Callable[[DeadLetters], Awaitable[T]]) -> T:
+    plugins, settings = load(choice)
+    if is_embedded(settings) and not sqlite_file(choice).exists():
+        raise SetupError("there is no database yet: the server has not run with these settings")
+
+    async def run() -> T:
+        async with Assembly(plugins, settings) as assembly:
+            furnish(assembly, settings)
+            return await work(await assembly.get(DeadLetters))  # type: ignore[type-abstract]
+
+    return asyncio.run(run())
+
+
+def _time(ms: int) -> str:
+    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
