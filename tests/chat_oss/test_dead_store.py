@@ -23,7 +23,7 @@ from chat_oss.telemetry import Silent
 from tests.chat_oss import pictures
 from tests.chat_oss.flow import Flow, service
 from tests.faults_proxy import FaultsProxy
-from tests.services.minio import LIVE, running_minio
+from tests.services.minio import READY, running_minio
 from tests.services.s3 import S3Server
 
 MIB = 1024 * 1024
@@ -93,7 +93,7 @@ async def test_killed_between_upload_and_finish(minio: S3Server) -> None:
         with pytest.raises(Unavailable):
             await flow.finish(begun.file, ref="r")
         await nothing_visible(flow, begun.file)
-        minio.start(LIVE)
+        minio.start(READY)
         await recovered(flow, begun.file, "r")
         flow.records.send("ada", begun.file)
         for url in (await flow.urls(begun.file)).values():
@@ -115,7 +115,7 @@ async def test_killed_in_the_middle_of_an_upload(minio: S3Server) -> None:
         with contextlib.suppress(httpx2.HTTPError):
             headers = {**begun.put.headers, "Content-Length": str(len(data))}
             await flow.web.put(begun.put.url, headers=headers, content=half_then_dead())
-        minio.start(LIVE)
+        minio.start(READY)
         await nothing_visible(flow, begun.file)
         assert await flow.keys() == []
         assert (await flow.put(begun.put, data)).status_code == 200
@@ -130,7 +130,7 @@ async def test_killed_with_half_of_the_parts(minio: S3Server) -> None:
         asked = await flow.files.parts("ada", UploadParts(file=begun.file, numbers=[1, 2]))
         assert (await flow.put(asked.links[0].put, data[: 5 * MIB])).status_code == 200
         minio.kill()
-        minio.start(LIVE)
+        minio.start(READY)
         async with asyncio.timeout(20):
             while True:
                 with contextlib.suppress(Unavailable):

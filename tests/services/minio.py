@@ -19,7 +19,7 @@ from tests.services.s3 import S3Server, from_environment
 
 ENVIRONMENT = "CHAT_TEST_MINIO"
 MODULE = "github.com/minio/minio@latest"
-LIVE = "/minio/health/live"
+READY = "/minio/health/cluster"
 
 
 def cache_folder() -> Path:
@@ -59,7 +59,7 @@ def running_minio(folder: Path) -> Iterator[S3Server]:
     command = [binary, "server", "--quiet", "--address", f"127.0.0.1:{port}", str(folder / "minio-data")]
     child = Child(command, folder / "minio.log", environment=environment)
     server = S3Server(f"http://127.0.0.1:{port}", "chat-test-key", "chat-test-secret", child)
-    server.start(LIVE)
+    server.start(READY)
     try:
         yield server
     finally:

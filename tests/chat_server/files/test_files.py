@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from collections.abc import AsyncIterator
-from pathlib import Path
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import httpx2
@@ -21,6 +20,7 @@ from chat_server.server import Server
 from sqlalchemy import Connection, func, select
 
 from tests.chat_oss import pictures
+from tests.chat_server.house import Store
 
 OGG = b"OggS\0\2" + bytes(2000)
 MP4 = b"\0\0\0\x20ftypisom\0\0\x02\0isomiso2avc1mp41" + bytes(5000)
@@ -71,9 +71,9 @@ class House:
 
 
 @contextlib.asynccontextmanager
-async def open_house(data: Path, **settings: Any) -> AsyncIterator[House]:
+async def open_house(settings: Mapping[str, Any]) -> AsyncIterator[House]:
     clock = ManualClock()
-    async with Server(settings={"server": {"data": str(data)}, **settings}, clock=clock, environ={}) as server:
+    async with Server(settings=settings, clock=clock, environ={}) as server:
         ada, bob, eve = [(await server.ensure_user(name)).user for name in ("ada", "bob", "eve")]
         group = await server.call("group.create", {"name": "room", "members": [bob]}, user=ada)
         transport = httpx2.ASGITransport(server.app)
@@ -82,8 +82,8 @@ async def open_house(data: Path, **settings: Any) -> AsyncIterator[House]:
 
 
 @pytest.fixture
-async def house(tmp_path: Path) -> AsyncIterator[House]:
-    async with open_house(tmp_path) as house:
+async def house(store: Store) -> AsyncIterator[House]:
+    async with open_house(store.settings) as house:
         yield house
 
 
@@ -214,8 +214,8 @@ async def test_former_members_and_newcomers_read_what_stands_in_their_intervals(
     assert (await house.web.get(url)).status_code == 403
 
 
-async def test_quotas_and_limits_are_told(house: House, tmp_path: Path) -> None:
-    async with open_house(tmp_path / "other", **{"files.oss": {"daily_files": 1}}) as small:
+async def test_quotas_and_limits_are_told(store: Store) -> None:
+    async with open_house({**store.settings, "files.oss": {"daily_files": 1}}) as small:
         await small.upload(small.ada, b"one", "text/plain")
         code, _ = await small.refused(
             small.ada, "upload.begin", conversation=small.room, name="a", type="text/plain", size=1
@@ -224,7 +224,7 @@ async def test_quotas_and_limits_are_told(house: House, tmp_path: Path) -> None:
         await small.upload(small.bob, b"one", "text/plain")
 
 
-async def test_the_sweep_leaves_what_messages_need(house: House, tmp_path: Path) -> None:
+async def test_the_sweep_leaves_what_messages_need(house: House, store: Store) -> None:
     data = secrets.token_bytes(500)
     kept = await house.upload(house.ada, data, "application/octet-stream")
     await house.submit(house.ada, "file", file=kept.file)
@@ -236,7 +236,7 @@ async def test_the_sweep_leaves_what_messages_need(house: House, tmp_path: Path)
     for _ in range(3):
         house.clock.advance(50_000)
         await house.sweep()
-    objects = [path for path in (tmp_path / "objects" / "objects").rglob("*") if path.is_file()]
+    objects = [path for path in (store.folder / "objects" / "objects").rglob("*") if path.is_file()]
     assert len(objects) == 1
     [url] = await house.urls(house.ada, kept.file)
     assert (await house.web.get(url)).content == data
