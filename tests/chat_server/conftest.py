@@ -34,7 +34,8 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
         with fresh_sqlite(request.getfixturevalue("sqlite_template"), tmp_path / "data") as sqlite:
             yield sqlite
     else:
-        with fresh_postgresql(*request.getfixturevalue("postgresql"), tmp_path / "data") as postgresql:
+        address, template = request.getfixturevalue("postgresql")
+        with fresh_postgresql(address, template, tmp_path / "data") as postgresql:
             yield postgresql
 
 

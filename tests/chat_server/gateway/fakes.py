@@ -128,6 +128,8 @@ class FakeIm:
     versions: dict[str, int] = field(factory=dict)
     hot: dict[str, tuple[int, set[str]]] = field(factory=dict)
     log: dict[str, list[Push]] = field(factory=dict)
+    seqs: dict[str, int] = field(factory=dict)
+    since: dict[str, int] = field(factory=dict)
     rooms: dict[str, set[str]] = field(factory=dict)
     friends: dict[str, set[str]] = field(factory=dict)
     asked: list[tuple[Any, ...]] = field(factory=list)
@@ -141,13 +143,16 @@ class FakeIm:
     async def heads(self, users: Sequence[str], rooms: Sequence[str]) -> Heads:
         self.asked.append(("heads", tuple(users), tuple(rooms)))
         versions = {user: self.versions.get(user, 0) for user in users}
-        return Heads(versions, {room: self.hot[room][0] for room in rooms if room in self.hot}, self.epoch)
+        known = {room: self.hot[room][0] for room in rooms if room in self.hot}
+        return Heads(versions, known, self.epoch, {room: self.seqs.get(room, rev) for room, rev in known.items()})
 
     async def hot_rooms(self, user: str) -> Mapping[str, int]:
         return {room: rev for room, (rev, members) in self.hot.items() if user in members}
 
-    async def members_among(self, conversation: str, users: Sequence[str]) -> Sequence[str]:
-        self.asked.append(("members_among", conversation, tuple(users)))
+    async def members_among(self, conversation: str, users: Sequence[str], seq: int = 0) -> Sequence[str]:
+        self.asked.append(("members_among", conversation, tuple(users), seq))
+        if seq:
+            return [user for user in users if self.since.get(user, 1) <= seq]
         return [user for user in users if user in self.hot[conversation][1]]
 
     async def gap(self, conversation: str, after: int, upto: int) -> Sequence[Push]:

@@ -189,11 +189,15 @@ async def test_a_room_that_turns_hot_asks_for_its_members_once_and_keeps_the_ord
         eve, _ = await house.enter("eve")
         house.im.hot["c"] = (5, {"ann", "bob"})
         house.im.log["c"] = [message("c", 5)]
+        house.im.seqs["c"] = 5
         await deliver(house, range(5, 6), None)
         await deliver(house, range(6, 8), None)
         assert await seqs(ann, 3) == [5, 6, 7]
         assert eve.rest() == []
-        assert house.im.asked == [("members_among", "c", ("ann", "eve")), ("heads", (), ("c",)), ("gap", "c", 4, 5)]
+        assert house.im.asked == [
+            ("members_among", "c", ("ann", "eve"), 0), ("heads", (), ("c",)), ("gap", "c", 4, 5),
+            ("members_among", "c", ("ann",), 5),
+        ]  # fmt: skip
 
 
 async def test_who_joined_or_left_while_the_room_turned_hot_sees_what_was_said_while_a_member() -> None:
@@ -203,6 +207,7 @@ async def test_who_joined_or_left_while_the_room_turned_hot_sees_what_was_said_w
         bob, _ = await house.enter("bob")
         eve, _ = await house.enter("eve")
         house.im.hot["c"] = (8, {"ann", "eve"})
+        house.im.since["eve"] = house.im.seqs["c"] = 6
         house.im.log["c"] = [
             message("c", 5), members("c", 6, bob=[[1, 5]]), members("c", 7, eve=[[6]]), message("c", 6, rev=8),
         ]  # fmt: skip
@@ -232,7 +237,44 @@ async def test_a_session_enters_its_hot_rooms_when_it_starts() -> None:
         await deliver(house, range(5, 6), None)
         await deliver(house, range(6, 7), None)
         assert await seqs(wire, 1) == [6]
-        assert house.im.asked == []
+        await deliver(house, range(7, 8), None)
+        assert await seqs(wire, 1) == [7]
+        assert house.im.asked == [("heads", (), ("c",))], "asked once, for the newest message"
+
+
+async def test_a_change_of_an_old_message_reaches_only_who_may_see_the_message() -> None:
+    """eve's membership begins with seq 5; what others say to seq 4 is none of hers."""
+    async with House() as house:
+        house.im.hot["c"] = (4, {"ann", "eve"})
+        house.im.since["eve"] = 5
+        ann, _ = await house.enter("ann")
+        eve, _ = await house.enter("eve")
+        pushes = [message("c", 5), message("c", 4, rev=6), message("c", 5, rev=7), message("c", 6, rev=8)]
+        for push in pushes:
+            await house.gateway.deliver([Delivery([push], None, "c", push.rev, push.rev)])
+        assert [(await ann.until("push"))["data"]["rev"] for _ in range(4)] == [5, 6, 7, 8]
+        assert [(await eve.until("push"))["data"]["rev"] for _ in range(3)] == [5, 7, 8]
+        assert eve.rest() == []
+        asked = [question for question in house.im.asked if question[0] == "members_among"]
+        assert len(asked) == 1, "who got a message when it was new may see its changes without a question"
+        assert (sorted(asked[0][2]), asked[0][3]) == (["ann", "eve"], 4)
+
+
+async def test_who_joins_a_hot_room_gets_no_change_of_what_was_said_before() -> None:
+    async with House() as house:
+        house.im.hot["c"] = (1, {"ann"})
+        house.im.since["eve"] = 3
+        ann, _ = await house.enter("ann")
+        eve, _ = await house.enter("eve")
+        pushes = [
+            message("c", 2), members("c", 3, eve=[[3]]), message("c", 2, rev=4), message("c", 3, rev=5),
+            message("c", 1, rev=6),
+        ]  # fmt: skip
+        for batch in ([pushes[0]], pushes[1:]):
+            await house.gateway.deliver([Delivery(batch, None, "c", batch[0].rev, batch[-1].rev)])
+        assert [(await ann.until("push"))["data"]["rev"] for _ in range(5)] == [2, 3, 4, 5, 6]
+        assert [(await eve.until("push"))["data"]["rev"] for _ in range(2)] == [3, 5]
+        assert eve.rest() == []
 
 
 async def test_members_pushes_say_who_stands_in_a_hot_room() -> None:

@@ -143,7 +143,7 @@ async def test_a_bad_message_does_not_sink_its_neighbours(house: House) -> None:
             house.say(eve, room, "let me in"),
             house.say(ada, room, mentions=[eve]),
         ]
-    outcomes = await asyncio.gather(*calls, return_exceptions=True)
+    outcomes: list[Any] = await asyncio.gather(*calls, return_exceptions=True)
     assert [outcome["seq"] for outcome in outcomes[::3]] == list(range(1, 31))
     assert all(isinstance(outcome, NotFound) for outcome in outcomes[1::3])
     assert all(isinstance(outcome, Invalid) and outcome.field == "mentions" for outcome in outcomes[2::3])
@@ -166,8 +166,8 @@ async def test_a_message_that_breaks_the_statement_does_not_sink_its_neighbours(
             return outcome
         return kept(connection, items)
 
-    house.rooms.submit._apply_bound = race  # type: ignore[method-assign]
-    outcomes = await asyncio.gather(
+    house.rooms.submit._apply_bound = race
+    outcomes: list[Any] = await asyncio.gather(
         *(house.say(ada, room, f"m{i}", ref="raced" if i == 3 else None) for i in range(8)), return_exceptions=True
     )
     good = [outcome for i, outcome in enumerate(outcomes) if i != 3]

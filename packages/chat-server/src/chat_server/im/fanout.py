@@ -27,7 +27,7 @@ from chat_server.services import Delivery
 from chat_server.store.bulk import Prepared
 from chat_server.store.changes import Changes
 from chat_server.store.schema import conversation, fanned, member, push_due, push_subscription
-from chat_server.store.tx import Changed, Stored, next_versions, upsert
+from chat_server.store.tx import Changed, Stored, Tx, next_versions, upsert
 
 _stored = msgspec.json.Decoder(Stored)
 _changed = msgspec.json.Decoder(Changed)
@@ -91,7 +91,7 @@ _ROW = (
 _INBOX = {
     "version": bindparam("number_"),
     "activity": case((member.c.activity < bindparam("at_"), bindparam("at_")), else_=member.c.activity),
-    "hidden": case((member.c.activity < bindparam("at_"), false()), else_=member.c.hidden),
+    "hidden": case((member.c.activity <= bindparam("at_"), false()), else_=member.c.hidden),
     "diffused": bindparam("upto_"),
 }
 _KEYS = ("name_", "who_", "number_", "at_", "upto_")
@@ -205,7 +205,12 @@ class Fanout:
                 roster = await self._roster(name, fresh=True)
             if roster is None or last[name] <= roster.fanned:
                 continue
-            pushes = await self._pushes(roster, live, first[name], last[name])
+            pushes = _riding(roster.fanned, live)
+            if not pushes:
+                # The log holds newest states: who left and came back in between is but a member there. The spans of
+                # now tell for each message whose it is.
+                roster = await self._roster(name, fresh=True) or roster
+                pushes = await self._from_log(roster, last[name])
             if pushes:
                 prepared.append((roster, pushes))
         if prepared:
@@ -224,17 +229,9 @@ class Fanout:
             self.rosters.put(roster)
         return roster
 
-    async def _pushes(self, roster: Roster, live: list[Push] | None, first: int, last: int) -> list[Push]:
-        """What is new after the roster's cursor, from what rode along if that has no gap, else from the log."""
+    async def _from_log(self, roster: Roster, last: int) -> list[Push]:
+        """What is new after the roster's cursor."""
         name, done = roster.conversation, roster.fanned
-        if live is not None:
-            fresh = [push for push in live if push.rev > done]
-            if (
-                fresh
-                and fresh[0].since <= done
-                and all(after.since <= before.rev for before, after in itertools.pairwise(fresh))
-            ):
-                return fresh
         found: list[Push] = []
         while done < last:
             page = await self._database.read(lambda connection: pushes_between(connection, name, done, last))  # noqa: B023
@@ -308,7 +305,10 @@ class Fanout:
 
         fresh = await self._database.change(mark)
         roster.hot = roster.marked = hot
-        roster.spans = None if hot or fresh is None else fresh.spans
+        if fresh is not None:
+            roster.spans, roster.rev = fresh.spans, fresh.rev
+        if hot:
+            roster.spans = None
         roster.index()
 
     async def _tell_mentioned(self, roster: Roster, pushes: Sequence[Push]) -> None:
@@ -316,8 +316,18 @@ class Fanout:
         for push in pushes:
             if push.event != "message" or not push.data.mentions or push.data.mentions == ["@all"]:
                 continue
-            name, users, seq = roster.conversation, list(push.data.mentions), push.seq
-            await self._changes.apply(lambda tx: tx.touch(name, users, mention_seq=seq, activity=tx.now))  # noqa: B023
+            item = Diffusion(
+                conversation=roster.conversation,
+                rev=push.rev,
+                time=push.data.time,
+                users=list(push.data.mentions),
+                mentioned={},
+                first_seq=push.seq,
+                last_seq=push.seq,
+                senders=frozenset({push.data.sender}),
+                push_at=self._clock.wall_ms() + round(self._settings.push_delay * 1000),
+            )
+            await self._changes.apply(lambda tx, item=item: _tell(tx, item))  # type: ignore[misc]
 
     # --- what one user alone sees ---------------------------------------------------------------------------------
 
@@ -337,6 +347,20 @@ class Fanout:
                 Delivery(pushes.get(number, []), {item.user: number}) for number in range(item.first, item.last + 1)
             )
         await self._deliver(deliveries)
+
+
+def _riding(done: int, live: list[Push] | None) -> list[Push]:
+    """What is new after rev ``done`` in what rode along; nothing if that has a gap."""
+    fresh = [push for push in live or () if push.rev > done]
+    if fresh and fresh[0].since <= done and all(b.since <= a.rev for a, b in itertools.pairwise(fresh)):
+        return fresh
+    return []
+
+
+def _tell(tx: Tx, item: Diffusion) -> None:
+    """The own row, and perhaps an offline push, of who is mentioned by name in a hot room."""
+    tx.touch(item.conversation, item.users, mention_seq=item.last_seq, activity=tx.now, hidden=False)
+    _owe_pushes(tx.connection, [item])
 
 
 def _grouped(roster: Roster, pushes: Sequence[Push]) -> list[Group]:

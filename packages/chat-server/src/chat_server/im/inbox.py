@@ -101,6 +101,9 @@ def set_inbox(tx: Tx, me: str, request: InboxSet) -> wire.Inbox:
     changed = {
         name: value for name, value in wanted.items() if value is not None and value != getattr(here.member, name)
     }
+    if changed.get("hidden") and here.room.hot:
+        # No message writes this row: what is newer than this brings it back.
+        changed["activity"] = max(here.member.activity, here.room.head_time)
     if changed:
         tx.touch(request.conversation, [me], **changed)
     return one(tx.connection, tx.preview, me, request.conversation)

@@ -5,6 +5,9 @@ That heals a broker that lost what it had accepted.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from chat_common.clock import Clock
 from chat_common.ports.database import Database
 from chat_common.ports.outbox import Outbox
@@ -20,7 +23,8 @@ PAGE = 500
 
 
 class Sweeper:
-    """``sweep`` is called every few seconds; each looks only at what was touched since the last one."""
+    """``sweep`` is called every few seconds; each looks only at what was touched since the last
+    one, and at what was behind then."""
 
     def __init__(self, database: Database, outbox: Outbox, clock: Clock) -> None:
         self._database = database
@@ -35,19 +39,21 @@ class Sweeper:
         self._told = {name: told for name, told in self._told.items() if now - told[1] < AGAIN_MS}
         total = 0
         after = ""
+        since = now - OVERLAP_MS
         while True:
-            names = await self._database.change(lambda connection: self._page(connection, now, after))  # noqa: B023
-            total += len(names)
-            if len(names) < PAGE:
+            rows = await self._database.change(lambda connection: self._page(connection, now, after))  # noqa: B023
+            total += len(rows)
+            since = min([since, *(row.touched_at for row in rows)])  # what is behind is looked at until it is not
+            if len(rows) < PAGE:
                 break
-            after = names[-1]
-        self._since = now - OVERLAP_MS
+            after = rows[-1].conversation
+        self._since = since
         return total
 
-    def _page(self, connection: Connection, now: int, after: str) -> list[str]:
+    def _page(self, connection: Connection, now: int, after: str) -> Sequence[Any]:
         done = func.coalesce(fanned.c.rev, 0)
         rows = connection.execute(
-            select(conversation.c.conversation, conversation.c.head_rev, done.label("done"))
+            select(conversation.c.conversation, conversation.c.head_rev, conversation.c.touched_at, done.label("done"))
             .outerjoin(fanned, fanned.c.conversation == conversation.c.conversation)
             .where(
                 conversation.c.touched_at >= self._since,
@@ -66,4 +72,4 @@ class Sweeper:
         )
         for row in stuck:
             self._told[row.conversation] = (row.head_rev, now)
-        return [row.conversation for row in rows]
+        return rows

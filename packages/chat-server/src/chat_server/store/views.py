@@ -194,6 +194,7 @@ def inbox_records(connection: Connection, rows: Sequence[Row[Any]], preview: Any
             )
         mentioned = max(row.mention_seq, row.all_seq if not left else 0)
         seen = max(row.read_seq, row.own_seq)
+        revived = row.hot and not left and row.head_time > row.activity
         result.append(
             wire.Inbox(
                 conversation=row.conversation,
@@ -212,7 +213,7 @@ def inbox_records(connection: Connection, rows: Sequence[Row[Any]], preview: Any
                 mentioned=mentioned if mentioned > seen and mentioned >= first else UNSET,
                 muted=True if row.muted else UNSET,
                 pinned=True if row.pinned else UNSET,
-                hidden=True if row.hidden else UNSET,
+                hidden=True if row.hidden and not revived else UNSET,
                 left=True if left else UNSET,
             )
         )

@@ -1,0 +1,299 @@
+"""Fan-out: each message to exactly the members whose interval holds it, whatever the broker loses or repeats."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from attrs import evolve
+from chat_common.ports.broker import BrokerRecord
+from chat_server.im.fanout import Fanout, FanoutSettings
+from chat_server.im.sweeper import Sweeper
+from chat_server.store.schema import conversation, fanned, push_due, push_subscription, version
+from sqlalchemy import insert, select
+
+from tests.chat_server.house import House, Store, opened
+
+
+def told(house: House, user: str, room: str) -> list[int]:
+    """The seqs of messages that deliveries named this user for."""
+    return [push.seq for push in house.pushed(user) if push.event == "message" and push.conversation == room]
+
+
+def stored(house: House) -> list[BrokerRecord]:
+    """The waiting records of conversations; those of single users are thrown away."""
+    records = [record for record in house.outbox.take() if record.topic == "stored"]
+    return records
+
+
+def cold(records: list[BrokerRecord]) -> list[BrokerRecord]:
+    """As they come from a broker of another process: nothing rides along."""
+    return [evolve(record, live=None) for record in records]
+
+
+def forgetful(house: House) -> Fanout:
+    """Fan-out of a new process: it knows what the database knows."""
+    old = house.rooms.fanout
+    return Fanout(
+        house.database,
+        house.rooms.changes,
+        house.clock,
+        old._settings,
+        house.rooms.kinds.preview,
+        old._deliver,
+        lambda event, data: None,
+    )
+
+
+async def coming_and_going(house: House) -> tuple[str, str, str, str]:
+    """bob hears 1, is away for "between", and comes back; cem comes last. Nothing is fanned out but message 1."""
+    ada, bob, cem = await house.users("ada", "bob", "cem")
+    room = await house.group(ada, bob)
+    await house.say(ada, room, "1")
+    await house.pump()
+    house.delivered.clear()
+    await house.call(ada, "group.kick", conversation=room, users=[bob])  # seq 2 is the system message of it
+    await house.say(ada, room, "between")  # 3
+    await house.call(ada, "group.invite", conversation=room, users=[bob])  # 4
+    await house.say(ada, room, "again")  # 5
+    await house.call(ada, "group.invite", conversation=room, users=[cem])  # 6
+    await house.say(ada, room, "with cem")  # 7
+    return ada, bob, cem, room
+
+
+@pytest.mark.parametrize("way", ["live", "cold", "reordered", "one by one", "restarted", "restarted cold"])
+async def test_nobody_is_told_what_was_said_outside_the_own_interval(house: House, way: str) -> None:
+    ada, bob, cem, room = await coming_and_going(house)
+    records = stored(house)
+    fanout = forgetful(house) if way.startswith("restarted") else house.rooms.fanout
+    if way.endswith("cold"):
+        records = cold(records)
+    if way == "reordered":
+        random.Random(1).shuffle(records)
+    for batch in [[record] for record in records] if way == "one by one" else [records]:
+        await fanout.stored(batch)
+    assert set(told(house, ada, room)) >= {2, 3, 4, 5, 6, 7}
+    again = {1} if way.startswith("restarted") else set()  # the cursor was not saved before
+    assert set(told(house, bob, room)) == {4, 5, 6, 7} | again
+    assert told(house, cem, room) == [6, 7]
+
+
+async def test_records_that_come_again_reach_nobody_twice(house: House) -> None:
+    ada, bob = await house.users("ada", "bob")
+    room = await house.group(ada, bob)
+    for text in "abc":
+        await house.say(ada, room, text)
+    records = stored(house)
+    await house.rooms.fanout.stored(records)
+    for again in (records, records[::-1], cold(records), records[1:2]):
+        await house.rooms.fanout.stored(again)
+    assert told(house, bob, room) == [1, 2, 3]
+
+
+async def test_a_gap_is_read_from_the_log(house: House) -> None:
+    ada, bob = await house.users("ada", "bob")
+    room = await house.group(ada, bob)
+    for text in "abcdef":
+        await house.say(ada, room, text)
+    records = stored(house)
+    await house.rooms.fanout.stored(records[-1:])
+    assert told(house, bob, room) == [1, 2, 3, 4, 5, 6]
+    await house.rooms.fanout.stored(records[:-1])
+    assert told(house, bob, room) == [1, 2, 3, 4, 5, 6]
+
+
+async def test_a_gap_wider_than_a_page_of_the_log_is_read_whole(house: House) -> None:
+    ada, bob = await house.users("ada", "bob")
+    room = await house.group(ada, bob)
+    await asyncio.gather(*(house.say(ada, room) for _ in range(1201)))
+    await house.rooms.fanout.stored(cold(stored(house))[-1:])
+    assert told(house, bob, room) == list(range(1, 1202))
+
+
+async def test_the_cursor_reaches_the_head_and_outlives_the_process(house: House) -> None:
+    await coming_and_going(house)
+    records = stored(house)
+    await house.rooms.fanout.stored(records)
+    await house.rooms.fanout.save()
+    head = (await house.rows(select(conversation.c.head_rev)))[0][0]
+    assert (await house.rows(select(fanned.c.rev)))[0][0] == head
+    before = len(house.delivered)
+    await forgetful(house).stored(records)
+    assert len(house.delivered) == before
+
+
+async def test_an_older_cursor_never_overwrites_a_newer_one(house: House) -> None:
+    from chat_server.im.fanout import save_fanned
+
+    await house.database.change(lambda connection: save_fanned(connection, [("room", 5), ("room", 9)]))
+    await house.database.change(lambda connection: save_fanned(connection, [("room", 7)]))
+    assert [tuple(row) for row in await house.rows(select(fanned))] == [("room", 9)]
+
+
+async def test_versions_handed_over_have_no_hole_and_end_at_the_user_s_number(house: House) -> None:
+    ada, bob, cem = await house.users("ada", "bob", "cem")
+    rooms = [await house.group(ada, bob, cem) for _ in range(3)]
+    for i in range(10):
+        await house.say((ada, bob)[i % 2], rooms[i % 3], mentions=[cem] if i % 4 == 0 else None)
+        if i == 5:
+            await house.call(ada, "group.kick", conversation=rooms[0], users=[cem])
+            await house.call(bob, "user.rename", name="robert")
+        if i % 3 == 0:
+            await house.pump()
+    await house.call(bob, "read", conversation=rooms[1], seq=99)
+    await house.pump()
+    for user, number in await house.rows(select(version.c.user, version.c.version)):
+        handed = sorted(one.users[user] for one in house.delivered if one.users and one.users.get(user))
+        assert handed == list(range(1, number + 1))
+
+
+async def test_a_handler_that_failed_half_way_is_repeated_without_leaks_or_holes(house: House) -> None:
+    _, bob, cem, room = await coming_and_going(house)
+    records = stored(house)
+    fanout, good = house.rooms.fanout, house.rooms.fanout._deliver
+
+    async def dead(deliveries: Any) -> None:
+        raise ConnectionError("the other node is gone")
+
+    fanout._deliver = dead
+    with pytest.raises(ConnectionError):
+        await fanout.stored(records)
+    fanout._deliver = good
+    await fanout.stored(records)
+    assert told(house, bob, room) == [4, 5, 6, 7]
+    assert told(house, cem, room) == [6, 7]
+
+
+async def test_the_sweeper_announces_again_what_the_broker_lost(house: House) -> None:
+    ada, bob = await house.users("ada", "bob")
+    room = await house.group(ada, bob)
+    await house.say(ada, room)
+    house.outbox.take()  # the broker loses all it had
+    sweeper = Sweeper(house.database, house.outbox, house.clock)
+    assert await sweeper.sweep() == 0, "not yet: it may be under way"
+    house.clock.advance(4)
+    assert await sweeper.sweep() == 1
+    await house.pump()
+    assert told(house, bob, room) == [1]
+    await house.rooms.fanout.save()
+    house.clock.advance(60)
+    assert await sweeper.sweep() == 0
+
+
+async def test_the_sweeper_goes_on_until_it_is_fanned_out_however_often_the_broker_forgets(house: House) -> None:
+    ada, bob = await house.users("ada", "bob")
+    room = await house.group(ada, bob)
+    await house.say(ada, room)
+    sweeper = Sweeper(house.database, house.outbox, house.clock)
+    for _ in range(100):  # the broker forgets for ten minutes
+        house.clock.advance(6)
+        await sweeper.sweep()
+        house.outbox.take()
+    for _ in range(10):
+        house.clock.advance(6)
+        await sweeper.sweep()
+    await house.pump()
+    assert told(house, bob, room) == [1]
+
+
+async def test_offline_pushes_are_owed_to_subscribed_members_who_have_not_muted(house: House) -> None:
+    ada, bob, cem, dan = await house.users("ada", "bob", "cem", "dan")
+    room = await house.group(ada, bob, cem, dan)
+    for who in (ada, bob, cem):
+        await subscribe(house, who)
+    await house.call(cem, "inbox.set", conversation=room, muted=True)
+    await house.say(ada, room)
+    await house.say(ada, room)
+    await house.pump()
+    due = [tuple(row) for row in await house.rows(select(push_due.c.user, push_due.c.first_seq, push_due.c.last_seq))]
+    assert due == [(bob, 1, 2)]
+    await house.rooms.router.acknowledged({bob: {room: 1}})
+    assert len(await house.rows(select(push_due))) == 1
+    await house.rooms.router.acknowledged({bob: {room: 2}})
+    assert not await house.rows(select(push_due))
+
+
+async def subscribe(house: House, who: str) -> None:
+    row = {"user": who, "device": "phone", "provider": "log", "address": "{}"}
+    await house.database.change(lambda connection: connection.execute(insert(push_subscription), row))
+
+
+# --- hot rooms ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def hot(store: Store) -> AsyncIterator[House]:
+    """Groups above three members are hot."""
+    async with opened(store, fanout=FanoutSettings(hot_members=3)) as house:
+        yield house
+
+
+async def is_hot(house: House, room: str) -> bool:
+    return bool((await house.rows(select(conversation.c.hot).where(conversation.c.conversation == room)))[0][0])
+
+
+async def test_a_large_group_is_hot_and_cools_below_four_fifths_of_the_limit(hot: House) -> None:
+    ada, bob, cem, dan = await hot.users("ada", "bob", "cem", "dan")
+    room = await hot.group(ada, bob, cem)
+    await hot.pump()
+    assert not await is_hot(hot, room)
+    await hot.call(ada, "group.invite", conversation=room, users=[dan])
+    await hot.pump()
+    assert await is_hot(hot, room)
+    await hot.call(dan, "group.leave", conversation=room)
+    await hot.pump()
+    assert await is_hot(hot, room), "hysteresis: at the limit it stays hot"
+    await hot.call(cem, "group.leave", conversation=room)
+    await hot.pump()
+    assert not await is_hot(hot, room)
+
+
+async def test_a_busy_group_is_hot_until_it_has_calmed_down(store: Store) -> None:
+    async with opened(store, fanout=FanoutSettings(hot_deliveries=10.0)) as house:
+        ada, bob, cem = await house.users("ada", "bob", "cem")
+        room = await house.group(ada, bob, cem)
+        for _ in range(60):
+            await house.say(ada, room)
+        await house.pump()
+        assert await is_hot(house, room)
+        house.clock.advance(60)
+        await house.say(ada, room)
+        await house.pump()
+        assert not await is_hot(house, room)
+
+
+async def test_in_a_hot_room_no_row_is_written_but_for_who_is_mentioned_by_name(hot: House) -> None:
+    ada, bob, cem, dan = await hot.users("ada", "bob", "cem", "dan")
+    room = await hot.group(ada, bob, cem, dan)
+    await hot.pump()
+    for who in (bob, cem):
+        await subscribe(hot, who)
+    before = dict([tuple(row) for row in await hot.rows(select(version.c.user, version.c.version))])
+    hot.delivered.clear()
+    await hot.say(ada, room, mentions=[bob])
+    await hot.pump()
+    after = dict([tuple(row) for row in await hot.rows(select(version.c.user, version.c.version))])
+    assert {who for who in after if after[who] != before[who]} == {bob}
+    assert [one.users for one in hot.delivered if one.conversation == room] == [None]
+    for who, mentioned in ((bob, 1), (cem, None)):
+        entry = (await hot.call(who, "inbox.list"))["inbox"][0]
+        assert (entry["unread"], entry.get("mentioned")) == (1, mentioned)
+    due = [tuple(row) for row in await hot.rows(select(push_due.c.user, push_due.c.last_seq))]
+    assert due == [(bob, 1)], "an offline push is owed to who is mentioned"
+
+
+async def test_a_hidden_hot_room_comes_back_with_its_next_message(hot: House) -> None:
+    ada, *others = await hot.users("ada", "bob", "cem", "dan")
+    room = await hot.group(ada, *others)
+    await hot.say(ada, room)
+    await hot.pump()
+    hot.clock.advance(1)
+    assert (await hot.call(others[0], "inbox.set", conversation=room, hidden=True))["hidden"]
+    assert (await hot.call(others[0], "inbox.list"))["inbox"][0]["hidden"]
+    hot.clock.advance(1)
+    await hot.say(ada, room)
+    await hot.pump()
+    assert "hidden" not in (await hot.call(others[0], "inbox.list"))["inbox"][0]
