@@ -112,6 +112,7 @@ async def _serve(server: Server, listener: socket.socket, host: str, ready: Call
             gc.collect()
             gc.freeze()
             gc.set_threshold(100_000, 50, 100)
+            gc.enable()  # `main` has stopped it for the start.
             try:
                 await web.serve([listener])
             finally:
