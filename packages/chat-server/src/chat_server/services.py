@@ -45,11 +45,12 @@ class AuthService(Protocol):
 
 @frozen
 class Heads:
-    """Answer of the beat check: the newest version of each user, the newest rev of each hot room asked for."""
+    """Answer of the beat check: the newest version of each user, the newest rev and seq of each hot room asked for."""
 
     versions: Mapping[str, int]
     rooms: Mapping[str, int]
     epoch: str
+    seqs: Mapping[str, int]
 
 
 class ImService(Protocol):
@@ -67,8 +68,8 @@ class ImService(Protocol):
         """The hot conversations this user is a member of now, with their newest rev."""
         ...
 
-    async def members_among(self, conversation: str, users: Sequence[str]) -> Sequence[str]:
-        """Which of these users are members now."""
+    async def members_among(self, conversation: str, users: Sequence[str], seq: int = 0) -> Sequence[str]:
+        """Which of these users are members now; with ``seq``: which of them, left or not, may see that message."""
         ...
 
     async def gap(self, conversation: str, after: int, upto: int) -> Sequence[Push]:

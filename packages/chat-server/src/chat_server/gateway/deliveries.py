@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -31,26 +31,31 @@ class Deliveries:
 
     def take(self, deliveries: Sequence[Delivery]) -> None:
         """Put them into the windows. Never waits."""
-        now = self._gateway.now()
-        begun: dict[str, int] = {}  # Several deliveries of one call may bring the same revs to different users.
+        begun: dict[str, int] = {}
         for delivery in deliveries:
-            if self._drop is not None and self._drop(delivery):
-                continue
-            if delivery.users is None:
-                self._gateway.rooms.deliver(delivery)
-                continue
-            pushes = delivery.pushes
-            if delivery.conversation is not None and delivery.last:
-                name = delivery.conversation
-                if name not in begun:
-                    cooled = self._gateway.rooms.cooled(name) if name in self._gateway.rooms else 0
-                    begun[name] = max(self.rev(name), cooled)
-                if delivery.last <= begun[name]:
-                    continue
-                if delivery.first <= begun[name]:
-                    pushes = [push for push in pushes if push.rev > begun[name]]
-                self._remember(name, delivery.last)
-            self._to_users(self.chunk(pushes, delivery.conversation), delivery.users, now)
+            if self._drop is None or not self._drop(delivery):
+                self.put(delivery, begun)
+
+    def put(self, delivery: Delivery, begun: dict[str, int] | None = None) -> None:
+        """One of them. ``begun``: how far the conversations were when the call came, since several deliveries of one
+        call may bring the same revs to different users."""
+        rooms, name = self._gateway.rooms, delivery.conversation
+        if delivery.users is None:
+            rooms.deliver(delivery)
+            return
+        pushes = delivery.pushes
+        if name is not None and delivery.last:
+            if rooms.wait(delivery):
+                return
+            held = max(self.rev(name), rooms.cooled(name))
+            if begun is not None:
+                held = begun.setdefault(name, held)
+            if delivery.last <= held:
+                return
+            if delivery.first <= held:
+                pushes = [push for push in pushes if push.rev > held]
+            self._remember(name, delivery.last)
+        self._to_users(self.chunk(pushes, name), delivery.users)
 
     def rev(self, conversation: str) -> int:
         """The newest rev of this conversation that came here naming its recipients; 0 when none did lately."""
@@ -77,7 +82,8 @@ class Deliveries:
             return MarkedChunk(frames, conversation, seq)
         return Chunk(frames)
 
-    def _to_users(self, chunk: Chunk, users: Any, now: float) -> None:
+    def _to_users(self, chunk: Chunk, users: Mapping[str, int]) -> None:
+        now = self._gateway.now()
         by_user, touch = self._gateway.roster.by_user, self._gateway.flush.touch
         for user, version in users.items():
             for session in by_user.get(user, ()):

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import structlog
 from chat_common.errors import ChatError
 from chat_common.protocol.session import State
 from chat_common.records import Push
 
+from chat_server.gateway.room import UNKNOWN, Room, membership
 from chat_server.gateway.session import Session
 from chat_server.services import Delivery
 
@@ -21,32 +22,8 @@ log = structlog.get_logger("chat.gateway")
 PAGE = 1_000
 WAITING = 1_000
 
-
-class Room:
-    """``rev``: up to here everything was pushed. ``late``: sessions that get only what comes after their own rev.
-    ``waiting``: deliveries that come after what is being looked up; None when nothing is."""
-
-    __slots__ = ("late", "rev", "sessions", "waiting")
-
-    def __init__(self, rev: int) -> None:
-        self.rev = rev
-        self.sessions: set[Session] = set()
-        self.late: dict[Session, int] = {}
-        self.waiting: list[Delivery] | None = None
-
-    def enter(self, session: Session) -> None:
-        self.late.pop(session, None)
-        self.sessions.add(session)
-
-    def leave(self, session: Session) -> None:
-        self.late.pop(session, None)
-        self.sessions.discard(session)
-
-    def let_in(self) -> None:
-        """Who was late and has nothing to wait for any more."""
-        for session, floor in list(self.late.items()):
-            if floor <= self.rev:
-                self.enter(session)
+Seers = Mapping[int, Callable[[Session], bool]]
+"""For old messages that were changed: seq → who may see it."""
 
 
 class Rooms:
@@ -54,7 +31,7 @@ class Rooms:
 
     Sessions enter when they start (`join`), when the room becomes hot (its members among those online are asked for),
     and by the `members` pushes of the room's own stream, which also take them out. A gap in the stream is read from the
-    log before what comes after it is pushed.
+    log before what comes after it is pushed. A change of an old message reaches those alone who may see the message.
     """
 
     def __init__(self, gateway: Gateway) -> None:
@@ -75,8 +52,7 @@ class Rooms:
                 room = self._rooms[conversation] = Room(rev)
             self._enter(conversation, room, session)
             if rev > room.rev:  # What is under way to the others may lie before this one's membership.
-                room.sessions.discard(session)
-                room.late[session] = rev
+                room.delay(session, rev)
 
     def leave(self, session: Session) -> None:
         """The session is over."""
@@ -85,6 +61,15 @@ class Rooms:
             if room is not None:
                 room.leave(session)
         session.rooms = None
+
+    def wait(self, delivery: Delivery) -> bool:
+        """Whether a delivery that names its recipients must come after what is being looked up; it is taken then."""
+        room = self._rooms.get(delivery.conversation or "")
+        if room is None or room.waiting is None:
+            return False
+        if len(room.waiting) < WAITING:
+            room.waiting.append(delivery)
+        return True
 
     def cooled(self, conversation: str) -> int:
         """The room is an ordinary one again: its deliveries name their recipients. Returns how far it was brought."""
@@ -103,23 +88,27 @@ class Rooms:
                 del self._rooms[conversation]
 
     def deliver(self, delivery: Delivery) -> None:
-        assert delivery.conversation is not None
-        room = self._rooms.get(delivery.conversation)
+        """Push now what is next; what must be looked up first, or waits for such, is pushed in its turn."""
+        name = delivery.conversation
+        assert name is not None
+        room = self._rooms.get(name)
         if room is None:
-            room = self._rooms[delivery.conversation] = Room(
-                max(delivery.first - 1, self._gateway.deliveries.rev(delivery.conversation))
-            )
+            room = self._rooms[name] = Room(max(delivery.first - 1, self._gateway.deliveries.rev(name)))
             room.waiting = [delivery]
-            self._gateway.tasks.spawn(self._begin(delivery.conversation, room))
+            self._gateway.tasks.spawn(self._begin(name, room))
         elif room.waiting is not None:
             if len(room.waiting) < WAITING:  # What is left out is a gap, read from the log in its turn.
                 room.waiting.append(delivery)
-        elif delivery.last > room.rev:
-            if delivery.first > room.rev + 1:
-                room.waiting = [delivery]
-                self._gateway.tasks.spawn(self._fill(delivery.conversation, room, delivery.first - 1))
-            else:
-                self._push(delivery.conversation, room, delivery.pushes, delivery.last)
+        elif delivery.last <= room.rev:
+            return
+        elif delivery.first > room.rev + 1:
+            room.waiting = [delivery]
+            self._gateway.tasks.spawn(self._fill(name, room, delivery.first - 1))
+        elif room.unknown(delivery.pushes):
+            room.waiting = []
+            self._gateway.tasks.spawn(self._look_up(name, room, delivery))
+        else:
+            self._push(name, room, delivery.pushes, delivery.last, room.seers(delivery.pushes, {}))
 
     def catch_up(self, conversation: str, rev: int) -> None:
         """The log says that the room is at ``rev``: push what is missing."""
@@ -128,6 +117,8 @@ class Rooms:
             room.waiting = []
             self._gateway.tasks.spawn(self._fill(conversation, room, rev))
 
+    # --- what must be asked for; deliveries wait meanwhile ---
+
     async def _begin(self, conversation: str, room: Room) -> None:
         """Who stands in a room that has just become hot.
 
@@ -135,37 +126,68 @@ class Rooms:
         joined in it enters where he joined, who left in it stands here until then.
         """
         gateway = self._gateway
-        users = list(gateway.roster.by_user)
         try:
-            members: set[str] = set()
-            for start in range(0, len(users), PAGE):
-                page = users[start : start + PAGE]
-                members.update(await gateway.neighbours.im.members_among(conversation, page))
-            head = (await gateway.neighbours.im.heads((), (conversation,))).rooms.get(conversation, room.rev)
+            members = await self._among(conversation, list(gateway.roster.by_user), 0)
+            heads = await gateway.neighbours.im.heads((), (conversation,))
+            head = heads.rooms.get(conversation, room.rev)
+            room.learn(heads.seqs.get(conversation, 0))
             pushes = await self._log(conversation, room.rev, head)
+            for push in reversed(pushes):
+                if push.event == "members":
+                    here, gone = membership(push.data)
+                    members.difference_update(here)
+                    members.update(gone)
+            for session in gateway.roster.of(members):
+                self._enter(conversation, room, session)
+            self._push(conversation, room, pushes, head, await self._ask(conversation, room, pushes))
         except ChatError as error:
-            log.warning("room_members_unknown", conversation=conversation, code=error.code)
-            self._rooms.pop(conversation, None)
+            log.warning("room_not_begun", conversation=conversation, code=error.code)
+            self.cooled(conversation)  # The next delivery begins anew.
             return
-        for push in reversed(pushes):
-            if push.event == "members":
-                here, gone = _changed(push.data)
-                members.difference_update(here)
-                members.update(gone)
-        for session in gateway.roster.of(members):
-            self._enter(conversation, room, session)
-        self._push(conversation, room, pushes, head)
         self._go_on(conversation, room)
 
     async def _fill(self, conversation: str, room: Room, upto: int) -> None:
         """Push from the log what lies between."""
         try:
-            self._push(conversation, room, await self._log(conversation, room.rev, upto), upto)
+            pushes = await self._log(conversation, room.rev, upto)
+            self._push(conversation, room, pushes, upto, await self._ask(conversation, room, pushes))
         except ChatError as error:
             log.warning("room_gap_unread", conversation=conversation, code=error.code)
         finally:
-            room.rev = max(room.rev, upto)
+            room.rev = max(room.rev, upto)  # What could not be read is left for the clients to sync.
             self._go_on(conversation, room)
+
+    async def _look_up(self, conversation: str, room: Room, delivery: Delivery) -> None:
+        """Push what holds changes of old messages."""
+        try:
+            seers = await self._ask(conversation, room, delivery.pushes)
+            self._push(conversation, room, delivery.pushes, delivery.last, seers)
+        except ChatError as error:
+            log.warning("room_seers_unknown", conversation=conversation, code=error.code)
+        finally:
+            room.rev = max(room.rev, delivery.last)
+            self._go_on(conversation, room)
+
+    async def _ask(self, conversation: str, room: Room, pushes: Sequence[Push]) -> Seers:
+        """Who may see the old messages among these."""
+        if room.seq == UNKNOWN:
+            room.learn((await self._gateway.neighbours.im.heads((), (conversation,))).seqs.get(conversation, 0))
+        joining: set[str] = set()
+        for push in pushes:
+            if push.event == "members":
+                joining.update(user for user in membership(push.data)[0] if user in self._gateway.roster.by_user)
+        known: dict[int, set[str]] = {}
+        for seq, sessions in room.unknown(pushes).items():
+            users = joining.union(session.user for session in sessions if session.user is not None)
+            known[seq] = await self._among(conversation, sorted(users), seq)
+        return room.seers(pushes, known)
+
+    async def _among(self, conversation: str, users: Sequence[str], seq: int) -> set[str]:
+        found: set[str] = set()
+        for start in range(0, len(users), PAGE):
+            page = users[start : start + PAGE]
+            found.update(await self._gateway.neighbours.im.members_among(conversation, page, seq))
+        return found
 
     async def _log(self, conversation: str, after: int, upto: int) -> list[Push]:
         """What the log holds; nothing of a gap too wide for a window, which is left for the clients to sync."""
@@ -183,38 +205,49 @@ class Rooms:
         waiting, room.waiting = room.waiting or (), None
         if self._rooms.get(conversation) is room:
             for delivery in waiting:
-                self.deliver(delivery)
+                self._gateway.deliveries.put(delivery)
 
-    def _push(self, conversation: str, room: Room, pushes: Sequence[Push], last: int) -> None:
+    # --- pushing, in order ---
+
+    def _push(self, conversation: str, room: Room, pushes: Sequence[Push], last: int, seers: Seers) -> None:
         """In order of rev; sessions that are late come in at their place."""
         fresh = [push for push in pushes if push.rev > room.rev]
         while fresh and room.late and (floor := min(room.late.values())) < fresh[-1].rev:
-            self._push_to_all(conversation, room, [push for push in fresh if push.rev <= floor])
+            self._push_to_all(conversation, room, [push for push in fresh if push.rev <= floor], seers)
             fresh = [push for push in fresh if push.rev > floor]
             room.rev = max(room.rev, floor)
             room.let_in()
-        self._push_to_all(conversation, room, fresh)
+        self._push_to_all(conversation, room, fresh, seers)
         room.rev = max(room.rev, last)
         room.let_in()
 
-    def _push_to_all(self, conversation: str, room: Room, fresh: Sequence[Push]) -> None:
-        """A change of members stands alone: who joins sees it and what follows, who leaves nothing after it."""
+    def _push_to_all(self, conversation: str, room: Room, fresh: Sequence[Push], seers: Seers) -> None:
+        """As few chunks as may be. A change of members stands alone: who joins sees it and what follows, who leaves
+        nothing after it. So does a change of an old message, which not all may see."""
         start = 0
         for at, push in enumerate(fresh):
             if push.event == "members":
-                self._send(conversation, room, fresh[start:at])
-                here, gone = _changed(push.data)
+                self._send(conversation, room.sessions, fresh[start:at])
+                here, gone = membership(push.data)
                 for session in self._gateway.roster.of(here):
                     self._enter(conversation, room, session)
-                self._send(conversation, room, [push])
+                self._send(conversation, room.sessions, [push])
                 for session in self._gateway.roster.of(gone):
                     room.leave(session)
                     if session.rooms is not None:
                         session.rooms.discard(conversation)
                 start = at + 1
-        self._send(conversation, room, fresh[start:])
+            elif push.seq in seers:
+                self._send(conversation, room.sessions, fresh[start:at])
+                self._send(conversation, list(filter(seers[push.seq], room.sessions)), [push])
+                start = at + 1
+            elif push.seq > room.seq:
+                room.seq = push.seq
+        self._send(conversation, room.sessions, fresh[start:])
 
-    def _send(self, conversation: str, room: Room, pushes: Sequence[Push]) -> None:
+    def _send(
+        self, conversation: str, sessions: Sequence[Session] | Mapping[Session, int], pushes: Sequence[Push]
+    ) -> None:
         if not pushes:
             return
         gateway = self._gateway
@@ -222,7 +255,7 @@ class Rooms:
         if not chunk.count:
             return
         now, touch = gateway.now(), gateway.flush.touch
-        for session in room.sessions:
+        for session in sessions:
             session.push(chunk, 0, now)
             if not session.dirty:
                 touch(session)
@@ -233,17 +266,3 @@ class Rooms:
             if session.rooms is None:
                 session.rooms = set()
             session.rooms.add(conversation)
-
-
-def _changed(data: Any) -> tuple[list[str], list[str]]:
-    """Who is a member and who is none any more, by a `members` push (records, or their JSON form)."""
-    members: Iterable[Any] = data["members"] if isinstance(data, Mapping) else data.members
-    here: list[str] = []
-    gone: list[str] = []
-    for member in members:
-        if isinstance(member, Mapping):
-            user, spans = member["user"]["user"], member["spans"]
-        else:
-            user, spans = member.user.user, member.spans
-        (gone if not spans or len(spans[-1]) > 1 else here).append(user)
-    return here, gone

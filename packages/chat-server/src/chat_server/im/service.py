@@ -20,7 +20,7 @@ from chat_server.im.kinds import Kinds
 from chat_server.im.log import pushes_between
 from chat_server.im.submit import Submit
 from chat_server.services import Heads
-from chat_server.store import epoch
+from chat_server.store import epoch, views
 from chat_server.store.changes import Changes
 from chat_server.store.schema import contact, conversation, member, version
 from chat_server.store.tx import standing
@@ -129,15 +129,16 @@ class Im:
             versions = connection.execute(
                 select(version.c.user, version.c.version).where(version.c.user.in_(list(users)))
             )
-            revs = connection.execute(
-                select(conversation.c.conversation, conversation.c.head_rev).where(
+            heads = connection.execute(
+                select(conversation.c.conversation, conversation.c.head_rev, conversation.c.head_seq).where(
                     conversation.c.conversation.in_(list(rooms))
                 )
-            )
+            ).all()
             return Heads(
                 {row.user: row.version for row in versions},
-                {row.conversation: row.head_rev for row in revs},
+                {row.conversation: row.head_rev for row in heads},
                 epoch.read(connection),
+                {row.conversation: row.head_seq for row in heads},
             )
 
         return await self._database.read(all_three)
@@ -153,19 +154,19 @@ class Im:
 
         return await self._database.read(rooms)
 
-    async def members_among(self, conversation: str, users: Sequence[str]) -> Sequence[str]:
+    async def members_among(self, conversation: str, users: Sequence[str], seq: int = 0) -> Sequence[str]:
         def present(connection: Connection) -> list[str]:
             found: list[str] = []
             for start in range(0, len(users), 1000):
-                found.extend(
-                    connection.execute(
-                        select(member.c.user).where(
-                            member.c.conversation == conversation,
-                            member.c.user.in_(list(users[start : start + 1000])),
-                            member.c.to_seq.is_(None),
-                        )
-                    ).scalars()
+                rows = connection.execute(
+                    select(member.c.user, member.c.from_seq, member.c.to_seq, member.c.earlier).where(
+                        member.c.conversation == conversation, member.c.user.in_(list(users[start : start + 1000]))
+                    )
                 )
+                if seq:
+                    found.extend(row.user for row in rows if views.visible(views.spans_of(row), seq))
+                else:
+                    found.extend(row.user for row in rows if row.to_seq is None)
             return found
 
         return await self._database.read(present)
