@@ -131,6 +131,52 @@ export interface QueueEntry {
   seq?: number;
 }
 
+/** A file on its way, before it is a message. */
+export interface Upload {
+  ref: string;
+  conversation: string;
+  kind: string;
+  blob: Blob;
+  name: string;
+  body: any;
+  at: number;
+  state: "uploading" | "waiting" | "failed";
+  /** 0 to 1. */
+  progress: number;
+  /** Set it to be told the progress. */
+  told?: (progress: number) => void;
+  error?: { code: string; message: string };
+}
+
+export interface FileLink {
+  file: string;
+  name: string;
+  type: string;
+  size: number;
+  url: string;
+  /** Milliseconds since 1970 UTC. */
+  expires_at: number;
+  /** Smaller pictures, of pictures alone. */
+  small?: string;
+  large?: string;
+  width?: number;
+  height?: number;
+}
+
+/** Makes one HTTP request with a blob; rejects with `PutError`, whose status is 0 when nobody answered. */
+export type Put = (
+  request: { method: string; url: string; headers: Record<string, string> },
+  blob: Blob,
+  options: { progress: (bytes: number) => void; signal: AbortSignal },
+) => Promise<void>;
+
+export class PutError extends Error {
+  constructor(status: number);
+  status: number;
+}
+
+export const xhrPut: Put;
+
 export interface Device {
   /** Opaque, 1–64 of `[A-Za-z0-9_-]`. Tabs of one browser may share it. */
   id: string;
@@ -174,6 +220,8 @@ export interface ClientOptions {
   transport?: Transport;
   clock?: Clock;
   random?: () => number;
+  /** Default: XMLHttpRequest. */
+  put?: Put;
 }
 
 /** Why a command was refused. `code` is one of the protocol's errors, or `closed`: the session is over. */
@@ -244,7 +292,7 @@ export class ChatClient {
   /** As far as known; an unknown one is asked for, and `users` tells when it has come. */
   user(id: string): User | undefined;
   /** Messages in order of `seq`, then what is on its way (nothing while the window is not at the end). */
-  messages(id: string): { messages: readonly Message[]; pending: readonly QueueEntry[] };
+  messages(id: string): { messages: readonly Message[]; pending: readonly (QueueEntry | Upload)[] };
   /** Holds the messages of this conversation from now on; loads the newest page (`limit` 1–100) where none are held. */
   open(id: string, limit?: number): void;
   /** Loads a page of an open conversation; `messages` tells when it has come. */
@@ -268,9 +316,21 @@ export class ChatClient {
     text: string,
     options?: { ref?: string; reply_to?: number; mentions?: string[] },
   ): QueueEntry;
-  /** A failed message once more, under its old ref. */
+  /**
+   * Uploads a file straight into the store and then sends it. What may pass is tried again; `messages` tells of changes.
+   * `body` is what the kind needs beside the file (`duration`, `text` …); `poster` a picture for a video.
+   */
+  attach(
+    conversation: string,
+    file: Blob,
+    options?: { name?: string; kind?: "image" | "file" | "voice" | "video"; body?: object; poster?: Blob },
+  ): Upload;
+  /** The addresses of a file for some minutes, or undefined where it may not be read. */
+  link(file: string): Promise<FileLink | undefined>;
+
+  /** A failed message or upload once more, under its old ref. */
   retry(ref: string): void;
-  /** Gives up a failed message. */
+  /** Gives up a failed message, or an upload in any state. */
   discard(ref: string): void;
 
   edit(conversation: string, seq: number, body: object): Promise<void>;

@@ -13,3 +13,4 @@ export { preview, Replica } from "./client/replica.js";
 export { CallError, newRef, Session } from "./client/session.js";
 export { defaultStorage, IndexedDbStorage, MemoryStorage } from "./client/storage.js";
 export { Timeline } from "./client/timeline.js";
+export { Links, PutError, Uploads, xhrPut } from "./client/uploads.js";

@@ -1,10 +1,12 @@
 /** One row of a conversation: a message, a message on its way, a day line, the new-messages line. */
 import { h, icon, iconButton } from "./dom.js";
+import { attachment } from "./attachments.js";
 import { avatar, nameOf, nameOrYou, summaryOf, systemText } from "./people.js";
 import { isEmojiOnly, richText } from "./richtext.js";
 import { clock, dayName, fullTime, has, t } from "./words.js";
 
-const STATES = { queued: "clock", sending: "clock", sent: "check", read: "checks", failed: "alert" };
+const ATTACHED = new Set(["image", "file", "voice", "video"]);
+const STATES = { uploading: "clock", waiting: "clock", queued: "clock", sending: "clock", sent: "check", read: "checks", failed: "alert" };
 
 export function dayRow(time) {
   return h("div.day", { role: "separator" }, h("span", dayName(time)));
@@ -16,7 +18,7 @@ export function newRow() {
 
 /**
  * @param row `{message?, entry?, mine, first, last, state}`: `first` and `last` of its sender's group
- * @param acts `{menu(event, row), quote(seq), retry(ref), discard(ref)}`
+ * @param acts `{menu(event, row), quote(seq), view(said), retry(ref), discard(ref)}`
  */
 export function messageRow(client, conversation, row, acts) {
   const said = row.message ?? row.entry;
@@ -38,7 +40,7 @@ export function messageRow(client, conversation, row, acts) {
   const bubble = h("div.bubble");
   if (group && row.first) bubble.append(h("div.sender", name));
   if (said.reply_to) bubble.append(quote(client, said.reply_to, acts));
-  bubble.append(content(client, said));
+  bubble.append(content(client, said, acts));
   bubble.append(
     h(
       "div.meta",
@@ -71,7 +73,7 @@ export function messageRow(client, conversation, row, acts) {
 }
 
 function said_state(state) {
-  return state === "queued" ? "sending" : state;
+  return ["queued", "uploading", "waiting"].includes(state) ? "sending" : state;
 }
 
 function label(client, row, said, time) {
@@ -89,7 +91,8 @@ function quote(client, { seq, sender, kind, text }, acts) {
   );
 }
 
-function content(client, said) {
+function content(client, said, acts) {
+  if (ATTACHED.has(said.kind) && (said.body?.file || said.blob)) return attachment(client, said, acts);
   const { kind, body = {} } = said;
   if (kind === "emoji" && body.emoji) return h("div.text.huge", body.emoji);
   if (kind === "text" && body.text) {
@@ -103,11 +106,7 @@ function content(client, said) {
     return card("pin", body.label ?? t("kind.location"), place);
   }
   if (kind === "card") return card("users", nameOf(client, body.user), t("kind.card"));
-  return attachment(kind, body);
-}
-
-/** Pictures, files, voice and video: a card with a name until they can be shown. */
-function attachment(kind, body) {
+  // A kind of a plugin that this page does not know: at least its name.
   const label = has(`kind.${kind}`) ? t(`kind.${kind}`) : t("kind.other", kind);
   return card("file", typeof body.name === "string" ? body.name : label, label);
 }

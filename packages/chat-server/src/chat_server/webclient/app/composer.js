@@ -1,5 +1,6 @@
 /** Where one writes: text, reply, edit, mentions, emoji. */
 import { h, icon, iconButton, fill } from "./dom.js";
+import { attach, canRecord, Recording } from "./attachments.js";
 import { emojiPicker } from "./emoji.js";
 import { avatar, nameOrYou, summaryOf } from "./people.js";
 import { t } from "./words.js";
@@ -32,6 +33,7 @@ export class Composer {
       enterkeyhint: "send",
       oninput: () => this.#typed(),
       onkeydown: (event) => this.#key(event),
+      onpaste: (event) => this.#paste(event),
       onblur: () => setTimeout(() => this.#suggest([]), 150),
     });
     this.input.value = drafts.get(id) ?? "";
@@ -49,9 +51,75 @@ export class Composer {
       },
       this.suggestions,
       this.bar,
-      h("div.composer-line", this.emojiButton, this.input, this.count, this.button),
+      this.#line(),
     );
     this.#grow();
+  }
+
+  #line() {
+    const files = h("input", { type: "file", multiple: true, hidden: true, "aria-label": t("attach"), onchange: () => this.#attach(files) });
+    const clip = iconButton("clip", t("attach"), () => files.click());
+    this.mic = canRecord() ? iconButton("mic", t("voice.record"), () => this.#record()) : null;
+    this.line = h("div.composer-line", this.emojiButton, clip, files, this.input, this.count, this.mic, this.button);
+    return this.line;
+  }
+
+  #attach(input) {
+    attach(this.#client, this.#id, [...input.files]);
+    input.value = "";
+    this.#sent();
+    this.focus();
+  }
+
+  #paste(event) {
+    const files = [...(event.clipboardData?.files ?? [])];
+    if (files.length === 0) return;
+    event.preventDefault();
+    attach(this.#client, this.#id, files);
+    this.#sent();
+  }
+
+  async #record() {
+    const time = h("span.voice-time", "0:00");
+    let recording;
+    try {
+      recording = await Recording.start((text) => (time.textContent = text));
+    } catch {
+      this.count.textContent = t("voice.denied");
+      return;
+    }
+    const back = () => {
+      bar.replaceWith(this.line);
+      this.focus();
+    };
+    const bar = h(
+      "div.composer-line.recording",
+      iconButton("trash", t("cancel"), () => {
+        recording.cancel();
+        back();
+      }),
+      h("span.recording-dot", { "aria-hidden": "true" }),
+      h("span", { role: "status" }, t("voice.recording")),
+      time,
+      h(
+        "button.send",
+        {
+          type: "button",
+          "aria-label": t("send"),
+          onclick: async () => {
+            const { blob, duration, levels } = await recording.stop();
+            back();
+            const name = `voice.${blob.type.split("/")[1]}`;
+            this.#client.attach(this.#id, blob, { kind: "voice", name, body: { duration, levels } });
+            this.#sent();
+          },
+        },
+        icon("send"),
+      ),
+    );
+    this.line.replaceWith(bar);
+    bar.querySelector(".send").focus();
+    this.cancelRecording = () => recording.cancel();
   }
 
   focus() {

@@ -1,5 +1,6 @@
 /** One open conversation: its head, its messages, and where one writes. */
 import { announce, fill, h, icon, iconButton, perFrame } from "./dom.js";
+import { attach, showPicture } from "./attachments.js";
 import { Composer } from "./composer.js";
 import { confirmDialog, detailsDialog } from "./dialogs.js";
 import { showMenu } from "./menu.js";
@@ -32,6 +33,7 @@ export class Thread {
       {
         menu: (event, row) => this.#menu(event.currentTarget, row),
         quote: (seq) => this.scroller.toMessage(seq),
+        view: (said) => this.#view(said),
         retry: (ref) => client.retry(ref),
         discard: (ref) => client.discard(ref),
       },
@@ -63,6 +65,7 @@ export class Thread {
       this.composer.element,
     );
     this.element.addEventListener("keydown", (event) => this.#key(event));
+    this.#acceptDrops();
     this.scroller.element.addEventListener("contextmenu", (event) => this.#contextMenu(event));
     document.addEventListener("visibilitychange", this.#watching);
     addEventListener("focus", this.#watching);
@@ -196,6 +199,36 @@ export class Thread {
       event.preventDefault();
       this.scroller.focusLast();
     }
+  }
+
+  #view(said) {
+    const { messages } = this.#client.messages(this.#id);
+    const pictures = messages.filter((one) => one.kind === "image" && one.body?.file);
+    showPicture(this.#client, said.blob ? [said] : pictures, said);
+  }
+
+  /** Files may be dropped anywhere on the conversation. */
+  #acceptDrops() {
+    const { element } = this;
+    let inside = 0;
+    const hint = h("div.drop-hint", { hidden: true }, icon("clip"), t("drop"));
+    element.append(hint);
+    const show = (by) => {
+      inside = Math.max(0, inside + by);
+      hint.hidden = inside === 0;
+    };
+    const files = (event) => event.dataTransfer?.types.includes("Files") && !this.#client.conversation(this.#id)?.left;
+    element.addEventListener("dragenter", (event) => files(event) && show(1));
+    element.addEventListener("dragleave", (event) => files(event) && show(-1));
+    element.addEventListener("dragover", (event) => files(event) && event.preventDefault());
+    element.addEventListener("drop", (event) => {
+      if (!files(event)) return;
+      event.preventDefault();
+      inside = 0;
+      hint.hidden = true;
+      attach(this.#client, this.#id, event.dataTransfer.files);
+      this.scroller.toNewest();
+    });
   }
 
   #editLast() {

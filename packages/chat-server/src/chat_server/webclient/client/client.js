@@ -7,6 +7,7 @@ import { SendQueue } from "./queue.js";
 import { Replica } from "./replica.js";
 import { CallError, newRef, Session } from "./session.js";
 import { defaultStorage } from "./storage.js";
+import { Links, Uploads } from "./uploads.js";
 
 const PASSING = new Set(["rate_limited", "unavailable", "internal"]);
 /** At most one typing note per conversation in so many milliseconds. */
@@ -28,7 +29,7 @@ export class ChatClient {
   #letGo;
   #stopListening = () => {};
 
-  constructor({ url, token, device, storage, transport, clock = systemClock, random } = {}) {
+  constructor({ url, token, device, storage, transport, clock = systemClock, random, put } = {}) {
     this.#clock = clock;
     this.#storage = storage;
     this.#session = new Session({ device, token });
@@ -40,6 +41,12 @@ export class ChatClient {
       clock,
       random,
     });
+    const call = (command, params) => this.call(command, params);
+    const base = new URL("./", url.replace(/^ws/, "http")).href;
+    const changed = (conversation) => this.#messagesChanged(conversation);
+    const finished = ({ conversation, kind, body }) => this.send(conversation, kind, body);
+    this.uploads = new Uploads({ call, base, clock, changed, finished, put });
+    this.links = new Links({ call, base });
     this.replica = new Replica();
     this.queue = undefined;
     this.online = new Set();
@@ -111,7 +118,7 @@ export class ChatClient {
   /** What is said there and what is about to be: messages in order, then the queue's entries. */
   messages(id) {
     const timeline = this.conversation(id)?.timeline;
-    const pending = timeline && !timeline.atEnd ? [] : (this.queue?.of(id) ?? []);
+    const pending = timeline && !timeline.atEnd ? [] : [...(this.queue?.of(id) ?? []), ...this.uploads.of(id)];
     return { messages: timeline?.messages ?? [], pending };
   }
 
@@ -147,13 +154,31 @@ export class ChatClient {
     return this.send(conversation, "text", { text }, options);
   }
 
+  /** Uploads a file and sends it; the upload's progress and end are told by `messages`. */
+  attach(conversation, blob, options) {
+    return this.uploads.add(conversation, blob, options);
+  }
+
+  /** The addresses of a file for some minutes, or undefined where it may not be read. */
+  link(file) {
+    return this.links.get(file);
+  }
+
   retry(ref) {
+    if (this.uploads.all.has(ref)) {
+      this.uploads.retry(ref);
+      return;
+    }
     this.queue.retry(ref, Date.now());
     this.#emit("messages", this.queue.entries.get(ref)?.conversation);
     this.#drain();
   }
 
   discard(ref) {
+    if (this.uploads.all.has(ref)) {
+      this.uploads.cancel(ref);
+      return;
+    }
     const conversation = this.queue.entries.get(ref)?.conversation;
     this.queue.discard(ref);
     this.#emit("messages", conversation);
@@ -261,6 +286,7 @@ export class ChatClient {
       this.replica.welcomed(welcome);
       if (!this.queue) this.#openQueue(welcome.user.user);
       else this.#drain();
+      this.uploads.wake();
       if (!welcome.resumed && this.#watched.length > 0) this.#watch();
     }
     this.#emit("welcome", welcome);

@@ -1,0 +1,162 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { CallError, Links, PutError, Uploads } from "../../packages/chat-server/src/chat_server/webclient/chat-client.js";
+
+function rig({ answers = {}, put = async () => {} } = {}) {
+  const rig = { calls: [], puts: [], finished: [], timers: [] };
+  const call = async (command, params) => {
+    rig.calls.push([command, params]);
+    const answer = answers[command];
+    if (typeof answer === "function") return answer(params);
+    return answer ?? (command === "upload.begin" ? { file: "f1", put: { method: "PUT", url: "objects/f1?ticket=1", headers: { "content-type": "text/plain" } } } : {});
+  };
+  rig.uploads = new Uploads({
+    call,
+    base: "http://chat.example/sub/",
+    clock: { after: (ms, act) => rig.timers.push({ ms, act }), cancel: () => {} },
+    changed: () => {},
+    finished: (upload) => rig.finished.push(upload),
+    put: async (request, blob, options) => {
+      rig.puts.push([request.url, await blob.text()]);
+      await put(request, blob, options, rig.puts.length);
+    },
+  });
+  rig.settle = async () => {
+    for (let n = 0; n < 20; n += 1) await new Promise((resolve) => setImmediate(resolve));
+  };
+  return rig;
+}
+const blob = (text = "hello", type = "text/plain") => new Blob([text], { type });
+
+test("announces, puts, finishes, and hands the file on to be sent", async () => {
+  const { uploads, calls, puts, finished, settle } = rig();
+  uploads.add("c", blob(), { name: "a.txt", body: { text: "look" } });
+  await settle();
+  assert.deepEqual(calls, [
+    ["upload.begin", { conversation: "c", name: "a.txt", type: "text/plain", size: 5 }],
+    ["upload.finish", { file: "f1" }],
+  ]);
+  assert.deepEqual(puts, [["http://chat.example/sub/objects/f1?ticket=1", "hello"]]);
+  assert.deepEqual(finished.map(({ kind, body }) => [kind, body]), [["file", { text: "look", file: "f1" }]]);
+  assert.deepEqual(uploads.of("c"), []);
+});
+
+test("a store that is away is tried again: after a wait, or at once when the connection is back", async () => {
+  const { uploads, puts, finished, settle, timers } = rig({
+    put: (request, data, options, n) => {
+      if (n < 3) throw new PutError(n === 1 ? 0 : 503);
+    },
+  });
+  const upload = uploads.add("c", blob());
+  await settle();
+  assert.deepEqual([upload.state, puts.length, timers.length], ["waiting", 1, 1]);
+  timers[0].act();
+  await settle();
+  assert.deepEqual([upload.state, puts.length], ["waiting", 2]);
+  uploads.wake();
+  await settle();
+  assert.deepEqual([finished.length, puts.length], [1, 3]);
+});
+
+test("what is in the store is not put again when only the end failed", async () => {
+  let ends = 0;
+  const { uploads, puts, finished, settle } = rig({
+    answers: {
+      "upload.finish": () => {
+        ends += 1;
+        if (ends === 1) throw new CallError({ code: "unavailable" });
+        return {};
+      },
+    },
+  });
+  uploads.add("c", blob());
+  await settle();
+  uploads.wake();
+  await settle();
+  assert.deepEqual([puts.length, ends, finished.length], [1, 2, 1]);
+});
+
+test("an expired link begins anew; what is refused is told", async () => {
+  const { uploads, calls, settle, finished } = rig({
+    put: (request, data, options, n) => {
+      if (n === 1) throw new PutError(403);
+    },
+  });
+  uploads.add("c", blob());
+  await settle();
+  uploads.wake();
+  await settle();
+  assert.equal(calls.filter(([command]) => command === "upload.begin").length, 2);
+  assert.equal(finished.length, 1);
+
+  const refused = rig({
+    answers: {
+      "upload.begin": () => {
+        throw new CallError({ code: "invalid", message: "type: text/html is not taken here" });
+      },
+    },
+  });
+  const upload = refused.uploads.add("c", blob("x", "text/html"));
+  await refused.settle();
+  assert.deepEqual([upload.state, upload.error.message], ["failed", "type: text/html is not taken here"]);
+});
+
+test("a large file goes in parts, and goes on with the ones that are missing", async () => {
+  const have = [];
+  const { uploads, puts, finished, settle } = rig({
+    answers: {
+      "upload.begin": { file: "big", part_size: 4, parts: 3 },
+      "upload.parts": ({ numbers }) => ({
+        have: [...have],
+        links: numbers.map((number) => ({ number, put: { method: "PUT", url: `objects/${number}`, headers: {} } })),
+      }),
+    },
+    put: ({ url }, data, options, n) => {
+      if (n === 2) throw new PutError(0);
+      have.push(Number(url.at(-1)));
+    },
+  });
+  const seen = [];
+  const upload = uploads.add("c", blob("0123456789"), {});
+  upload.told = (progress) => seen.push(progress);
+  await settle();
+  uploads.wake();
+  await settle();
+  assert.deepEqual(puts.map(([, text]) => text), ["0123", "4567", "4567", "89"]);
+  assert.equal(finished.length, 1);
+  assert.equal(seen.at(-1), 1);
+});
+
+test("cancel ends the transfer and tells the server", async () => {
+  let signal;
+  const { uploads, calls, settle, finished } = rig({
+    put: (request, data, options) => {
+      signal = options.signal;
+      return new Promise((resolve, reject) => signal.addEventListener("abort", () => reject(new Error("aborted"))));
+    },
+  });
+  const { ref } = uploads.add("c", blob());
+  await settle();
+  uploads.cancel(ref);
+  await settle();
+  assert.equal(signal.aborted, true);
+  assert.deepEqual(calls.at(-1), ["upload.cancel", { file: "f1" }]);
+  assert.deepEqual([finished.length, uploads.of("c").length], [0, 0]);
+});
+
+test("links are asked for together, and again when they are about to end", async () => {
+  const asked = [];
+  const soon = new Set();
+  const links = new Links({
+    base: "http://chat.example/",
+    call: async (command, { files }) => {
+      asked.push(files);
+      return { files: files.filter((file) => file !== "gone").map((file) => ({ file, url: `objects/${file}`, expires_at: Date.now() + (soon.has(file) ? 1000 : 600_000) })) };
+    },
+  });
+  soon.add("b");
+  const [a, b, gone] = await Promise.all([links.get("a"), links.get("b"), links.get("gone")]);
+  assert.deepEqual([a.url, b.url, gone], ["http://chat.example/objects/a", "http://chat.example/objects/b", undefined]);
+  await Promise.all([links.get("a"), links.get("b")]);
+  assert.deepEqual(asked, [["a", "b", "gone"], ["b"]]);
+});
