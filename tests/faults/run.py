@@ -21,15 +21,21 @@ from tests.faults.recording import Watched
 from tests.support.zygote import Zygote
 
 HEARTBEAT = 2.0
-CONFIG = f"""
+CONFIG = """
 [gateway]
-heartbeat = {HEARTBEAT}
+heartbeat = {heartbeat}
+
+[fanout]
+hot_members = {hot_members}
 """
 
 
 @frozen
 class Plan:
-    """How big a run is. Times in seconds; a life is one from the server's start to its kill."""
+    """How big a run is. Times in seconds; a life is one from the server's start to its kill.
+
+    ``hot_members``: groups with more members are hot; some are now and then when it is below their size.
+    """
 
     seed: int
     kills: int
@@ -38,6 +44,7 @@ class Plan:
     directs: int = 4
     life: tuple[float, float] = (0.3, 1.8)
     pause: tuple[float, float] = (0.02, 0.3)
+    hot_members: int = 500
 
 
 @define
@@ -83,7 +90,7 @@ class KillRun:
         self.dice = random.Random(plan.seed)
         self.ledger = Ledger()
         config = folder / "chat.toml"
-        config.write_text(CONFIG)
+        config.write_text(CONFIG.format(heartbeat=HEARTBEAT, hot_members=plan.hot_members))
         self.server = Zygote(folder / "data", "--config", str(config))
         self.places: list[Place] = []
         self.people: list[Watched] = []
