@@ -107,8 +107,9 @@ class Folder:
         """Make the draft the content of ``key``."""
         target = self._path(key)
         etag = draft.seal(type, etag)
+        written = _milliseconds(draft.path.stat())
         self._rename(draft.path, target)
-        return ObjectInfo(key, draft.size, etag, _milliseconds(target.stat()), type)
+        return ObjectInfo(key, draft.size, etag, written, type)
 
     def open(self, key: str) -> tuple[ObjectInfo, BinaryIO]:
         """The object and its file, at the first byte of the content; the file stays this version. `NotFound`."""
@@ -237,20 +238,21 @@ class Folder:
             path.rmdir()
 
     def _rename(self, source: Path, target: Path) -> None:
-        while True:
-            target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for last in (*[False] * 100, True):
             try:
+                target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
                 os.replace(source, target)
-            except FileNotFoundError:
-                if not source.exists():
+                break
+            except (FileNotFoundError, FileExistsError):
+                if last or not source.exists():
                     raise
-                continue  # a delete has removed the empty folder in between
-            break
-        descriptor = os.open(target.parent, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+                # A delete has removed the empty folder in between.
+        with contextlib.suppress(FileNotFoundError):  # somebody has deleted it already
+            descriptor = os.open(target.parent, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
 
     def _walk(self, folder: Path, prefix: str) -> Iterator[str]:
         try:
