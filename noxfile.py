@@ -5,6 +5,7 @@ Most sessions use the environment that `uv run` has synced; only `wheels` makes 
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -12,6 +13,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -99,7 +101,7 @@ def wheels(session: nox.Session) -> None:
         python = _clean(session, Path(scratch) / "parts", dist, "interesting-chat-server")
         _serves(session, python, Path(scratch) / "data")
         _uv(session, "pip", "uninstall", "--quiet", "--python", str(python), "interesting-chat-oss", "minio")
-        _serves(session, python, Path(scratch) / "data")
+        _serves(session, python, Path(scratch) / "data", uploads=False)
         _uv(session, "pip", "uninstall", "--quiet", "--python", str(python), "interesting-chat-transaction")
         _refuses(session, python, Path(scratch) / "data", "interesting-chat-transaction")
 
@@ -127,6 +129,8 @@ def _clean(session: nox.Session, folder: Path, dist: Path, *packages: str) -> Pa
         str(python),
         "--find-links",
         str(dist),
+        # The version does not change with every build, so what was cached of the last one must not be taken.
+        *(word for folder in PACKAGES for word in ("--refresh-package", f"interesting-{folder}")),
         *wanted,
     )
     return python
@@ -148,9 +152,9 @@ print("{module} imports")
     session.run(str(python), "-c", script, external=True, env={"PYTHONPATH": ""})
 
 
-def _serves(session: nox.Session, python: Path, data: Path) -> None:
-    """The installed command starts, answers, and ends well."""
-    command = [str(python.with_name("chat-server")), "--port", "0", "--data", str(data)]
+def _serves(session: nox.Session, python: Path, data: Path, *, uploads: bool = True) -> None:
+    """The installed command starts, answers, and ends well; without ``uploads`` it says that they are unavailable."""
+    command = [str(python.with_name("chat-server")), "--dev", "--port", "0", "--data", str(data)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=_bare())
     try:
         assert process.stdout is not None
@@ -159,12 +163,29 @@ def _serves(session: nox.Session, python: Path, data: Path) -> None:
             session.error("chat-server did not start")
         with urllib.request.urlopen(f"{address[0]}/readyz", timeout=10) as answer:
             session.log(f"{answer.status} {answer.read().decode()}")
+        me = _call(address[0], "auth.dev", {"name": "anna"})
+        room = _call(address[0], "group.create", {"name": "Room", "members": []}, me["token"])
+        file = {"conversation": room["conversation"], "name": "a.txt", "type": "text/plain", "size": 1}
+        begun = _call(address[0], "upload.begin", file, me["token"])
+        session.log(f"upload.begin: {begun}")
+        if ("file" in begun) != uploads or (begun.get("code") == "unavailable") == uploads:
+            session.error(f"uploads {'should work' if uploads else 'should be unavailable'}")
         process.send_signal(signal.SIGTERM)
         if process.wait(30) != 0:
             session.error(f"chat-server ended with {process.returncode}")
     finally:
         process.kill()
         process.communicate()
+
+
+def _call(address: str, command: str, params: dict[str, object], token: str = "") -> dict[str, object]:
+    headers = {"authorization": f"Bearer {token}"} if token else {}
+    request = urllib.request.Request(f"{address}/api/{command}", json.dumps(params).encode(), headers)
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return dict(json.load(answer))
+    except urllib.error.HTTPError as error:
+        return dict(json.load(error))
 
 
 def _refuses(session: nox.Session, python: Path, data: Path, package: str) -> None:
