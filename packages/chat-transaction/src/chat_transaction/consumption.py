@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import traceback
 from collections.abc import Sequence
 from typing import Protocol
@@ -11,6 +12,9 @@ from chat_common.ports.broker import BrokerRecord, NotHandled
 from chat_common.records import Consumer
 
 from chat_transaction.backoff import pause
+from chat_transaction.fencing import FencedOut
+
+log = logging.getLogger(__name__)
 
 
 class Unprocessable(Exception):
@@ -55,6 +59,12 @@ class Consumption:
         self._retry_cap = retry_cap
 
     async def __call__(self, records: Sequence[BrokerRecord]) -> None:
+        try:
+            await self._run(records)
+        except FencedOut as error:
+            log.warning("%s of %s: %s", self._consumer.group, self._consumer.topic, error)
+
+    async def _run(self, records: Sequence[BrokerRecord]) -> None:
         accepted = await self._ledger.accept(self._consumer, records)
         records = accepted.run
         suspects = {record.key for record in records if record.attempt > 1}
@@ -101,6 +111,8 @@ class Consumption:
         if records:
             try:
                 await self._consumer.handler(records)
+            except FencedOut:
+                raise
             except Exception as error:
                 return error
             self._ledger.handled(self._consumer, records)

@@ -12,6 +12,9 @@ from chat_common.ports.database import Database
 from chat_common.records import Consumer
 from sqlalchemy import delete, select, text
 
+from chat_transaction import fencing
+from chat_transaction.fencing import Fence
+from chat_transaction.outbox import shard_of
 from chat_transaction.tables import inbox
 
 Effect = Callable[[Any, BrokerRecord], None]
@@ -41,16 +44,21 @@ class InboxConsumer:
         time = clock or SystemClock()
 
         async def handle(records: Sequence[BrokerRecord]) -> None:
-            await database.change(lambda connection: self._apply(connection, records, time.wall_ms()))
+            fence = fencing.current.get()
+            await database.change(lambda connection: self._apply(connection, records, time.wall_ms(), fence))
 
         return Consumer(self.topic, self.group, handle, self.batch, self.attempts, self.on_failure)
 
-    def _apply(self, connection: Any, records: Sequence[BrokerRecord], now: int) -> None:
+    def _apply(self, connection: Any, records: Sequence[BrokerRecord], now: int, fence: Fence | None) -> None:
         if connection.dialect.name == "postgresql":
             # A consumer that is stopped in here must not keep the next owner waiting at the unique index for ever.
             connection.execute(text(f"SET LOCAL idle_in_transaction_session_timeout = {_IDLE_MS}"))
+        if fence is not None:
+            fence.verify(connection, {shard_of(record.key) for record in records})
+        fresh = _note(connection, self.group, records, now)
         for record in records:
-            if _note(connection, self.group, record.id, now):
+            if record.id in fresh:
+                fresh.remove(record.id)
                 self.effect(connection, record)
 
 
@@ -84,11 +92,13 @@ def purge(connection: Any, before: int) -> int:
     return len(rows)
 
 
-def _note(connection: Any, group: str, uid: str, now: int) -> bool:
-    """True when this record was not known yet. Waits for another transaction that notes the same one."""
+def _note(connection: Any, group: str, records: Sequence[BrokerRecord], now: int) -> set[str]:
+    """The ids that were not known yet. Waits for another transaction that notes the same ones."""
     if connection.dialect.name == "postgresql":
         from sqlalchemy.dialects.postgresql import insert
     else:
         from sqlalchemy.dialects.sqlite import insert  # type: ignore[assignment]
-    row = insert(inbox).values(group=group, uid=uid, handled_at=now).on_conflict_do_nothing()
-    return bool(connection.execute(row).rowcount)
+    # In one order everywhere, so that two owners of the same records wait for each other instead of blocking.
+    uids = sorted({record.id for record in records})
+    rows = insert(inbox).on_conflict_do_nothing().returning(inbox.c.uid)
+    return set(connection.execute(rows, [{"group": group, "uid": uid, "handled_at": now} for uid in uids]).scalars())

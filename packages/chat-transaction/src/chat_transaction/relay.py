@@ -16,10 +16,11 @@ from chat_common.ports.database import Database
 from chat_common.ports.outbox import ENSURED_TOPIC
 from chat_common.records import Consumer, Ensured
 
-from chat_transaction import rows
+from chat_transaction import fencing, rows
 from chat_transaction.confirmations import AFTER, GROUPS, ROW, Confirmations
 from chat_transaction.consumption import Accepted, Consumption
 from chat_transaction.ensured import EnsuredCalls
+from chat_transaction.fencing import Fence
 from chat_transaction.leases import Held, Leases, plant
 from chat_transaction.memory_broker import MemoryBroker
 from chat_transaction.outbox import SqlOutbox, Token
@@ -378,6 +379,7 @@ class SqlRelay:
         if self._clock.monotonic() > self._held.deadline:
             self._lose(range(SHARDS))
             return Accepted(())
+        fencing.current.set(Fence(self._held.fences))
         by_uid, group = self._by_uid, consumer.group
         parked = self._parked.get((consumer.topic, group))
         accepted = []
