@@ -19,6 +19,9 @@ FLAGS = (
     "--no-first-run",
     "--disable-component-update",
     "--disable-sync",
+    # a microphone that beeps, and nobody to ask
+    "--use-fake-ui-for-media-stream",
+    "--use-fake-device-for-media-stream",
 )
 
 

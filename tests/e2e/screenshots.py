@@ -76,7 +76,6 @@ async def talk(browser: Browser, url: str) -> dict[str, Person]:
 
 
 async def main(folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as data:
         server = Server(Path(data))
         await server.start()

@@ -127,6 +127,27 @@ test("a large file goes in parts, and goes on with the ones that are missing", a
   assert.equal(seen.at(-1), 1);
 });
 
+test("one after the other in a conversation, side by side in two; a failed one holds nobody up", async () => {
+  let open;
+  const first = new Promise((resolve) => (open = resolve));
+  const { uploads, calls, settle, finished } = rig({
+    answers: {
+      "upload.begin": ({ name }) => {
+        if (name === "bad") throw new CallError({ code: "invalid" });
+        return { file: name, put: { method: "PUT", url: name, headers: {} } };
+      },
+    },
+    put: ({ url }) => (url.endsWith("/1") ? first : undefined),
+  });
+  for (const name of ["1", "bad", "2"]) uploads.add("c", blob(), { name });
+  uploads.add("d", blob(), { name: "other" });
+  await settle();
+  assert.deepEqual(finished.map(({ file }) => file), ["other"]);
+  open();
+  await settle();
+  assert.deepEqual(finished.map(({ file }) => file), ["other", "1", "2"]);
+});
+
 test("cancel ends the transfer and tells the server", async () => {
   let signal;
   const { uploads, calls, settle, finished } = rig({

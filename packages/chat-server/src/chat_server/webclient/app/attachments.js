@@ -58,6 +58,16 @@ export function attachment(client, said, acts) {
   return box;
 }
 
+/** Several pictures of one sender, one after the other. */
+export function album(client, messages, acts) {
+  const tiles = messages.map((message) => {
+    const tile = picture(client, { ...message, body: { ...message.body, width: 0 } }, acts);
+    tile.dataset.seq = message.seq;
+    return tile;
+  });
+  return h(`div.album${tiles.length > 4 || tiles.length === 3 ? ".three" : ""}`, tiles);
+}
+
 function progressOf(upload, acts) {
   if (upload.state === "failed") return "";
   const bar = h("progress", { max: "1", value: upload.progress, "aria-label": t("upload.progress", upload.name) });

@@ -1,6 +1,6 @@
 /** One row of a conversation: a message, a message on its way, a day line, the new-messages line. */
 import { h, icon, iconButton } from "./dom.js";
-import { attachment } from "./attachments.js";
+import { album, attachment } from "./attachments.js";
 import { avatar, nameOf, nameOrYou, summaryOf, systemText } from "./people.js";
 import { isEmojiOnly, richText } from "./richtext.js";
 import { clock, dayName, fullTime, has, t } from "./words.js";
@@ -17,7 +17,8 @@ export function newRow() {
 }
 
 /**
- * @param row `{message?, entry?, mine, first, last, state}`: `first` and `last` of its sender's group
+ * @param row `{message?, entry?, mine, first, last, state, tiles?}`: `first` and `last` of its sender's group; `tiles`:
+ *   the pictures that are drawn together, the last of which is `message`
  * @param acts `{menu(event, row), quote(seq), view(said), retry(ref), discard(ref)}`
  */
 export function messageRow(client, conversation, row, acts) {
@@ -40,7 +41,7 @@ export function messageRow(client, conversation, row, acts) {
   const bubble = h("div.bubble");
   if (group && row.first) bubble.append(h("div.sender", name));
   if (said.reply_to) bubble.append(quote(client, said.reply_to, acts));
-  bubble.append(content(client, said, acts));
+  bubble.append(row.tiles?.length > 1 ? album(client, row.tiles, acts) : content(client, said, acts));
   bubble.append(
     h(
       "div.meta",

@@ -14,6 +14,8 @@ const STEP = 50;
 /** How near an end must be, in pixels, before more is shown or loaded. */
 const NEAR = 800;
 const GROUP_SPAN = 5 * 60 * 1000;
+/** Pictures in one row at most. */
+const TILES = 9;
 
 export class Scroller {
   #client;
@@ -152,16 +154,18 @@ export class Scroller {
       line.state = entry ? entry.state : mine && message.seq <= conversation.peerRead ? "read" : "sent";
       return line;
     });
-    lines.forEach((line, index) => {
+    const grouped = albums(lines, this.#newFrom);
+    grouped.forEach((line, index) => {
       const day = dayOf(line.time);
       const newDay = !previous || dayOf(previous.time) !== day;
       const isNew = line.message?.seq === this.#newFrom;
       if (newDay) rows.push({ key: `day:${day}:${line.message?.seq ?? line.entry.ref}`, build: () => dayRow(line.time) });
       if (isNew) rows.push({ key: "new", build: newRow });
       line.first = newDay || isNew || !together(previous, line);
-      line.last = !lines[index + 1] || !together(line, lines[index + 1]) || dayOf(lines[index + 1].time) !== day;
+      const next = grouped[index + 1];
+      line.last = !next || !together(line, next) || dayOf(next.time) !== day;
       rows.push({
-        key: line.mine ? `ref:${(line.message ?? line.entry).ref}` : `seq:${line.message.seq}`,
+        key: line.mine ? `ref:${(line.tiles?.[0] ?? line.message ?? line.entry).ref}` : `seq:${(line.tiles?.[0] ?? line.message).seq}`,
         seq: line.message?.seq,
         signature: signature(this.#client, line),
         build: () => messageRow(this.#client, conversation, line, this.#acts),
@@ -200,19 +204,24 @@ export class Scroller {
 
   // ---- where one looks ----
 
-  /** A visible row and how far below the upper edge it begins. */
+  /** The first visible rows, and how far below the upper edge each begins. One of them will still be there. */
   #anchor() {
     const edge = this.element.getBoundingClientRect().top;
+    const found = [];
     for (const element of this.#content.children) {
       const box = element.getBoundingClientRect();
-      if (box.bottom > edge + 1 && element.dataset.seq !== undefined) return { key: element.dataset.key, below: box.top - edge };
+      if (box.bottom <= edge + 1 || element.dataset.seq === undefined) continue;
+      found.push({ key: element.dataset.key, below: box.top - edge });
+      if (found.length === 5) break;
     }
-    return undefined;
+    return found;
   }
 
-  #restore({ key, below }) {
-    const row = this.#rows.get(key);
-    if (!row) return;
+  #restore(anchors) {
+    const anchor = anchors.find(({ key }) => this.#rows.has(key));
+    if (!anchor) return;
+    const { below } = anchor;
+    const row = this.#rows.get(anchor.key);
     const edge = this.element.getBoundingClientRect().top;
     const moved = row.element.getBoundingClientRect().top - edge - below;
     if (Math.abs(moved) >= 1) this.element.scrollTop += moved;
@@ -319,6 +328,23 @@ export class Scroller {
   }
 }
 
+/** Pictures that follow one another are drawn as one row. */
+function albums(lines, newFrom) {
+  const rows = [];
+  for (const line of lines) {
+    const previous = rows.at(-1);
+    if (!isTile(line)) rows.push(line);
+    else if (previous?.tiles && previous.tiles.length < TILES && line.message.seq !== newFrom && together(previous, line) && dayOf(previous.time) === dayOf(line.time)) {
+      rows[rows.length - 1] = { ...line, tiles: [...previous.tiles, line.message] };
+    } else rows.push({ ...line, tiles: [line.message] });
+  }
+  return rows;
+}
+
+function isTile({ message }) {
+  return message?.kind === "image" && message.body?.file && !message.body.text && !message.reply_to && !message.recalled && !message.reactions?.length;
+}
+
 function isPlain(said) {
   return said.kind !== "system" && !said.recalled;
 }
@@ -328,10 +354,10 @@ function together(one, other) {
 }
 
 /** Changes exactly when the row has to be drawn anew. */
-function signature(client, { message, entry, first, last, state }) {
+function signature(client, { message, entry, first, last, state, tiles = [] }) {
   const said = message ?? entry;
   const people = [said.sender, said.reply_to?.sender, ...(said.mentions ?? [])];
   if (said.kind === "system") people.push(said.body?.actor, ...(said.body?.subjects ?? []));
   const names = people.map((id) => (id ? (client.user(id)?.name ?? "?") : ""));
-  return [message?.rev ?? "", state, first, last, entry?.error?.code ?? "", ...names].join("\u0000");
+  return [message?.rev ?? "", tiles.map(({ seq, rev }) => `${seq}.${rev}`).join(), state, first, last, entry?.error?.code ?? "", ...names].join("\u0000");
 }

@@ -164,9 +164,9 @@ export class Thread {
   }
 
   #rowOf(element) {
-    const row = element.closest?.(".row[data-seq]");
-    const message = row && this.#client.conversation(this.#id)?.timeline?.get(Number(row.dataset.seq));
-    return message && { message, mine: message.sender === this.#client.me.user, element: row.firstElementChild };
+    const holder = element.closest?.(".row [data-seq], .row[data-seq]"); // a picture among others, or the whole row
+    const message = holder && this.#client.conversation(this.#id)?.timeline?.get(Number(holder.dataset.seq));
+    return message && { message, mine: message.sender === this.#client.me.user, element: holder.closest(".row").firstElementChild };
   }
 
   #contextMenu(event) {

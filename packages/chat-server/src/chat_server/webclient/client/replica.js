@@ -452,7 +452,8 @@ export class Replica {
 
 /** What a list shows of a message; the words for kinds without text are the page's. */
 export function preview(message) {
-  const text = message.recalled ? "" : (message.body?.text ?? message.body?.emoji ?? message.body?.name ?? message.body?.label ?? "");
+  const { body = {} } = message;
+  const text = message.recalled ? "" : (body.text ?? body.emoji ?? (message.kind === "file" ? body.name : body.label) ?? "");
   const short = { sender: message.sender, kind: message.kind, text: [...text].slice(0, 100).join("") };
   if (message.recalled) short.recalled = true;
   if (message.kind === "system") short.body = message.body;

@@ -44,6 +44,7 @@ export class Uploads {
   #base;
   #changed;
   #finished;
+  #lines = new Map(); // conversation → when the last of its uploads is through
   #waiting = new Map(); // upload → {timer, go}
 
   /**
@@ -67,7 +68,7 @@ export class Uploads {
     upload.body = { ...body, name: upload.name, type: blob.type, size: blob.size };
     upload.extra = body;
     this.all.set(upload.ref, upload);
-    this.#run(upload);
+    this.#enqueue(upload);
     return upload;
   }
 
@@ -90,7 +91,7 @@ export class Uploads {
     if (upload?.state !== "failed") return;
     upload.error = undefined;
     upload.state = "uploading";
-    this.#run(upload);
+    this.#enqueue(upload);
   }
 
   /** The connection is back: what waits is tried now. */
@@ -98,8 +99,15 @@ export class Uploads {
     for (const { go } of [...this.#waiting.values()]) go();
   }
 
-  async #run(upload) {
+  /** One at a time per conversation: pictures arrive in the order in which they were chosen. */
+  #enqueue(upload) {
     this.#changed(upload.conversation);
+    const before = this.#lines.get(upload.conversation) ?? Promise.resolve();
+    const line = before.then(() => this.#run(upload));
+    this.#lines.set(upload.conversation, line);
+  }
+
+  async #run(upload) {
     for (let tries = 0; this.all.has(upload.ref); tries += 1) {
       upload.abort = new AbortController();
       try {

@@ -1,0 +1,125 @@
+"""Pictures, files and voice in the page: pasted, dropped, picked, recorded; seen, opened, recalled, gone."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from playwright.async_api import Browser, expect
+
+from tests.e2e.person import WAIT, Person
+from tests.e2e.server import Server
+from tests.faults_proxy import FaultsProxy
+
+# A picture as the clipboard or the mouse brings it.
+BRING = """async ([how, name, width, height]) => {
+  const canvas = Object.assign(document.createElement("canvas"), { width, height });
+  const pen = canvas.getContext("2d");
+  for (let n = 0; n < 400; n += 1) {
+    pen.fillStyle = `hsl(${n * 7 % 360} 70% 50%)`;
+    pen.fillRect((n * 37) % width, (n * 91) % height, 60, 60);
+  }
+  const blob = await new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
+  const dataTransfer = new DataTransfer();
+  dataTransfer.items.add(new File([blob], name, { type: "image/png" }));
+  const options = { bubbles: true, cancelable: true, dataTransfer, clipboardData: dataTransfer };
+  if (how === "paste") document.querySelector(".composer-input").dispatchEvent(new ClipboardEvent("paste", options));
+  else document.querySelector(".timeline").dispatchEvent(new DragEvent("drop", options));
+}"""
+LOADED = "image => image.complete && image.naturalWidth > 0"
+
+
+async def two(browser: Browser, server: Server, ada_url: str | None = None) -> tuple[Person, Person]:
+    ada = await (await Person.arrive(browser, ada_url or server.url, "Ada")).log_in()
+    bob = await (await Person.arrive(browser, server.url, "Bob")).log_in()
+    await ada.find("Bob")
+    await ada.say("look")
+    await bob.open("Ada")
+    return ada, bob
+
+
+async def test_a_picture_pasted_seen_opened_recalled_gone(browser: Browser, server: Server) -> None:
+    ada, bob = await two(browser, server)
+    await ada.page.evaluate(BRING, ["paste", "holiday.png", 1200, 800])
+    picture = bob.page.locator(".picture img")
+    await expect(picture).to_have_js_property("complete", True, timeout=WAIT)
+    assert await picture.evaluate(LOADED)
+    box = await picture.bounding_box()
+    assert box is not None
+    assert abs(box["width"] / box["height"] - 1.5) < 0.05
+    await expect(bob.row("Ada").locator(".list-preview")).to_have_text("[Picture]")
+    await bob.page.locator(".picture").click()
+    viewer = bob.page.locator(".viewer-image")
+    await expect(viewer).to_have_js_property("complete", True, timeout=WAIT)
+    assert await viewer.evaluate("image => image.naturalWidth") > 600
+    await bob.page.keyboard.press("Escape")
+    await expect(viewer).to_have_count(0)
+    await ada.page.locator(".picture").click(button="right")
+    await ada.page.get_by_role("menuitem", name="Recall").click()
+    await ada.page.get_by_role("dialog").get_by_role("button", name="Recall").click()
+    for person in (ada, bob):
+        await expect(person.page.locator(".timeline .recalled")).to_have_count(1, timeout=WAIT)
+        await expect(person.page.locator(".picture")).to_have_count(0)
+        await person.page.reload()
+        await expect(person.page.locator(".timeline .recalled")).to_have_count(1, timeout=WAIT)
+        await expect(person.page.locator(".picture")).to_have_count(0)
+        assert person.problems == []
+
+
+async def test_several_pictures_a_file_and_a_voice(browser: Browser, server: Server, tmp_path: Path) -> None:
+    ada, bob = await two(browser, server)
+    for number in range(4):
+        await ada.page.evaluate(BRING, ["drop", f"{number}.png", 300, 300 + number])
+    await expect(bob.page.locator(".album .picture img[src]")).to_have_count(4, timeout=WAIT)
+    await bob.page.locator(".album .picture").nth(1).click()
+    await expect(bob.page.locator(".viewer-caption")).to_have_text("2 / 4")
+    await bob.page.keyboard.press("ArrowRight")
+    await expect(bob.page.locator(".viewer-caption")).to_have_text("3 / 4")
+    await bob.page.keyboard.press("Escape")
+
+    report = tmp_path / "<b>report 明天.txt"
+    report.write_text("all is well\n" * 1000)
+    await ada.page.locator("input[type=file]").set_input_files(report)
+    card = bob.page.locator(".attachment .card")
+    await expect(card.locator(".card-title")).to_have_text("<b>report 明天.txt", timeout=WAIT)
+    await expect(card.locator(".card-detail")).to_have_text("12 kB")
+    async with bob.page.expect_download() as downloading:
+        await card.click()
+    download = await downloading.value
+    assert Path(await download.path()).read_text() == report.read_text()  # noqa: ASYNC240  # a small local file
+
+    await ada.page.get_by_role("button", name="Record a voice message").click()
+    await asyncio.sleep(1.5)
+    await ada.page.locator(".recording .send").click()
+    await bob.page.locator(".voice-player").get_by_role("button", name="Play").click(timeout=WAIT)
+    await expect(bob.page.locator(".voice-bar.played").first).to_be_visible(timeout=WAIT)
+    assert ada.problems + bob.problems == []
+
+
+async def test_what_is_refused_says_why_and_can_be_discarded(browser: Browser, server: Server, tmp_path: Path) -> None:
+    ada, _ = await two(browser, server)
+    page = tmp_path / "page.html"
+    page.write_text("<script>alert(1)</script>")
+    await ada.page.locator("input[type=file]").set_input_files(page)
+    failure = ada.page.locator(".failure")
+    await expect(failure).to_contain_text("text/html", timeout=WAIT)
+    await failure.get_by_role("button", name="Discard").click()
+    await expect(failure).to_have_count(0)
+    assert ada.problems == []
+
+
+async def test_an_upload_goes_on_after_the_line_was_cut(browser: Browser, server: Server) -> None:
+    async with FaultsProxy(("127.0.0.1", server.port)) as line:
+        ada, bob = await two(browser, server, f"http://127.0.0.1:{line.port}/")
+        line.rate = 60_000
+        await ada.page.evaluate(BRING, ["paste", "large.png", 1600, 1600])
+        await ada.page.locator(".upload progress").wait_for()
+        await line.down()
+        await ada.say("a text beside it")
+        await expect(ada.page.locator(".banner")).to_be_visible(timeout=WAIT)
+        line.rate = None
+        await line.up()
+        await expect(bob.page.locator(".picture img[src]")).to_have_count(1, timeout=60_000)
+        await bob.sees("a text beside it")
+        await expect(ada.page.locator(".upload, .failure")).to_have_count(0, timeout=WAIT)
+        assert ada.problems + bob.problems == []
