@@ -9,6 +9,7 @@ import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import websockets
@@ -286,6 +287,22 @@ async def test_a_peer_that_reads_nothing_is_paused_and_the_rest_arrives_later() 
                 got += 1
                 assert frame["data"]["seq"] == got
         assert link.paused_at is None
+
+
+async def test_a_message_that_comes_with_the_head_is_served() -> None:
+    """uvicorn hands over the head alone; another server may not."""
+    async with House() as house:
+        connection = WebSocketTransport(house.gateway)(config=None, server_state=Mock(connections=set()), app_state={})
+        socket = Mock()
+        socket.is_closing.return_value = False
+        connection.connection_made(socket)
+        hello = Frame(Opcode.TEXT, HELLO.encode()).serialize(mask=True)
+        connection.data_received(
+            b"GET /ws HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n" + hello
+        )
+        await until(lambda: any(b'"welcome"' in call.args[0] for call in socket.write.call_args_list))
+        connection.connection_lost(None)
 
 
 def test_frames_are_packed_as_websockets_would() -> None:

@@ -16,7 +16,7 @@ from chat_common.errors import Invalid
 from websockets.exceptions import NegotiationError
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Request, Response
-from websockets.protocol import State
+from websockets.protocol import Protocol, Side, State
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
@@ -89,6 +89,10 @@ class WebSocketTransport:
     def __call__(self, *, config: Any, server_state: Any, app_state: Any, _loop: Any = None) -> WebSocketConnection:
         return WebSocketConnection(self, server_state.connections)
 
+    def protocol(self) -> Protocol:
+        """What reads frames after the handshake."""
+        return Protocol(Side.SERVER, max_size=self.gateway.limits.frame_bytes, logger=_log)
+
     def refusal(self, request: Request, protocol: ServerProtocol) -> Response | None:
         """The HTTP answer to a handshake that cannot be accepted; None: it can."""
         path, _, query = request.path.partition("?")
@@ -114,7 +118,7 @@ class WebSocketConnection(asyncio.Protocol):
     def __init__(self, transport: WebSocketTransport, connections: set[Any]) -> None:
         self._with = transport
         self._connections = connections
-        self._protocol = ServerProtocol(
+        self._protocol: Protocol = ServerProtocol(
             subprotocols=transport.subprotocols,
             select_subprotocol=_select,
             max_size=transport.gateway.limits.frame_bytes,
@@ -148,6 +152,8 @@ class WebSocketConnection(asyncio.Protocol):
             elif isinstance(event, Request):
                 self._handshake(event)
                 self._at_boundary = data.find(b"\r\n\r\n") == len(data) - 4
+                if self._open and self._at_boundary:
+                    self._protocol = protocol = self._with.protocol()  # The former keeps the whole head: 2 KB.
         if protocol.writes:
             self._write_out()
         if protocol.state is not State.OPEN:
@@ -237,6 +243,7 @@ class WebSocketConnection(asyncio.Protocol):
 
     def _handshake(self, request: Request) -> None:
         protocol = self._protocol
+        assert isinstance(protocol, ServerProtocol)
         response = self._with.refusal(request, protocol) or protocol.accept(request)
         protocol.send_response(response)
         if protocol.state is State.OPEN:
