@@ -20,7 +20,7 @@ class GatewaySettings:
     heartbeat: float = setting(30.0, help="Seconds.")
     origins: tuple[str, ...] = setting((), help="Allowed origins.")
     compress: bool = setting(False, help="Whether to compress.")
-    names: dict[str, int] = setting(Factory(dict), help="A table.")  # noqa: RUF009 - an attrs field
+    names: dict[str, int] = setting(Factory(dict), help="A table.")
 
 
 @frozen
