@@ -20,14 +20,14 @@ class Seat:
 
 
 class Directory(Protocol):
-    """Leases, fenced: a seat is gone when its lease (seconds) ends unrenewed, and only the one who sat down removes it."""
+    """Leases, fenced: a seat is gone when its lease (seconds) ends unrenewed; only the one who sat down removes it."""
 
     async def register(self, seat: Seat, *, lease: float) -> None:
         """Sit down; the same session again replaces its former seat."""
         ...
 
     async def unregister(self, seat: Seat) -> bool:
-        """Remove exactly this seat (all fields equal); False when somebody else's stands there: then nothing is done."""
+        """Remove exactly this seat (all fields equal); False if somebody else's stands there: then nothing is done."""
         ...
 
     async def renew(self, node: str, boot: str, sessions: Iterable[str], *, lease: float) -> Sequence[str]:
