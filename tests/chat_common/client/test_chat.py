@@ -169,6 +169,18 @@ async def test_a_cancelled_call_is_forgotten(web: LittleWeb) -> None:
         assert not ann.session.open_calls
 
 
+async def test_of_two_who_wait_for_one_ref_one_may_go(web: LittleWeb) -> None:
+    async with connect(web.url, "ann", **QUICK) as ann:
+        web.mute = True
+        one, other = (asyncio.create_task(ann.call("inbox.list", ref="r")) for _ in range(2))
+        await until(lambda: "r" in ann.session.open_calls)
+        one.cancel()
+        await asyncio.wait([one])
+        web.mute = False
+        await web.cut()
+        assert (await asyncio.wait_for(other, 5))["inbox"] == []
+
+
 async def test_queued_messages_survive_the_process(web: LittleWeb, tmp_path: Path) -> None:
     async with connect(web.url, "ann", **QUICK) as ann:
         name = await group(ann)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from types import TracebackType
@@ -69,6 +70,7 @@ class ChatClient:
         self._clock = clock if clock is not None else SystemClock()
         self._codec = JsonCodec()
         self._answers: dict[str, asyncio.Future[Any]] = {}
+        self._waiting: Counter[str] = Counter()
         self._receipts: dict[str, asyncio.Future[Receipt]] = {}
         self._sending: dict[str, Outgoing] = {}
         self._subscriptions: set[Subscription] = set()
@@ -165,13 +167,16 @@ class ChatClient:
             self._session.call(ref, command, params)
             answer = self._answers[ref] = asyncio.get_running_loop().create_future()
             self._wake.set()
+        self._waiting[ref] += 1
         try:
             return await asyncio.shield(answer)
-        except asyncio.CancelledError:
-            if not answer.done():
-                self._session.forget(ref)
-                self._answers.pop(ref, None)
-            raise
+        finally:
+            self._waiting[ref] -= 1
+            if not self._waiting[ref]:
+                del self._waiting[ref]
+                if not answer.done():  # nobody waits for it any more
+                    self._session.forget(ref)
+                    self._answers.pop(ref, None)
 
     async def submit(
         self,
