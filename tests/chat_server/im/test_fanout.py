@@ -216,6 +216,24 @@ async def test_offline_pushes_are_owed_to_subscribed_members_who_have_not_muted(
     assert not await house.rows(select(push_due))
 
 
+async def test_a_change_of_an_old_message_owes_no_push_and_takes_none_away(house: House) -> None:
+    ada, bob = await house.users("ada", "bob")
+    room = await house.group(ada, bob)
+    await house.say(ada, room, "old", mentions=[bob])
+    await house.pump()
+    await subscribe(house, bob)
+    await house.call(ada, "message.react", conversation=room, seq=1, emoji="x", on=True)
+    await house.pump()
+    assert not await house.rows(select(push_due))
+    await house.say(ada, room, "new")
+    await house.call(ada, "message.react", conversation=room, seq=1, emoji="x", on=False)
+    await house.pump()
+    await house.call(ada, "message.edit", conversation=room, seq=1, body={"text": "older"})
+    await house.rooms.fanout.save()
+    await forgetful(house).stored(cold(stored(house)))
+    assert [tuple(row) for row in await house.rows(select(push_due.c.user, push_due.c.last_seq))] == [(bob, 2)]
+
+
 async def subscribe(house: House, who: str) -> None:
     row = {"user": who, "device": "phone", "provider": "log", "address": "{}"}
     await house.database.change(lambda connection: connection.execute(insert(push_subscription), row))

@@ -224,7 +224,7 @@ class Fanout:
         roster = await self._database.read(lambda connection: load(connection, name, limit))
         if roster is not None:
             if known is not None:
-                roster.fanned = max(roster.fanned, known.fanned)
+                roster.fanned, roster.seq = max(roster.fanned, known.fanned), max(roster.seq, known.seq)
                 roster.rate, roster.rated_at = known.rate, known.rated_at
             self.rosters.put(roster)
         return roster
@@ -264,6 +264,7 @@ class Fanout:
         for roster, pushes in prepared:
             roster.fanned = max(roster.fanned, pushes[-1].rev)
             roster.rev = max(roster.rev, roster.fanned)
+            roster.seq = max(roster.seq, *(push.seq for push in pushes))
             roster.forget_left()
             self._dirty[roster.conversation] = roster.fanned
             for push in pushes:
@@ -314,7 +315,7 @@ class Fanout:
     async def _tell_mentioned(self, roster: Roster, pushes: Sequence[Push]) -> None:
         """In a hot room who is mentioned by name gets an inbox row all the same."""
         for push in pushes:
-            if push.event != "message" or not push.data.mentions or push.data.mentions == ["@all"]:
+            if push.seq <= roster.seq or not push.data.mentions or push.data.mentions == ["@all"]:
                 continue
             item = Diffusion(
                 conversation=roster.conversation,
@@ -385,7 +386,7 @@ def _diffusion(
     time = first_seq = last_seq = 0
     senders = set()
     for push in pushes:
-        if push.event != "message":
+        if push.seq <= roster.seq:
             continue
         time = max(time, push.data.time)
         first_seq = min(first_seq or push.seq, push.seq)

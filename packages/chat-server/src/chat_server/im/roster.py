@@ -13,12 +13,15 @@ from attrs import define, field
 from sqlalchemy import Connection, or_, select
 
 from chat_server.store import views
-from chat_server.store.schema import conversation, fanned, member
+from chat_server.store.schema import conversation, fanned, member, message
 
 
 @define
 class Roster:
-    """``spans`` by user, at ``rev``; None for a hot room, whose members nobody iterates over."""
+    """``spans`` by user, at ``rev``; None for a hot room, whose members nobody iterates over.
+
+    ``seq``: the newest message that was fanned out; what comes at or below it is a change of an old one.
+    """
 
     conversation: str
     rev: int
@@ -27,6 +30,7 @@ class Roster:
     count: int
     kind: str
     spans: dict[str, list[list[int]]] | None
+    seq: int = 0
     newest_from: int = 0
     anyone_left: bool = False
     rate: float = 0.0
@@ -86,7 +90,14 @@ def load(connection: Connection, name: str, hot_members: int) -> Roster | None:
             )
         )
         spans = {row.user: views.spans_of(row) for row in rows}
-    return Roster(name, room.head_rev, done, hot, room.members, room.kind, spans, marked=room.hot)
+    # From the newest down, so that this costs what is still open.
+    told = connection.execute(
+        select(message.c.seq)
+        .where(message.c.conversation == name, message.c.first_rev <= done)
+        .order_by(message.c.seq.desc())
+        .limit(1)
+    ).scalar_one_or_none()
+    return Roster(name, room.head_rev, done, hot, room.members, room.kind, spans, seq=told or 0, marked=room.hot)
 
 
 class Rosters:
