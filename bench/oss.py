@@ -69,7 +69,7 @@ async def uploads(minio: S3Server, folder: Path, number: int, size: int) -> dict
             "secret_key": minio.secret_key,
         },
         "files.oss": {"daily_files": number * 2, "daily_bytes": number * size * 2},
-        "limits": {"commands": 1_000_000},
+        "limits": {"calls": 1_000_000},
     }
     async with Server(settings=settings, environ={}) as server:
         user = (await server.ensure_user("ada")).user
@@ -109,13 +109,14 @@ def photograph(width: int, height: int) -> bytes:
 def pictures(seconds: float) -> dict[str, Any]:
     """Conversions a second (measured, stripped, two thumbnails) by size and threads."""
     found: dict[str, Any] = {}
+    limits = PictureSettings()
     for width, height in ((1920, 1080), (4032, 3024)):
         data = photograph(width, height)
         for threads in (1, 2):
             with ThreadPoolExecutor(threads) as pool:
                 began, done, used = time.perf_counter(), 0, cpu()
                 while time.perf_counter() - began < seconds:
-                    list(pool.map(lambda _: process(data, "image/jpeg", PictureSettings()), range(threads * 2)))
+                    list(pool.map(process, [data] * threads * 2, ["image/jpeg"] * threads * 2, [limits] * threads * 2))
                     done += threads * 2
                 took = time.perf_counter() - began
                 found[f"{width}x{height}, {len(data) // 1000} kB, {threads} threads"] = {

@@ -128,7 +128,7 @@ class Folder:
         file.close()
         return info
 
-    def copy(self, source: str, target: str) -> ObjectInfo:
+    def copy(self, source: str, target: str) -> None:
         """Contents are never changed in place, so a copy is another name of the same file."""
         link = self._tmp / secrets.token_hex(16)
         origin = self._path(source)
@@ -143,7 +143,6 @@ class Folder:
             self._rename(link, self._path(target))
         finally:
             link.unlink(missing_ok=True)  # rename does nothing when both are the same file already
-        return self.stat(target)
 
     def delete(self, key: str) -> None:
         path = self._path(key)

@@ -95,9 +95,9 @@ class GuardedStore:
         async with self._guarded("stat", self._deadline):
             return await self._store.stat(key)
 
-    async def copy(self, source: str, target: str) -> ObjectInfo:
+    async def copy(self, source: str, target: str) -> None:
         async with self._guarded("copy", self._deadline):
-            return await self._store.copy(source, target)
+            await self._store.copy(source, target)
 
     async def delete(self, keys: Sequence[str]) -> None:
         async with self._guarded("delete", self._deadline):

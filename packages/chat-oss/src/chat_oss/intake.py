@@ -54,22 +54,26 @@ class Intake:
         `Conflict`: nothing does. `Invalid`: of another size (``size``), of another type (``type``), with another
         checksum (``sha256``), or no readable picture (``file``).
         """
-        try:
-            found = await store.stat(key)
-        except NotFound:
-            raise Conflict("nothing has been uploaded yet") from None
-        if found.size != size:
-            raise Invalid(f"size: {found.size} bytes were uploaded, not {size}", field="size", limit=size)
         picture = type in IMAGES
         whole = picture or sha256 is not None or size <= self._settings.hash_up_to
+        found = 0
         hasher = hashlib.sha256()
         kept = bytearray()
-        async with store.get(key, length=None if whole else HEAD_BYTES) as chunks:
-            async for chunk in chunks:
-                if picture or len(kept) < HEAD_BYTES:
-                    kept += chunk if picture else chunk[: HEAD_BYTES - len(kept)]
-                if whole:
-                    await self._hash(hasher, chunk)
+        try:
+            if not whole:
+                found = (await store.stat(key)).size
+            # One byte more than there should be: enough to see that it is too long.
+            async with store.get(key, length=size + 1 if whole else HEAD_BYTES) as chunks:
+                async for chunk in chunks:
+                    if picture or len(kept) < HEAD_BYTES:
+                        kept += chunk if picture else chunk[: HEAD_BYTES - len(kept)]
+                    if whole:
+                        found += len(chunk)
+                        await self._hash(hasher, chunk)
+        except NotFound:
+            raise Conflict("nothing has been uploaded yet") from None
+        if found != size:
+            raise Invalid(f"size: not the {size} bytes that were announced", field="size", limit=size)
         if not agrees(type, bytes(kept[:HEAD_BYTES])):
             raise Invalid(f"type: this is not of type {type}", field="type")
         digest = hasher.hexdigest() if whole else None

@@ -141,7 +141,7 @@ class ObjectContents(Protocol):
         """What is stored under the key; `NotFound`."""
         ...
 
-    async def copy(self, source: str, target: str) -> ObjectInfo:
+    async def copy(self, source: str, target: str) -> None:
         """Store the content and type of ``source`` (≤ 5 GiB) under ``target`` too, within the store; `NotFound`."""
         ...
 
@@ -212,7 +212,10 @@ class ObjectParts(Protocol):
         ...
 
     async def parts(self, key: str, upload: str) -> Sequence[Part]:
-        """The parts that have arrived, by number. `NotFound` when the upload is over."""
+        """The parts that have arrived, by number. `NotFound` when the upload is over.
+
+        Of a part that came again within the same second with another content, either may be told.
+        """
         ...
 
     async def complete_parts(self, key: str, upload: str, parts: Sequence[Part]) -> ObjectInfo:
