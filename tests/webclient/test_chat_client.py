@@ -23,4 +23,11 @@ def test_chat_client(name: str) -> None:
 
 
 def test_there_are_tests() -> None:
-    assert {"session.test.js", "queue.test.js", "replica.test.js", "client.test.js", "converges.test.js"} <= set(TESTS)
+    assert {
+        "session.test.js",
+        "queue.test.js",
+        "replica.test.js",
+        "client.test.js",
+        "converges.test.js",
+        "defects.test.js",
+    } <= set(TESTS)

@@ -130,7 +130,7 @@ test("a large file goes in parts, and goes on with the ones that are missing", a
 test("one after the other in a conversation, side by side in two; a failed one holds nobody up", async () => {
   let open;
   const first = new Promise((resolve) => (open = resolve));
-  const { uploads, calls, settle, finished } = rig({
+  const { uploads, settle, finished } = rig({
     answers: {
       "upload.begin": ({ name }) => {
         if (name === "bad") throw new CallError({ code: "invalid" });
