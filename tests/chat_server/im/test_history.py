@@ -47,12 +47,13 @@ async def test_history_steps_over_the_hole_between_two_intervals(house: House) -
 async def test_history_with_both_ends_or_a_limit_out_of_range_is_invalid(house: House) -> None:
     ada = await house.user("ada")
     room = await house.group(ada)
-    for field, params in (
+    asked: list[tuple[str, dict[str, Any]]] = [
         ("after", {"before": 5, "after": 1}),
         ("limit", {"limit": 0}),
         ("limit", {"limit": 101}),
         ("before", {"before": -1}),
-    ):
+    ]
+    for field, params in asked:
         with pytest.raises(Invalid) as refused:
             await house.call(ada, "history", conversation=room, **params)
         assert refused.value.field == field
