@@ -15,7 +15,7 @@ from chat_common.settings import SetupError
 from chat_oss.files import FilesSettings, open_files
 from chat_oss.guard import GuardedStore
 from chat_oss.local import LocalSettings, open_local
-from chat_oss.s3 import MinioSettings, open_minio
+from chat_oss.s3_settings import MinioSettings
 from chat_oss.telemetry import Silent
 
 
@@ -38,6 +38,8 @@ async def _local(context: Context) -> AsyncIterator[ObjectStore]:
 
 @asynccontextmanager
 async def _minio(context: Context) -> AsyncIterator[ObjectStore]:
+    from chat_oss.s3 import open_minio
+
     async with open_minio(context.settings, context.clock) as store:
         yield GuardedStore(store, context.clock, context.settings, await _telemetry(context))
 

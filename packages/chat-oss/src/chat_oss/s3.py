@@ -8,12 +8,11 @@ from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from itertools import islice
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import certifi
 import urllib3
-from attrs import frozen
 from chat_common.clock import Clock, SystemClock
 from chat_common.errors import ChatError, Invalid, NotFound, Unavailable
 from chat_common.ports.objects import (
@@ -27,16 +26,15 @@ from chat_common.ports.objects import (
     check_prefix,
     check_type,
 )
-from chat_common.settings import SetupError, setting
+from chat_common.settings import SetupError
 from minio import Minio
 from minio.datatypes import Part as MinioPart
 from minio.error import InvalidResponseError, MinioException, S3Error
-from msgspec import Meta
 
 from chat_oss.bucket import prepare_bucket
 from chat_oss.disposition import content_disposition
-from chat_oss.guard import GuardSettings
 from chat_oss.limits import check_part, check_seconds, check_sizes
+from chat_oss.s3_settings import MinioSettings
 from chat_oss.signature import Signer
 
 T = TypeVar("T")
@@ -46,27 +44,6 @@ PUT_PART = 8 * 1024 * 1024
 LIST_PAGE = 500
 _ABSENT = frozenset({"NoSuchKey", "NoSuchUpload", "ResourceNotFound", "NoSuchObject"})
 _WRONG = frozenset({"InvalidPart", "InvalidPartOrder", "EntityTooSmall"})
-
-
-@frozen(kw_only=True)
-class MinioSettings(GuardSettings):
-    """``[object_store.minio]``"""
-
-    endpoint: str = setting(
-        "http://127.0.0.1:9000", help="Where the S3 API is, with http:// or https://, seen from here."
-    )
-    public_endpoint: str = setting("", help="The same as clients see it, for links; empty: as `endpoint`.")
-    bucket: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")] = setting(
-        "chat", help="The bucket; `chat-server oss init` makes it."
-    )
-    region: str = setting("us-east-1", help="The region that signatures name.")
-    access_key: str = setting("", help="The access key.", secret=True)
-    secret_key: str = setting("", help="The secret key.", secret=True)
-    ca_file: str = setting("", help="A PEM file of authorities to trust; empty: the usual ones.")
-    verify_tls: bool = setting(True, help="Check the server's certificate. Never switch it off outside a test.")
-    threads: Annotated[int, Meta(ge=1, le=64)] = setting(16, help="Most requests to the store at once.")
-    connect_timeout: Annotated[float, Meta(gt=0)] = setting(1.0, help="Seconds until a connection must stand.")
-    read_timeout: Annotated[float, Meta(gt=0)] = setting(5.0, help="Seconds that the store may be silent.")
 
 
 class MinioObjectStore:
