@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 import httpx2
 import pytest
@@ -13,6 +14,8 @@ from attrs import define
 from chat_common.clock import ManualClock
 from chat_oss.folder import Folder
 from chat_oss.local import LocalObjectStore
+from starlette.applications import Starlette
+from starlette.routing import Mount
 
 
 @define
@@ -116,7 +119,7 @@ async def test_a_client_that_goes_away_leaves_nothing(served: Served) -> None:
         sent.append(message)
 
     headers = [(b"content-length", b"10"), (b"content-type", b"text/plain")]
-    scope = {"type": "http", "method": "PUT", "path": path, "query_string": query.encode(), "headers": headers}
+    scope = {"type": "http", "method": "PUT", "path": f"/{path}", "query_string": query.encode(), "headers": headers}
     await served.store.mount.app(scope, receive, send)
     assert sent == []
     assert [path for path in served.store.folder.root.rglob("*") if path.is_file() and path.name != "secret"] == []
@@ -143,3 +146,13 @@ async def test_a_link_of_one_kind_is_no_link_of_another(served: Served) -> None:
     assert (await served.web.get(put)).status_code == 403
     assert (await served.web.get("/objects/a?ticket=%ff&signature=ä")).status_code == 403
     assert (await served.web.get("/objects/a?ticket=e30&signature=00")).status_code == 403
+
+
+async def test_relative_links_work_where_the_server_is_mounted(served: Served) -> None:
+    await served.store.put("a/b", b"abc")
+    inner = Starlette(routes=[Mount(served.store.mount.path, served.store.mount.app)])
+    outer = Starlette(routes=[Mount("/chat", inner)])
+    link = served.store.download_link("a/b", seconds=60)
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(outer)) as web:
+        assert (await web.get(urljoin("http://host/chat/", link.url))).content == b"abc"
+        assert (await web.get(urljoin("http://host/", link.url))).status_code == 404

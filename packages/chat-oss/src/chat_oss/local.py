@@ -37,6 +37,7 @@ from chat_oss.tickets import Ticket
 T = TypeVar("T")
 
 MOUNT = "/objects"
+"""Where the server serves the links, below its own address."""
 CHUNK = 1024 * 1024
 LIST_PAGE = 500
 STALE_SECONDS = 24 * 3600
@@ -48,7 +49,7 @@ class LocalSettings(GuardSettings):
 
     path: str = setting("", help="The folder that holds the objects; empty: objects, in the data folder.")
     public_url: str = setting(
-        "", help="Origin before the path of links, such as https://chat.example.org; empty: links are relative."
+        "", help="Address of the server in links, such as https://chat.example.org; empty: links are relative to it."
     )
     threads: Annotated[int, Meta(ge=1, le=64)] = setting(8, help="Most file operations at once.")
 
@@ -60,7 +61,8 @@ class LocalObjectStore:
         self.folder = folder
         self._secret = secret
         self._clock = clock
-        self._public_url = public_url.rstrip("/")
+        # Relative links have no leading slash: the server may itself be mounted below a path.
+        self._address = f"{public_url.rstrip('/')}{MOUNT}/" if public_url else f"{MOUNT[1:]}/"
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="chat-objects")
         self._serving = LocalServing(self, secret, clock)
 
@@ -159,7 +161,7 @@ class LocalObjectStore:
         check_sizes(least, most)
         ticket = Ticket("POST", check_key(key), self._until(seconds), least=least, most=most, type=check_type(type))
         fields = {"key": key, "Content-Type": type, **tickets.seal(self._secret, ticket)}
-        return Form(f"{self._public_url}{MOUNT}/", fields, ticket.expires_at)
+        return Form(self._address, fields, ticket.expires_at)
 
     def download_link(
         self, key: str, *, seconds: int, name: str | None = None, type: str | None = None, inline: bool = False
@@ -177,7 +179,7 @@ class LocalObjectStore:
         return self._clock.wall_ms() + check_seconds(seconds) * 1000
 
     def _url(self, ticket: Ticket) -> str:
-        return f"{self._public_url}{MOUNT}/{ticket.key}?{urlencode(tickets.seal(self._secret, ticket))}"
+        return f"{self._address}{ticket.key}?{urlencode(tickets.seal(self._secret, ticket))}"
 
     # --- parts
 

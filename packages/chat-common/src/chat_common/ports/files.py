@@ -35,7 +35,7 @@ class BeginUpload:
 
 @define(kw_only=True)
 class UploadRequest:
-    """An HTTP request for the client to make, with exactly these headers; ``url`` may be relative to the server."""
+    """An HTTP request to make, with exactly these headers; ``url`` may be relative to the server's address."""
 
     method: str
     url: str

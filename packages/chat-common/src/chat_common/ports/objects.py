@@ -63,7 +63,7 @@ class ObjectInfo:
 class Link:
     """A request that whoever has it may make until ``expires_at`` (ms since 1970), with exactly these headers.
 
-    ``url`` may be relative to the server's own origin. ``headers`` are part of the signature where they matter.
+    ``url`` may be relative to the server's own address. ``headers`` are part of the signature where they matter.
     """
 
     method: str
