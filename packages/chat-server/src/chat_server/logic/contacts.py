@@ -85,7 +85,9 @@ def request(tx: Tx, me: str, wanted: RequestContact) -> ContactState:
     mine, theirs = _row(tx, me, wanted.user), _row(tx, wanted.user, me)
     if _state(mine) == "friends":
         return ContactState(state="friends")
-    if _state(mine) == "asked" and mine.asked_by != me:
+    # The other one's request is on one's own side, or on the other's alone if one had blocked it then.
+    theirs_asked = _state(theirs) == "asked" and theirs.asked_by == wanted.user
+    if theirs_asked or (_state(mine) == "asked" and mine.asked_by != me):
         _both(tx, me, wanted.user, state="friends", asked_by=None, text=None)
         return ContactState(state="friends")
     if _state(mine) == "asked" and mine.text == wanted.text:
@@ -116,7 +118,10 @@ def reject(tx: Tx, me: str, wanted: OneUser) -> ContactState:
         return ContactState(state="none")
     if _state(mine) == "friends":
         raise Conflict("you are friends: remove the contact instead", field="user")
-    _both(tx, me, wanted.user, state="none", asked_by=None, text=None)
+    if _state(_row(tx, wanted.user, me)) == "none":  # one who has blocked never heard of it
+        _put(tx, me, wanted.user, state="none", asked_by=None, text=None)
+    else:
+        _both(tx, me, wanted.user, state="none", asked_by=None, text=None)
     return ContactState(state="none")
 
 
