@@ -98,7 +98,7 @@ conversation = _table(
     _flag("hot"),
     _number("touched_at"),
     Index("chat_conversation_touched", "touched_at"),
-    Index("chat_conversation_hot", "conversation", sqlite_where=text("hot"), postgresql_where=text("hot")),
+    Index("chat_conversation_hot", "hot", "conversation"),
 )
 """``changed_rev``: the stamp of this row's own fields. ``all_seq``: the newest mention of everybody.
 ``touched_at``: ms of the newest stamp, for the sweeper."""

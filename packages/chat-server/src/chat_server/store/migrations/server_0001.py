@@ -101,14 +101,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("link"),
         sqlite_with_rowid=False,
     )
-    op.create_index(
-        "chat_conversation_hot",
-        "chat_conversation",
-        ["conversation"],
-        unique=False,
-        sqlite_where=sa.text("hot"),
-        postgresql_where=sa.text("hot"),
-    )
+    op.create_index("chat_conversation_hot", "chat_conversation", ["hot", "conversation"], unique=False)
     op.create_index("chat_conversation_touched", "chat_conversation", ["touched_at"], unique=False)
     op.create_table(
         "chat_device",
