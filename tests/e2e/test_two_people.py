@@ -138,3 +138,54 @@ async def test_a_group_from_making_it_to_leaving_it(browser: Browser, server: Se
     await expect(eve.page.get_by_text("You are no longer in this group.")).to_be_visible(timeout=WAIT)
     assert "only us now" not in (await bob.screen()).values()
     assert ada.problems + bob.problems + eve.problems == []
+
+
+async def test_a_group_changes_hands_and_ends(browser: Browser, server: Server) -> None:
+    ada, bob = await two(browser, server)
+    await ada.page.get_by_role("button", name="New chat or group").click()
+    await ada.page.get_by_role("menuitem", name="New group").click()
+    await ada.page.get_by_label("Group name").fill("Choir")
+    await ada.page.get_by_label("Add people").fill("Bob")
+    await ada.page.locator(".picker-results .person", has_text="Bob").click()
+    await ada.page.get_by_role("button", name="Create group").click()
+    await ada.say("welcome")
+    await bob.open("Choir")
+    await ada.page.get_by_role("button", name="Chat details").click()
+    await ada.page.locator(".member", has_text="Bob").get_by_role("button").click()
+    await ada.page.get_by_role("menuitem", name="Make owner").click()
+    await ada.page.get_by_role("dialog", name="Hand this group over").get_by_role("button", name="Make owner").click()
+    await expect(ada.page.locator(".member", has_text="Bob")).to_contain_text("owner", timeout=WAIT)
+    await expect(ada.page.get_by_role("button", name="Leave group")).to_be_visible()
+    await bob.page.get_by_role("button", name="Chat details").click()
+    await bob.page.get_by_role("button", name="Pin to the top").click()
+    await expect(bob.page.get_by_role("button", name="Unpin")).to_be_visible(timeout=WAIT)
+    await bob.page.get_by_role("button", name="Mute", exact=True).click()
+    await expect(bob.page.get_by_role("button", name="Unmute")).to_be_visible(timeout=WAIT)
+    await bob.page.get_by_role("button", name="Rename").click()
+    await bob.page.get_by_role("dialog", name="Rename").get_by_label("Group name").fill("Sunday choir")
+    await bob.page.get_by_role("button", name="Save").click()
+    await expect(ada.page.locator(".thread-head h1")).to_have_text("Sunday choir", timeout=WAIT)
+    await expect(ada.row("Sunday choir")).to_be_visible()
+    await bob.page.get_by_role("button", name="Dissolve group").click()
+    await bob.page.get_by_role("dialog", name="Dissolve this").get_by_role("button", name="Dissolve group").click()
+    for person in (ada, bob):
+        await person.page.get_by_role("dialog").get_by_role("button", name="Close").click()
+        await expect(person.page.get_by_text("You are no longer in this group.")).to_be_visible(timeout=WAIT)
+        await expect(person.page.locator(".timeline .system").last).to_contain_text("dissolved the group")
+        await person.sees("welcome")
+        assert person.problems == []
+
+
+async def test_a_new_name_is_seen_everywhere(browser: Browser, server: Server) -> None:
+    ada, bob = await two(browser, server)
+    await ada.find("Bob")
+    await ada.say("hello")
+    await bob.open("Ada")
+    await ada.page.get_by_role("button", name="Menu").click()
+    await ada.page.get_by_role("menuitem", name="Change my name").click()
+    await ada.page.get_by_role("dialog").get_by_label("Name").fill("Ada <i>Lovelace</i>")
+    await ada.page.get_by_role("button", name="Save").click()
+    await expect(ada.page.locator(".me-name")).to_have_text("Ada <i>Lovelace</i>", timeout=WAIT)
+    await expect(bob.page.locator(".thread-head h1")).to_have_text("Ada <i>Lovelace</i>", timeout=WAIT)
+    await expect(bob.row("Ada <i>Lovelace</i>")).to_be_visible()
+    assert ada.problems + bob.problems == []

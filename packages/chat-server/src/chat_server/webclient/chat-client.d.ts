@@ -350,6 +350,7 @@ export class ChatClient {
     conversation: string,
     changes: { name?: string; avatar?: string; announcement?: string },
   ): Promise<void>;
+  rename(name: string): Promise<User>;
   /** Whose presence is to be told from now on: at most 200; replaces the former list. */
   watch(users: Iterable<string>): void;
 }

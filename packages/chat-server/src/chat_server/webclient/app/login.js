@@ -58,7 +58,9 @@ export function login(root, url, notice) {
       shown = true;
       const { methods } = await client.call("auth.methods");
       const names = new Set(methods.map(({ name }) => name));
-      if (names.has("qr")) code.begin();
+      // Every method beside these two works like the code: begin, show a link, wait.
+      const ticketed = methods.filter(({ name }) => !["dev", "password"].includes(name));
+      if (ticketed.length > 0) code.offer(ticketed);
       if (names.has("dev")) forms.append(nameForm(client, done));
       if (names.has("password")) forms.append(passwordForm(client, done));
       if (names.size === 0) forms.append(h("p", t("login.none")));
@@ -75,6 +77,9 @@ class QrLogin {
   #done;
   #ticket;
   #expiry;
+  #begun;
+  #methods = [];
+  #provider = "qr";
 
   constructor(client, root, done) {
     this.#client = client;
@@ -83,11 +88,18 @@ class QrLogin {
     client.on("push", ({ event, data }) => event === "login" && data.ticket === this.#ticket && this.#state(data));
   }
 
+  /** Begins the first of these methods; the others are a press away. */
+  offer(methods) {
+    this.#methods = methods;
+    this.#provider = (methods.find(({ name }) => name === "qr") ?? methods[0]).name;
+    this.begin();
+  }
+
   async begin() {
     this.#root.hidden = false;
     this.#show(t("login.wait"));
     try {
-      const begun = await this.#client.call("auth.begin", { provider: "qr" });
+      const begun = await this.#client.call("auth.begin", { provider: this.#provider });
       this.#ticket = begun.ticket;
       this.#begun = begun;
       clearTimeout(this.#expiry);
@@ -97,8 +109,6 @@ class QrLogin {
       this.#show(error.message, this.#again());
     }
   }
-
-  #begun;
 
   /** After a new session, which pushes nothing of the old one's ticket. */
   async check() {
@@ -123,11 +133,12 @@ class QrLogin {
   }
 
   #picture(dimmed = false) {
-    const { picture, url } = this.#begun;
+    const { picture, url, warning } = this.#begun;
     const shown = typeof picture === "string" && picture.startsWith("data:image/");
     return [
       shown ? h(`img.qr${dimmed ? ".dimmed" : ""}`, { src: picture, alt: t("login.qr.alt"), width: "220", height: "220" }) : null,
       h("a.login-link", { href: /^https?:/i.test(url) ? url : undefined, target: "_blank", rel: "noopener" }, shown ? t("login.link") : url),
+      warning ? h("p.login-warning", { role: "alert" }, warning) : null,
     ];
   }
 
@@ -136,7 +147,17 @@ class QrLogin {
   }
 
   #show(text, ...below) {
-    fill(this.#root, below.flat().slice(0, 1), h("p", { role: "status" }, text), below.flat().slice(1));
+    const [picture, ...rest] = below.flat();
+    const others = this.#methods.filter(({ name }) => name !== this.#provider);
+    const other = ({ name, title }) => {
+      const choose = () => {
+        this.#provider = name;
+        this.#ticket = undefined;
+        this.begin();
+      };
+      return h("button.link", { type: "button", onclick: choose }, title);
+    };
+    fill(this.#root, picture, h("p", { role: "status" }, text), rest, others.map(other));
     announce(text);
   }
 }

@@ -1,6 +1,6 @@
 /** The page: log in, then a list of conversations beside the open one. */
 import { ChatClient } from "../chat-client.js";
-import { groupDialog } from "./dialogs.js";
+import { confirmDialog, groupDialog, promptDialog } from "./dialogs.js";
 import { fill, h, icon } from "./dom.js";
 import { login } from "./login.js";
 import { showMenu } from "./menu.js";
@@ -250,6 +250,7 @@ class Page {
   #menu(trigger) {
     const theme = THEMES[(THEMES.indexOf(settings.theme) + 1) % THEMES.length];
     showMenu(trigger, [
+      { label: t("rename"), symbol: "edit", act: () => this.#rename() },
       { label: t(`theme.${theme}`), symbol: "theme", act: () => (settings.theme = theme) },
       {
         label: t("language"),
@@ -261,6 +262,16 @@ class Page {
       },
       { label: t("logout"), symbol: "out", danger: true, act: () => this.#logout() },
     ]);
+  }
+
+  async #rename() {
+    const name = await promptDialog(t("rename"), t("login.name"), this.#client.me.name, t("save"));
+    if (!name || name === this.#client.me.name) return;
+    try {
+      await this.#client.rename(name);
+    } catch (error) {
+      await confirmDialog(error.message, t("ok"));
+    }
   }
 
   async #logout() {

@@ -36,13 +36,13 @@ export class Sidebar {
     this.scroll = h("div.list-scroll", this.spacer, this.people, this.empty);
     this.scroll.addEventListener("scroll", perFrame(() => this.#draw()), { passive: true });
     this.scroll.addEventListener("keydown", (event) => this.#key(event));
-    const me = client.me;
+    this.me = h("div.me");
     this.element = h(
       "nav.sidebar",
       { "aria-label": t("chats") },
       h(
         "header.sidebar-head",
-        h("div.me", avatar(me.user, me.name), h("span.me-name", me.name)),
+        this.me,
         iconButton("plus", t("menu.new"), acts.create, { "aria-haspopup": "menu" }),
         iconButton("menu", t("menu"), acts.menu, { "aria-haspopup": "menu" }),
       ),
@@ -65,6 +65,11 @@ export class Sidebar {
   }
 
   render() {
+    const { me } = this.#client;
+    if (this.me.dataset.name !== me.name) {
+      this.me.dataset.name = me.name;
+      fill(this.me, avatar(me.user, me.name), h("span.me-name", me.name));
+    }
     const query = this.input.value.trim().toLowerCase();
     const all = this.#client.list();
     const open = this.#open && this.#client.conversation(this.#open);

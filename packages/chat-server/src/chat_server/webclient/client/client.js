@@ -232,6 +232,13 @@ export class ChatClient {
     this.#rows(conversation, { conversation: await this.call("group.update", { conversation, ...changes }) });
   }
 
+  async rename(name) {
+    const { user } = await this.call("user.rename", { name });
+    this.replica.pushed("user", user);
+    this.#changed();
+    return user;
+  }
+
   /** Whose presence is to be told from now on; replaces the former list. */
   watch(users) {
     const wanted = [...new Set(users)].slice(0, WATCHED).sort();
