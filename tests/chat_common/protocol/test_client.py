@@ -480,6 +480,26 @@ def test_whatever_is_lost_every_copy_ends_equal_and_told_in_order(seed: int) -> 
             assert not [e for e in desk.events if isinstance(e, events.Refused)]
 
 
+def test_a_sync_that_was_under_way_when_one_came_back_does_not_count() -> None:
+    server = LittleServer()
+    name = room(server, "ann", "bob")
+    ann = Desk(server, "ann")
+    ann.connect()
+    ann.settle()
+    server.part(server.rooms[name], ["ann"])
+    ann.settle()
+    server.join(server.rooms[name], ["eve"])  # what ann may not see, and what the sync passes over
+    assert ann.line is not None
+    ann.session.resync(name)
+    for frame in ann.session.take_frames(0):
+        ann.line.receive(frame)
+    late, ann.line.out = ann.line.out, []
+    server.join(server.rooms[name], ["ann"])
+    ann.line.out += late
+    ann.settle()
+    assert ann.session.state.picture() == fresh(server, "ann")
+
+
 def test_a_client_that_is_not_whole_begins_at_what_is_unread() -> None:
     server = LittleServer(page=50)
     old, new = room(server, "ann", "bob"), room(server, "ann", "bob")

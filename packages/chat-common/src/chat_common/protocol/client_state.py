@@ -23,13 +23,15 @@ class Room:
     """The copy of one conversation.
 
     ``rev`` is how far it reaches (None: not begun), ``heard`` the newest stamp heard of; while ``rev`` is below it,
-    a sync is owed. Messages up to ``begun_at`` are no news: they were there before this client began to listen.
+    a sync is owed. Messages up to ``begun_at`` are no news: they were there before this client began to listen, for
+    the ``begun``-th time.
     """
 
     conversation: str
     rev: int | None = None
     heard: int = 0
     begun_at: int = 0
+    begun: int = 0
     messages: dict[int, Message] = field(factory=dict)
     members: dict[str, Member] = field(factory=dict)
     info: Conversation | None = None

@@ -36,6 +36,7 @@ class Job:
     heard: int = 0
     mark: int = 0
     generation: int = 0
+    begun: int = 0
 
 
 @define
@@ -230,9 +231,11 @@ class Syncer:
     def _room_job(self, room: Room, mark: int) -> Job:
         name = room.conversation
         if room.rev is None:
-            return Job("page", "history", {"conversation": name, "limit": PAGE}, name, room.heard, mark)
+            return Job(
+                "page", "history", {"conversation": name, "limit": PAGE}, name, room.heard, mark, begun=room.begun
+            )
         params = {"epoch": self.state.epoch, "conversation": name, "rev": room.rev, "limit": PAGE}
-        return Job("room", "sync", params, name, room.heard, mark)
+        return Job("room", "sync", params, name, room.heard, mark, begun=room.begun)
 
     def _list_page(self, result: dict[str, Any]) -> None:
         for row in result["inbox"]:
@@ -269,6 +272,8 @@ class Syncer:
 
     def _room_page(self, job: Job, result: dict[str, Any]) -> None:
         room = self.state.room(job.conversation)
+        if job.begun != room.begun:
+            return  # asked while I was out: it has passed over what I may see again
         self._rows(room, result)
         room.rev = max(room.rev or 0, result["rev"])
         if result["more"]:
@@ -279,6 +284,8 @@ class Syncer:
 
     def _newest_page(self, job: Job, result: dict[str, Any]) -> None:
         room = self.state.room(job.conversation)
+        if job.begun != room.begun:
+            return
         self._rows(room, result)
         room.rev = result["head"]["rev"]
         self._paid(room, job)
@@ -374,6 +381,7 @@ class Syncer:
 
     def _begin(self, room: Room, row: Inbox, *, again: bool) -> None:
         """I have come in, or come back: what a sync passed over while I was out has to be read again."""
+        room.begun += 1
         if self.whole:
             room.rev = 0 if again else room.rev or 0
             if again:
