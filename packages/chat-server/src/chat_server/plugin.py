@@ -15,7 +15,8 @@ from chat_common.ports.push import PushProvider
 from chat_common.records import Backend, Command, ContentKind, Context, Section, Tables, Task
 from chat_common.settings import setting
 
-from chat_server.auth.service import AuthSettings
+from chat_server.auth import providers as identity_providers
+from chat_server.auth.settings import AuthSettings
 from chat_server.files import kinds as file_kinds
 from chat_server.files import plugin as files
 from chat_server.gateway.settings import GatewaySettings
@@ -73,6 +74,7 @@ def chat_backends() -> Sequence[Backend]:
         Backend(Database, "sqlite", _sqlite, SqliteSettings, "A file, WAL, every commit on disk.", default=True),
         Backend(Database, "postgresql", _postgresql, PostgresSettings, "PostgreSQL through asyncpg."),
         Backend(PushProvider, "log", _log_push, summary="Notes in the log, without their text: for trying out."),
+        *identity_providers.BACKENDS,
         MEMORY_CACHE,
         MEMORY_DIRECTORY,
         *files.BACKENDS,

@@ -12,13 +12,17 @@ from typing import Any
 import structlog
 from attrs import define
 from chat_common.clock import Clock
+from chat_common.memory.cache import MemoryCache
+from chat_common.ports.cache import Cache
 from chat_common.ports.database import Database
 from chat_common.ports.directory import Directory
+from chat_common.ports.identity import IdentityProvider
 from chat_common.ports.outbox import Outbox
 from chat_common.ports.push import PushProvider
 from chat_common.records import Command, Consumer, ContentKind, Context, Task
 
-from chat_server.auth.service import Auth, AuthSettings
+from chat_server.auth.service import Auth, page_key
+from chat_server.auth.settings import AuthSettings
 from chat_server.auth.tokens import Tokens, forget_expired, stored_secret
 from chat_server.files.attachments import Attachments
 from chat_server.im import inbox
@@ -40,6 +44,7 @@ SAVE_EVERY = 1.0
 SWEEP_EVERY = 2.0
 PUSH_EVERY = 1.0
 TIDY_EVERY = 60.0
+LOGIN_EVERY = 1.0
 
 
 @define
@@ -77,6 +82,7 @@ class Rooms:
             Task("fanout-cursors", self._every(SAVE_EVERY, self.fanout.save), "im"),
             Task("sweeper", self._every(SWEEP_EVERY, self.sweeper.sweep), "im"),
             Task("offline-push", self._every(PUSH_EVERY, self.push.send_due), "router"),
+            Task("login-expiry", self._every(LOGIN_EVERY, self.auth.logins.expire), "auth"),
             Task("tidy", self._every(TIDY_EVERY, self.tidy), "im"),
         ]
 
@@ -110,6 +116,8 @@ async def build(
     observe: Callable[[str, Any], None],
     push_providers: Mapping[str, PushProvider],
     lease: float,
+    cache: Cache | None = None,
+    identity_providers: Mapping[str, IdentityProvider] | None = None,
 ) -> Rooms:
     """Wire the rooms. The gateways are attached to ``rooms.router`` by the caller."""
     known = Kinds(kinds)
@@ -124,7 +132,21 @@ async def build(
     router = Router(node, directory, database)
     fanout = Fanout(database, changes, clock, fanout_settings, known.preview, router.fanout, observe)
     tokens = Tokens({"1": secret}, clock, auth_settings.token_lifetime)
-    auth = Auth(database, changes, tokens, clock, auth_settings, users.create, router.close, router.online)
+    auth = Auth(
+        database,
+        changes,
+        tokens,
+        clock,
+        auth_settings,
+        users.create,
+        router.close,
+        router.online,
+        cache=cache or MemoryCache(clock),
+        providers=identity_providers or {},
+        node=node,
+        tell=router.tell,
+        page_key=page_key(secret),
+    )
     logic = Logic(database, changes, lambda tx, me, name: inbox.one(tx.connection, tx.preview, me, name))
     im = Im(database, changes, known, submit, fanout, im_settings, attachments)
     sweeper = Sweeper(database, outbox, clock)

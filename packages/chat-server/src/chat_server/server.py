@@ -28,8 +28,10 @@ from chat_common.codec.json import JsonCodec
 from chat_common.hookspecs import hookimpl
 from chat_common.plugins import Contributions, Owned, Plugins
 from chat_common.ports.broker import Broker
+from chat_common.ports.cache import Cache
 from chat_common.ports.database import Database
 from chat_common.ports.directory import Directory
+from chat_common.ports.identity import IdentityProvider, Logins
 from chat_common.ports.objects import DataFolder, ObjectTelemetry
 from chat_common.ports.outbox import Outbox, Relay
 from chat_common.ports.push import PushProvider
@@ -38,6 +40,8 @@ from chat_common.settings import Settings, SetupError
 from starlette.applications import Starlette
 from starlette.routing import WebSocketRoute
 
+from chat_server.auth.reach import Reach
+from chat_server.files.plugin import store_origin
 from chat_server.files.telemetry import FileTelemetry
 from chat_server.gateway import Gateway, Watched, WatchPresence
 from chat_server.http.app import http_app
@@ -87,6 +91,10 @@ class _Core:
     @hookimpl
     def chat_tasks(self, context: Context) -> Sequence[Task]:
         return self._rooms().tasks()
+
+    @hookimpl
+    def chat_routes(self, context: Context) -> Sequence[Any]:
+        return self._rooms().auth.pages.routes()
 
     def __repr__(self) -> str:
         return "chat_server.rooms"
@@ -142,6 +150,8 @@ class Server:
             Assembly(self.plugins, self.settings, clock=self.clock)
         )
         assembly.provide(ServerSettings, server)
+        self.reach = Reach(server.public_url, server.host, server.port)
+        assembly.provide(Reach, self.reach)
         assembly.provide(DataFolder, DataFolder(Path(server.data)))
         self._file_telemetry = FileTelemetry()
         assembly.provide(ObjectTelemetry, self._file_telemetry)  # type: ignore[type-abstract]
@@ -163,8 +173,11 @@ class Server:
             observe=self._observe,
             push_providers=providers,
             lease=section("gateway").lease,
+            cache=await assembly.get(Cache),
+            identity_providers=await assembly.all(IdentityProvider),  # type: ignore[type-abstract]
         )
         self.rooms = self._core.rooms = rooms
+        assembly.provide(Logins, rooms.auth.logins)  # type: ignore[type-abstract]
         self.contributions = self.plugins.contributions(assembly.context)
         self.codec = JsonCodec()
         self.pipeline = Pipeline(
@@ -200,9 +213,9 @@ class Server:
         await stack.enter_async_context(self.gateway)
         await rooms.sweeper.sweep()
         self.metrics = self._metrics()
-        self.app = self._app()
+        self.app = self._app([origin] if (origin := await store_origin(assembly)) else [])
 
-    def _app(self) -> Starlette:
+    def _app(self, stores: Sequence[str]) -> Starlette:
         origins = self.settings.section("server").allowed_origins
         return http_app(
             pipeline=self.pipeline,
@@ -212,6 +225,7 @@ class Server:
             checks={"database": self._database_ready, "broker": self._broker_ready},
             allowed_origins=origins,
             settings=self.settings.section("http"),
+            stores=stores,
             # Our own server hands sockets to a faster transport before they come here (`cli.serve`).
             routes=[
                 WebSocketRoute("/ws", AsgiTransport(self.gateway, allowed_origins=origins)),

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+import hmac
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Literal
 
 from attrs import define, frozen
 from chat_common import wire
 from chat_common.clock import Clock
-from chat_common.errors import Invalid, NotAuthenticated, NotPermitted
+from chat_common.errors import ChatError, Invalid, NotAuthenticated, NotPermitted
+from chat_common.ports.cache import Cache
 from chat_common.ports.database import Database
-from chat_common.records import Caller, Command
-from chat_common.settings import setting
+from chat_common.ports.identity import IdentityProvider
+from chat_common.records import Caller, Command, Push
 from chat_common.validation import named
 from msgspec import UNSET, UnsetType
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, delete, select, update
 
-from chat_server.auth.tokens import Issued, Tokens, revoke_family
+from chat_server.auth.accounts import Accounts, LogInPassword, PasswordSet, Register, SetPassword
+from chat_server.auth.devices import DeviceInfo, device_id
+from chat_server.auth.logins import BeginLogin, LoggedIn, LoginBegun, LoginState, PollLogin, TicketLogins
+from chat_server.auth.pages import LoginPages
+from chat_server.auth.passwords import Passwords
+from chat_server.auth.providers import DEV
+from chat_server.auth.settings import AuthSettings
+from chat_server.auth.tokens import Claims, Issued, Tokens, revoke_family
 from chat_server.services import CloseSessions, Identity
 from chat_server.store import views
 from chat_server.store.changes import Changes, caller_user
@@ -25,24 +34,10 @@ from chat_server.store.tx import Tx, require_users, upsert
 
 CreateUser = Callable[[Tx, str], wire.User]
 CloseAll = Callable[[CloseSessions], Awaitable[int]]
+Tell = Callable[[str, str, Push], Awaitable[bool]]
+PHONE = "phone"
+"""The audience of the token in a phone's cookie: it confirms logins and is good for nothing else."""
 Online = Callable[[Sequence[str]], Awaitable[Sequence[tuple[str, str]]]]
-
-
-@define(kw_only=True)
-class AuthSettings:
-    secret: str = setting(
-        "", help="Signing key of 32 bytes or more; empty: made at the first start and kept in the store.", secret=True
-    )
-    token_lifetime: float = setting(30 * 24 * 3600.0, help="Lifetime of a token, in seconds.")
-    renew_before: float = setting(24 * 3600.0, help="How long before its end a live session gets a new token, in s.")
-    dev: bool = setting(False, help="Offer the provider dev: log in by name alone. For trying out.")
-
-
-@define(kw_only=True)
-class DeviceInfo:
-    id: wire.Id
-    platform: named(32) | None = None  # type: ignore[valid-type]
-    name: named(64) | None = None  # type: ignore[valid-type]
 
 
 @define(kw_only=True)
@@ -52,8 +47,11 @@ class Nothing:
 
 @define(kw_only=True)
 class Method:
+    """``tickets``: begun with ``auth.begin``; others have a command of their own, ``auth.NAME``."""
+
     name: str
     title: str
+    tickets: bool = False
 
 
 @define(kw_only=True)
@@ -66,14 +64,7 @@ class LogInDev:
     """The user is made at the first use of the name."""
 
     name: named(64)  # type: ignore[valid-type]
-    device: wire.Id | None = None
-
-
-@define(kw_only=True)
-class LoggedIn:
-    token: str
-    expires_at: int
-    user: wire.User
+    device: wire.Id | DeviceInfo | None = None
 
 
 @define(kw_only=True)
@@ -139,6 +130,11 @@ def note_seen(connection: Connection, items: Sequence[Seen]) -> Sequence[None]:
     return [None] * len(items)
 
 
+def page_key(secret: str) -> bytes:
+    """The key of the login pages' CSRF tokens, the same on every node."""
+    return hmac.digest(secret.encode(), b"login pages", "sha256")
+
+
 class Auth:
     """Who are you, and may you? Implements `AuthService`."""
 
@@ -152,6 +148,12 @@ class Auth:
         create_user: CreateUser,
         close: CloseAll,
         online: Online,
+        *,
+        cache: Cache,
+        providers: Mapping[str, IdentityProvider],
+        node: str,
+        tell: Tell,
+        page_key: bytes,
     ) -> None:
         self._database = database
         self._changes = changes
@@ -161,6 +163,30 @@ class Auth:
         self._create_user = create_user
         self._close = close
         self._online = online
+        self._providers: dict[str, IdentityProvider] = dict(providers)
+        if settings.dev:
+            self._providers.setdefault("dev", DEV)
+        passwords = Passwords(database, cache, settings)
+        self.accounts = Accounts(changes, passwords, cache, settings, create_user, self.issue)
+        self.logins = TicketLogins(
+            cache,
+            clock,
+            node,
+            self._providers,
+            issue=self.issue,
+            revoke=self._revoke,
+            tell=tell,
+            prove=self.accounts.prove,
+        )
+        self.pages = LoginPages(
+            self.logins,
+            self.accounts,
+            self,
+            clock,
+            page_key,
+            passwords="password" in self._providers,
+            remember_for=settings.token_lifetime,
+        )
 
     # --- AuthService ----------------------------------------------------------------------------------------------
 
@@ -168,24 +194,53 @@ class Auth:
         claims = self._tokens.read(text)
         now = self._clock.wall_ms()
 
-        def look(connection: Connection) -> tuple[wire.User, str | None]:
-            row = connection.execute(
-                select(token.c.revoked_at, token.c.device).where(token.c.token == claims.token)
-            ).one_or_none()
-            if row is None or row.revoked_at is not None:
-                raise NotAuthenticated("token: ended", field="token")
-            banned = connection.execute(select(ban).where(ban.c.user == claims.user)).one_or_none()
-            if banned is not None and (banned.until is None or banned.until > now):
-                raise NotPermitted("you are banned")
-            found = views.users_by_id(connection, [claims.user])
-            if claims.user not in found:
-                raise NotAuthenticated("token: its user does not exist any more", field="token")
-            return found[claims.user], row.device
-
-        who, bound = await self._database.read(look)
+        who, bound = await self._database.read(lambda connection: self._standing(connection, claims))
+        if device_id and bound and bound != device_id:
+            raise NotAuthenticated("token: another device's", field="token")
         if device_id:
             await self._database.change_many(note_seen, Seen(claims.user, device_id, platform, name, now, claims.token))
+            await self._replace_others(claims.user, device_id)
         return Identity(who, device_id or bound or "", claims.family, claims.expires_at)
+
+    def _standing(self, connection: Connection, claims: Claims) -> tuple[wire.User, str | None]:
+        """The user of a token that was not ended, and the device it belongs to."""
+        row = connection.execute(
+            select(token.c.revoked_at, token.c.device).where(token.c.token == claims.token)
+        ).one_or_none()
+        if row is None or row.revoked_at is not None:
+            raise NotAuthenticated("token: ended", field="token")
+        self._refuse_banned(connection, claims.user)
+        found = views.users_by_id(connection, [claims.user])
+        if claims.user not in found:
+            raise NotAuthenticated("token: its user does not exist any more", field="token")
+        return found[claims.user], row.device
+
+    def _refuse_banned(self, connection: Connection, user: str) -> None:
+        until = connection.execute(select(ban.c.until).where(ban.c.user == user)).one_or_none()
+        if until is not None and (until[0] is None or until[0] > self._clock.wall_ms()):
+            raise NotPermitted("you are banned")
+
+    async def _replace_others(self, user: str, device_id: str) -> None:
+        """The policy ``auth.sessions``: this device ends the user's others, or those of its platform."""
+        policy = self._settings.sessions
+        if policy == "all":
+            return
+        now = self._clock.wall_ms()
+
+        def end(connection: Connection) -> list[str]:
+            known = connection.execute(select(device.c.device, device.c.platform).where(device.c.user == user)).all()
+            mine = next((row.platform for row in known if row.device == device_id), None)
+            others = [
+                row.device for row in known if row.device != device_id and (policy == "one" or row.platform == mine)
+            ]
+            live = (token.c.user == user) & token.c.revoked_at.is_(None) & token.c.device.in_(others)
+            ended = list(connection.execute(select(token.c.device).where(live).distinct()).scalars())
+            if ended:
+                connection.execute(update(token).where(live).values(revoked_at=now))
+            return ended
+
+        for other in await self._database.change(end):
+            await self._close(CloseSessions(4409, "replaced by another device", "never", user=user, device=other))
 
     async def renew(self, who: Identity) -> tuple[str, int]:
         issued = await self._database.change(
@@ -221,8 +276,68 @@ class Auth:
 
         return await self._database.change(issue)
 
+    async def issue(self, user: str, device_id: str | None) -> LoggedIn:
+        """A token for somebody who is proven; `NotPermitted`: banned."""
+
+        def make(tx: Tx) -> LoggedIn:
+            self._refuse_banned(tx.connection, user)
+            require_users(tx.connection, [user])
+            return self.token_for(tx, views.users_by_id(tx.connection, [user])[user], device_id)
+
+        return await self._changes.apply(make)
+
+    async def _revoke(self, text: str) -> None:
+        family, now = self._tokens.read(text).family, self._clock.wall_ms()
+        await self._database.change(lambda connection: revoke_family(connection, family, now))
+
     async def _dev(self, caller: Caller, request: LogInDev) -> LoggedIn:
-        return await self._changes.apply(lambda tx: self.log_in(tx, "dev", request.name, request.name, request.device))
+        name = device_id(request.device)
+        return await self._changes.apply(lambda tx: self.log_in(tx, "dev", request.name, request.name, name))
+
+    # --- a phone that is remembered ---------------------------------------------------------------------------------
+
+    async def remember(self, user: str) -> str:
+        """What a phone keeps to confirm logins as this user; it opens nothing else."""
+        return (
+            await self._database.change(lambda connection: self._tokens.issue(connection, user, None, audience=PHONE))
+        ).token
+
+    async def remembered(self, text: str) -> wire.User | None:
+        """Whom a phone is remembered as; None when that is over, or the user is banned."""
+        try:
+            claims = self._tokens.read(text, PHONE)
+            return (await self._database.read(lambda connection: self._standing(connection, claims)))[0]
+        except ChatError:
+            return None
+
+    async def forget(self, text: str) -> None:
+        """A phone is not remembered any more."""
+        try:
+            family, now = self._tokens.read(text, PHONE).family, self._clock.wall_ms()
+        except ChatError:
+            return
+        await self._database.change(lambda connection: revoke_family(connection, family, now))
+
+    # --- bans -------------------------------------------------------------------------------------------------------
+
+    async def ban(self, user: str, until: int | None = None, reason: str | None = None) -> None:
+        """Nobody comes in as this user until then (ms since 1970; None: for good); who is in is closed with 4403."""
+        values = {"until": until, "reason": reason}
+
+        def write(connection: Connection) -> None:
+            require_users(connection, [user])
+            connection.execute(
+                upsert(connection, ban)
+                .values(user=user, **values)
+                .on_conflict_do_update(index_elements=["user"], set_=values)
+            )
+
+        await self._database.change(write)
+        await self._close(CloseSessions(4403, "banned", "never", user=user))
+
+    async def unban(self, user: str) -> None:
+        """The ban is over; nothing happens where there is none."""
+        await self._database.change(lambda connection: connection.execute(delete(ban).where(ban.c.user == user)))
 
     # --- commands -------------------------------------------------------------------------------------------------
 
@@ -235,6 +350,22 @@ class Auth:
             Command("auth.devices", Nothing, Devices, self._devices, summary="One's devices."),
             Command("auth.kick", Kick, Kicked, self._kick, "changes", summary="Log a device out, or all others."),
         ]
+        accounts, logins, offered = self.accounts, self.logins, self._providers
+        if any(provider.tickets for provider in offered.values()):
+            made += [
+                Command("auth.begin", BeginLogin, LoginBegun, logins.begin, guests=True, summary="Begin by ticket."),
+                Command("auth.poll", PollLogin, LoginState, logins.poll, guests=True, summary="How a ticket stands."),
+            ]
+        if "password" in offered:
+            made += [
+                Command("auth.password", LogInPassword, LoggedIn, accounts.log_in, guests=True, summary="Log in."),
+                Command("auth.register", Register, LoggedIn, accounts.register, guests=True, summary="A new account."),
+                # Kept replies hold a hash of the request, from which a password could be guessed: hence not "changes".
+                Command(
+                    "auth.password.set", SetPassword, PasswordSet, accounts.set_password, "keeps",
+                    summary="Set or change one's password.",
+                ),
+            ]  # fmt: skip
         if self._settings.dev:
             made.append(
                 Command("auth.dev", LogInDev, LoggedIn, self._dev, guests=True, summary="Log in by name alone (--dev).")
@@ -243,7 +374,10 @@ class Auth:
 
     def methods(self) -> list[Method]:
         """The login methods of this server."""
-        return [Method(name="dev", title="Name only (for trying out)")] if self._settings.dev else []
+        return [
+            Method(name=provider.name, title=provider.title, tickets=provider.tickets)
+            for provider in self._providers.values()
+        ]
 
     async def _methods(self, caller: Caller, request: Nothing) -> Methods:
         return Methods(methods=self.methods())

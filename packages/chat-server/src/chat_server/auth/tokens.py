@@ -51,8 +51,15 @@ class Tokens:
         self._clock = clock
         self._lifetime = lifetime
 
-    def issue(self, connection: Connection, user: str, device: str | None, family: str | None = None) -> Issued:
-        """A fresh token, recorded in this transaction."""
+    def issue(
+        self,
+        connection: Connection,
+        user: str,
+        device: str | None,
+        family: str | None = None,
+        audience: str | None = None,
+    ) -> Issued:
+        """A fresh token, recorded in this transaction. With an ``audience`` it is good for that alone."""
         now = self._clock.wall_ms()
         expires_at = now + round(self._lifetime * 1000)
         name = new_id()
@@ -67,7 +74,7 @@ class Tokens:
                 "expires_at": expires_at,
             },
         )
-        claims = {
+        claims: dict[str, str | int] = {
             "iss": ISSUER,
             "sub": user,
             "jti": name,
@@ -75,10 +82,12 @@ class Tokens:
             "iat": now // 1000,
             "exp": expires_at // 1000,
         }
+        if audience is not None:
+            claims["aud"] = audience
         signed = jwt.encode(claims, self._keys[self._signing], algorithm="HS256", headers={"kid": self._signing})
         return Issued(token=signed, expires_at=expires_at)
 
-    def read(self, text: str) -> Claims:
+    def read(self, text: str, audience: str | None = None) -> Claims:
         """The claims of a token with a good signature that is not over; whether it was ended, the record knows."""
         try:
             key = self._keys[jwt.get_unverified_header(text)["kid"]]
@@ -87,6 +96,7 @@ class Tokens:
                 key,
                 algorithms=["HS256"],
                 issuer=ISSUER,
+                audience=audience,
                 options={"require": ["exp", "iat", "sub", "jti"], "verify_exp": False, "verify_iat": False},
             )
             found = Claims(str(claims["sub"]), str(claims["jti"]), str(claims["fam"]), int(claims["exp"]) * 1000)

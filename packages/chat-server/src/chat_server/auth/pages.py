@@ -1,0 +1,246 @@
+"""The pages that a phone's camera opens: who waits, and a press to let it in. They need no script.
+
+A press is a POST with a CSRF token that goes with a cookie (HttpOnly, SameSite=Strict) and with this login. A phone
+that is known shows so by its own cookie (HttpOnly, SameSite=Lax, since the camera comes from outside the site), which
+confirms logins and is good for nothing else. Nothing here redirects.
+"""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+from urllib.parse import parse_qsl
+
+from chat_common import wire
+from chat_common.clock import Clock
+from chat_common.errors import ChatError, Conflict, NotAuthenticated, NotPermitted, RateLimited
+from chat_common.ports.identity import Waiting
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from chat_server.auth.accounts import PASSWORD_MAX, PASSWORD_MIN, Accounts
+from chat_server.auth.logins import TicketLogins
+from chat_server.auth.markup import STYLE, confirmation, notice, page
+from chat_server.auth.words import language, words
+
+CSRF_COOKIE, PHONE_COOKIE = "chat_login", "chat_phone"
+BODY_BYTES = 8_192
+HEADERS = {
+    "content-security-policy": "default-src 'none'; style-src 'self'; form-action 'self'; frame-ancestors 'none';"
+    " base-uri 'none'",
+    "cache-control": "no-store",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+}
+
+
+class Phones(Protocol):
+    """Phones that are remembered."""
+
+    async def remember(self, user: str) -> str: ...
+
+    async def remembered(self, text: str) -> wire.User | None: ...
+
+    async def forget(self, text: str) -> None: ...
+
+
+class LoginPages:
+    """``GET`` and ``POST /login/CODE``. ``key`` signs CSRF tokens and is the same on every node."""
+
+    def __init__(
+        self,
+        logins: TicketLogins,
+        accounts: Accounts,
+        phones: Phones,
+        clock: Clock,
+        key: bytes,
+        *,
+        passwords: bool,
+        remember_for: float,
+    ) -> None:
+        self._logins, self._accounts, self._phones = logins, accounts, phones
+        self._clock, self._key = clock, key
+        self._passwords = passwords
+        self._remember_for = round(remember_for)
+
+    def routes(self) -> Sequence[BaseRoute]:
+        """For the HTTP application."""
+        return [
+            Route("/login/style.css", _style, methods=["GET"]),
+            Route("/login/{code}", self.show, methods=["GET"]),
+            Route("/login/{code}", self.press, methods=["POST"]),
+        ]
+
+    async def show(self, request: Request) -> Response:
+        """Who waits; the waiting screen shows that its code was scanned."""
+        code: str = request.path_params["code"]
+        waiting = await self._logins.waiting(code)
+        if waiting is None:
+            return self._gone(request)
+        if request.method == "GET":
+            await self._logins.scanned(code)
+        return await self._ask(request, waiting)
+
+    async def press(self, request: Request) -> Response:
+        """Yes, no, or somebody else."""
+        code: str = request.path_params["code"]
+        waiting = await self._logins.waiting(code)
+        if waiting is None:
+            return self._gone(request)
+        t = words(_language(request))
+        form = await _form(request)
+        if form is None:
+            return await self._ask(request, waiting, t["form"], status=400)
+        if not self._csrf_good(request, code, form.get("csrf", "")):
+            return await self._ask(request, waiting, t["stale"], status=403)
+        action = form.get("action", "")
+        if action == "refuse":
+            await self._logins.refuse(code)
+            return self._page(request, t["refused"], notice(t["refused.text"]))
+        if action == "forget":
+            await self._phones.forget(request.cookies.get(PHONE_COOKIE, ""))
+            answer = await self._ask(request, waiting, stranger=True)
+            answer.delete_cookie(PHONE_COOKIE, path=_path(request), httponly=True, samesite="lax")
+            return answer
+        try:
+            user = await self._who(request, action, form)
+            if user is None:
+                return await self._ask(request, waiting, t["stale"], status=403)
+            # Before the decision: what fails here must not leave a screen that is logged in by nobody's phone.
+            phone = None if action == "confirm" else await self._phones.remember(user)
+            if not await self._logins.succeed_as(code, user):
+                return self._gone(request)
+        except _FieldError as problem:
+            return await self._ask(request, waiting, t[problem.word], status=400, name=form.get("name", ""))
+        except ChatError as error:
+            said = _said(t, action, error)
+            return await self._ask(request, waiting, said, status=error.status, name=form.get("name", ""))
+        done = self._page(request, t["done"], notice(t["done.text"]))
+        if phone is not None:
+            self._set(request, done, PHONE_COOKIE, phone, "lax", self._remember_for)
+        return done
+
+    async def _who(self, request: Request, action: str, form: Mapping[str, str]) -> str | None:
+        """The person who presses, proven; None where the cookie says nothing any more."""
+        address = request.client.host if request.client else None
+        if action == "confirm":
+            known = await self._phones.remembered(request.cookies.get(PHONE_COOKIE, ""))
+            return None if known is None else known.user
+        name, password = form.get("name", "").strip(), form.get("password", "")
+        if not 1 <= len(name) <= 64 or not name.isprintable():
+            raise _FieldError("name.bad")
+        if action == "password" and self._passwords:
+            if not 1 <= len(password) <= PASSWORD_MAX:
+                raise _FieldError("wrong")
+            return await self._accounts.passwords.check(name, password, address)
+        if action == "create":
+            if password and not (self._passwords and PASSWORD_MIN <= len(password) <= PASSWORD_MAX):
+                raise _FieldError("password.bad")
+            return await self._accounts.create(name, password or None, form.get("invite"), address)
+        return None
+
+    async def _ask(
+        self,
+        request: Request,
+        waiting: Waiting,
+        error: str | None = None,
+        *,
+        status: int = 200,
+        name: str = "",
+        stranger: bool = False,
+    ) -> Response:
+        t = words(_language(request))
+        cookie = request.cookies.get(CSRF_COOKIE, "")
+        if not 20 <= len(cookie) <= 64:
+            cookie = secrets.token_urlsafe(24)
+        known = None if stranger else await self._phones.remembered(request.cookies.get(PHONE_COOKIE, ""))
+        body = confirmation(
+            t,
+            waiting,
+            age=max(0, (self._clock.wall_ms() - waiting.begun_at) // 1000),
+            host=request.headers.get("host", ""),
+            csrf=self._csrf(cookie, waiting.code),
+            known=None if known is None else known.name,
+            registration=self._accounts.registration,
+            password=self._passwords,
+            error=error,
+            name=name,
+        )
+        answer = self._page(request, t["title"], body, status)
+        self._set(request, answer, CSRF_COOKIE, cookie, "strict", None)
+        return answer
+
+    def _gone(self, request: Request) -> Response:
+        t = words(_language(request))
+        return self._page(request, t["gone"], notice(t["gone.text"]), 404)
+
+    def _page(self, request: Request, title: str, body: str, status: int = 200) -> Response:
+        chosen = _language(request)
+        headers = {**HEADERS, "content-language": chosen, "vary": "accept-language, cookie"}
+        return Response(page(chosen, title, body), status, headers, "text/html; charset=utf-8")
+
+    def _csrf(self, cookie: str, code: str) -> str:
+        return hmac.new(self._key, f"{cookie} {code}".encode(), "sha256").hexdigest()
+
+    def _csrf_good(self, request: Request, code: str, given: str) -> bool:
+        cookie = request.cookies.get(CSRF_COOKIE, "")
+        return bool(cookie) and hmac.compare_digest(self._csrf(cookie, code).encode(), given.encode())
+
+    def _set(self, request: Request, answer: Response, name: str, value: str, same: str, age: int | None) -> None:
+        answer.set_cookie(
+            name,
+            value,
+            max_age=age,
+            path=_path(request),
+            secure=request.url.scheme == "https",
+            httponly=True,
+            samesite="strict" if same == "strict" else "lax",
+        )
+
+
+class _FieldError(Exception):
+    def __init__(self, word: str) -> None:
+        super().__init__(word)
+        self.word = word
+
+
+def _said(t: Mapping[str, str], action: str, error: ChatError) -> str:
+    if isinstance(error, RateLimited):
+        return t["slow"].format(n=round(error.retry_after or 1))
+    if isinstance(error, NotAuthenticated):
+        return t["wrong"]
+    if isinstance(error, Conflict):
+        return t["taken"]
+    if isinstance(error, NotPermitted):
+        return t["invite.bad"] if error.field == "invite" else t["closed"] if action == "create" else t["banned"]
+    return t["failed"]
+
+
+async def _style(request: Request) -> Response:
+    return Response(STYLE, 200, {"cache-control": "no-cache", "x-content-type-options": "nosniff"}, "text/css")
+
+
+async def _form(request: Request) -> Mapping[str, str] | None:
+    if request.headers.get("content-type", "").partition(";")[0].strip() != "application/x-www-form-urlencoded":
+        return None
+    body = b""
+    async for part in request.stream():
+        body += part
+        if len(body) > BODY_BYTES:
+            return None
+    try:
+        return dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=20, errors="strict"))
+    except ValueError:
+        return None
+
+
+def _language(request: Request) -> str:
+    return language(request.headers.get("accept-language", ""))
+
+
+def _path(request: Request) -> str:
+    return f"{request.scope.get('root_path', '')}/login"

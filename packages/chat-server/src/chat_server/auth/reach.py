@@ -1,0 +1,64 @@
+"""Under which address a phone reaches this server."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from urllib.parse import urlsplit
+
+import structlog
+
+log = structlog.get_logger("chat.auth")
+ELSEWHERE = {socket.AF_INET: "192.0.2.1", socket.AF_INET6: "2001:db8::1"}
+"""Addresses of the documentation (RFC 5737, RFC 3849): nobody has them."""
+
+
+def own_address(family: socket.AddressFamily = socket.AF_INET) -> str | None:
+    """This machine's address towards others; None without a network. Nothing is sent: UDP connects by routing alone."""
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((ELSEWHERE[family], 9))
+            return str(probe.getsockname()[0])
+    except OSError:
+        return None
+
+
+class Reach:
+    """The address for links. ``public_url`` where it is set, else one guessed from where the server listens."""
+
+    def __init__(self, public_url: str, host: str, port: int) -> None:
+        self._public = public_url.rstrip("/")
+        self._host, self._port = host, port
+        self._warned = False
+
+    def listening(self, host: str, port: int) -> None:
+        """The server has come up there: port 0 has become a real one."""
+        self._host, self._port = host, port
+
+    @property
+    def url(self) -> str:
+        """Without a slash at its end."""
+        if self._public:
+            return self._public
+        host = self._host
+        if host in ("0.0.0.0", "::", ""):
+            host = own_address() or own_address(socket.AF_INET6) or "127.0.0.1"
+        return f"http://{f'[{host}]' if ':' in host else host}:{self._port}"
+
+    def warning(self, url: str) -> str | None:
+        """Why no phone can open this address; also logged, once."""
+        host = urlsplit(url).hostname or ""
+        if not _only_here(host):
+            return None
+        said = f"no phone can open {url}: start with --host 0.0.0.0, or set server.public_url to the address it can use"
+        if not self._warned:
+            self._warned = True
+            log.warning("login_link_out_of_reach", reason=said)
+        return said
+
+
+def _only_here(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")

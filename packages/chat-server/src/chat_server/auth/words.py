@@ -1,0 +1,109 @@
+"""What the login pages say, in each language."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+ENGLISH: Mapping[str, str] = {
+    "title": "Log in on another screen?",
+    "device": "Screen",
+    "unnamed": "unnamed",
+    "address": "Its address",
+    "unknown": "unknown",
+    "age": "Asked",
+    "seconds": "{n} seconds ago",
+    "here": "This site",
+    "beware": "Confirm only if you have just opened this code yourself, on a screen in front of you. "
+    "If somebody sent you this link or picture, refuse: confirming would let them into your account.",
+    "confirm": "Log in as {name}",
+    "forget": "I am somebody else",
+    "new": "New here",
+    "name": "Name",
+    "optional": "Password (may stay empty, 8 characters or more)",
+    "keepsake": "Without a password only this phone can log you in again.",
+    "invite": "Invite code",
+    "create": "Join and log in there",
+    "known": "I have a password",
+    "password": "Password",
+    "enter": "Log in there",
+    "refuse": "No, refuse",
+    "closed": "New accounts cannot be made here.",
+    "gone": "This code is no longer good",
+    "gone.text": "It was used, has run out, or the screen is gone. Show a new one and scan again.",
+    "done": "Logged in",
+    "done.text": "You can go on at the other screen and close this page.",
+    "refused": "Refused",
+    "refused.text": "The other screen was not let in.",
+    "stale": "Please look again and press once more: this page was open too long.",
+    "form": "The form could not be read.",
+    "name.bad": "The name needs 1 to 64 characters.",
+    "password.bad": "A password needs 8 to 256 characters.",
+    "taken": "Somebody else logs in by this name: choose another, or leave the password empty.",
+    "wrong": "Name or password is wrong.",
+    "invite.bad": "This invite code is not good.",
+    "slow": "Too many tries. Wait {n} seconds.",
+    "banned": "This account is banned.",
+    "failed": "That did not work. Try again.",
+}
+
+CHINESE: Mapping[str, str] = {
+    "title": "在另一屏幕上登录？",
+    "device": "屏幕",
+    "unnamed": "未命名",
+    "address": "它的地址",
+    "unknown": "未知",
+    "age": "请求时间",
+    "seconds": "{n} 秒前",
+    "here": "本站",
+    "beware": "只有当您自己刚刚在面前的屏幕上打开此二维码时，才可确认。"
+    "如果是别人把链接或图片发给您的，请拒绝：一旦确认，对方就能进入您的账号。",
+    "confirm": "以 {name} 登录",
+    "forget": "我是别人",
+    "new": "新用户",
+    "name": "名字",
+    "optional": "密码（可留空，至少 8 个字符）",
+    "keepsake": "如不设密码，以后只有这部手机能让您登录。",
+    "invite": "邀请码",
+    "create": "加入并登录",
+    "known": "我有密码",
+    "password": "密码",
+    "enter": "登录",
+    "refuse": "拒绝",
+    "closed": "本站不开放注册。",
+    "gone": "此二维码已失效",
+    "gone.text": "它已被使用、已过期，或者等待的屏幕已离开。请刷新二维码后重新扫描。",
+    "done": "已登录",
+    "done.text": "请在另一屏幕上继续，此页可以关闭。",
+    "refused": "已拒绝",
+    "refused.text": "另一屏幕未能登录。",
+    "stale": "此页打开太久，请核对后再按一次。",
+    "form": "无法读取表单。",
+    "name.bad": "名字需要 1 到 64 个字符。",
+    "password.bad": "密码需要 8 到 256 个字符。",
+    "taken": "此名字已有人用来登录：请换一个，或将密码留空。",
+    "wrong": "名字或密码不正确。",
+    "invite.bad": "邀请码无效。",
+    "slow": "尝试次数过多，请等待 {n} 秒。",
+    "banned": "此账号已被封禁。",
+    "failed": "未成功，请重试。",
+}
+
+
+def language(accepted: str) -> str:
+    """``zh`` or ``en``, by the Accept-Language header: the one with the higher q, English where neither is named."""
+    best, found = 0.0, "en"
+    for part in accepted.split(","):
+        tag, _, q = part.strip().partition(";q=")
+        try:
+            weight = float(q) if q else 1.0
+        except ValueError:
+            continue
+        name = tag.strip().lower()[:2]
+        if name in ("en", "zh") and weight > best:
+            best, found = weight, name
+    return found
+
+
+def words(name: str) -> Mapping[str, str]:
+    """The texts of a language."""
+    return CHINESE if name == "zh" else ENGLISH
