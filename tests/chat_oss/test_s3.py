@@ -58,6 +58,7 @@ async def test_links_lead_to_the_address_that_clients_see() -> None:
         ):
             assert url.startswith("https://files.example.org/chat")
         assert store.mount is None
+        assert store.origin == "https://files.example.org"
 
 
 @pytest.mark.parametrize(

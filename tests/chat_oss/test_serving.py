@@ -13,7 +13,7 @@ import pytest
 from attrs import define
 from chat_common.clock import ManualClock
 from chat_oss.folder import Folder
-from chat_oss.local import LocalObjectStore
+from chat_oss.local import LocalObjectStore, LocalSettings, open_local
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
@@ -146,6 +146,15 @@ async def test_a_link_of_one_kind_is_no_link_of_another(served: Served) -> None:
     assert (await served.web.get(put)).status_code == 403
     assert (await served.web.get("/objects/a?ticket=%ff&signature=ä")).status_code == 403
     assert (await served.web.get("/objects/a?ticket=e30&signature=00")).status_code == 403
+
+
+async def test_links_may_name_another_address(tmp_path: Path) -> None:
+    settings = LocalSettings(path=str(tmp_path), public_url="https://chat.example.org/below")
+    async with open_local(settings, ManualClock()) as store:
+        assert store.origin == "https://chat.example.org"
+        assert store.download_link("a", seconds=1).url.startswith("https://chat.example.org/below/objects/a?")
+    async with open_local(LocalSettings(path=str(tmp_path)), ManualClock()) as store:
+        assert store.origin is None
 
 
 async def test_relative_links_work_where_the_server_is_mounted(served: Served) -> None:

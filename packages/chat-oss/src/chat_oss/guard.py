@@ -133,6 +133,10 @@ class GuardedStore:
         return self._store.download_link(key, seconds=seconds, name=name, type=type, inline=inline)
 
     @property
+    def origin(self) -> str | None:
+        return self._store.origin
+
+    @property
     def mount(self) -> ObjectMount | None:
         return self._store.mount
 

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 from attrs import frozen
 from chat_common.clock import Clock
@@ -170,6 +170,11 @@ class LocalObjectStore:
         name = (name or "")[:LINK_NAME_CHARS]
         ticket = Ticket("GET", check_key(key), self._until(seconds), type=shown, name=name, inline=inline)
         return Link("GET", self._url(ticket), ticket.expires_at)
+
+    @property
+    def origin(self) -> str | None:
+        parts = urlsplit(self._address)
+        return f"{parts.scheme}://{parts.netloc}" if parts.scheme else None
 
     @property
     def mount(self) -> ObjectMount:

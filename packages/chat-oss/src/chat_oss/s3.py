@@ -55,7 +55,7 @@ class MinioObjectStore:
         self._bucket = settings.bucket
         self._clock = clock
         self._signer = Signer(settings.access_key, settings.secret_key, settings.region)
-        self._origin = (settings.public_endpoint or settings.endpoint).rstrip("/")
+        self.origin = (settings.public_endpoint or settings.endpoint).rstrip("/")
         self._pool = connection_pool(settings)
         self._client = make_client(settings, self._pool)
         self._threads = ThreadPoolExecutor(settings.threads, thread_name_prefix="chat-s3")
@@ -204,7 +204,7 @@ class MinioObjectStore:
         now = self._clock.wall_ms()
         conditions = [["content-length-range", least, most]]
         signed = self._signer.form(conditions, fields, now_ms=now, seconds=check_seconds(seconds))
-        return Form(f"{self._origin}/{self._bucket}", signed, now + seconds * 1000)
+        return Form(f"{self.origin}/{self._bucket}", signed, now + seconds * 1000)
 
     def download_link(
         self, key: str, *, seconds: int, name: str | None = None, type: str | None = None, inline: bool = False
@@ -224,7 +224,7 @@ class MinioObjectStore:
         now = self._clock.wall_ms()
         url = self._signer.url(
             method,
-            self._origin,
+            self.origin,
             f"/{self._bucket}/{key}",
             now_ms=now,
             seconds=check_seconds(seconds),

@@ -193,6 +193,11 @@ class ObjectLinks(Protocol):
         ...
 
     @property
+    def origin(self) -> str | None:
+        """``scheme://host[:port]`` that the links lead to; None: they are relative to the server's address."""
+        ...
+
+    @property
     def mount(self) -> ObjectMount | None:
         """What must be served for the links to work; None when the store has a server of its own."""
         ...

@@ -8,7 +8,9 @@ from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 import structlog
+from chat_common.assembly import Assembly
 from chat_common.errors import ChatError, Unavailable
+from chat_common.plugins import PluginError
 from chat_common.ports.database import Database
 from chat_common.ports.files import (
     AskLinks,
@@ -133,6 +135,15 @@ def routes(context: Context) -> Sequence[Mount]:
         await (found[0] or PlainTextResponse("not found", 404))(scope, receive, send)
 
     return [Mount(OBJECTS, app=app)]
+
+
+async def store_origin(assembly: Assembly) -> str | None:
+    """Where the links of the chosen store lead, when that is another server's origin."""
+    try:
+        store = await assembly.get(ObjectStore)  # type: ignore[type-abstract]
+    except PluginError:
+        return None  # no store, or several
+    return store.origin
 
 
 async def _mounted(context: Context) -> ASGIApp | None:

@@ -34,12 +34,14 @@ def http_app(
     allowed_origins: Sequence[str] = (),
     settings: HttpSettings | None = None,
     routes: Sequence[BaseRoute] = (),
+    stores: Sequence[str] = (),
 ) -> Starlette:
     """The application. It has no lifespan: whoever builds it opens and closes what it stands on.
 
     ``checks``: the parts of readiness, each a coroutine function that raises when the part is not ready.
     ``allowed_origins``: see `chat_server.transports.origins`. ``routes``: more of them (login pages, a local object
     store); they are matched before the web client and get the same security headers unless they set their own.
+    ``stores``: origins of object stores that the web client may talk to.
     """
     settings = settings or HttpSettings()
     mine: list[BaseRoute] = [
@@ -54,7 +56,7 @@ def http_app(
     mine += routes
     if settings.web_client:
         mine += [Route("/", index(WEB_CLIENT)), Mount("/static", WebClient(directory=WEB_CLIENT))]
-    middleware = [Middleware(SecurityHeaders)]
+    middleware = [Middleware(SecurityHeaders, stores=stores)]
     if allowed_origins:
         middleware.append(
             Middleware(
