@@ -89,6 +89,18 @@ async def test_a_ref_with_another_payload_is_a_conflict_whatever_differs(house: 
         assert refused.value.field == "ref"
 
 
+async def test_a_ref_spent_on_another_command_is_a_conflict_and_the_other_way_round(house: House) -> None:
+    ada = await house.user("ada")
+    room = await house.group(ada)
+    await house.call(ada, "user.rename", ref="one", name="adele")
+    with pytest.raises(RefConflict):
+        await house.say(ada, room, "hello", ref="one")
+    assert (await house.say(ada, room, "hello", ref="two"))["seq"] == 1
+    with pytest.raises(RefConflict):
+        await house.call(ada, "user.rename", ref="two", name="ada again")
+    assert (await house.call(ada, "user.me"))["name"] == "adele"
+
+
 async def test_a_ref_belongs_to_its_user(house: House) -> None:
     ada, bob = await house.users("ada", "bob")
     room = await house.group(ada, bob)

@@ -27,7 +27,7 @@ from chat_server.pipeline.idempotency import request_hash
 from chat_server.store import views
 from chat_server.store.bulk import Prepared, any_of, any_pair, pairs, texts
 from chat_server.store.changes import caller_user
-from chat_server.store.schema import ban, conversation, member, message
+from chat_server.store.schema import ban, conversation, member, message, reply
 from chat_server.store.tx import announce, missing, stored_entry
 
 EVERYBODY = "@all"
@@ -92,6 +92,7 @@ _KNOWN = Prepared(
     ).where(any_of(message.c.ref, "refs")),
     "refs",
 )
+_SPENT = Prepared(select(reply.c.user, reply.c.ref).where(any_of(reply.c.ref, "refs")), "refs")
 _MEMBERS = Prepared(
     select(
         member.c.conversation,
@@ -196,6 +197,7 @@ class Submit:
         heads = _lock_heads(connection, items)
         known = _known_refs(connection, items)
         members = _memberships(connection, items)
+        spent = {(row.user, row.ref) for row in _SPENT.all(connection, texts(connection, (item.ref for item in items)))}
         banned = {row.user for row in _BANNED.all(connection, texts(connection, (item.user for item in items)))}
         outcomes: list[Receipt | ChatError] = []
         rows: list[tuple[Any, ...]] = []
@@ -204,6 +206,9 @@ class Submit:
             before = known.get((item.user, item.ref))
             if before is not None:
                 outcomes.append(_repeated(item, before))
+                continue
+            if (item.user, item.ref) in spent:
+                outcomes.append(RefConflict("this ref was used for another command", field="ref"))
                 continue
             name = item.request.conversation
             try:

@@ -16,7 +16,7 @@ from chat_common.records import Caller
 from sqlalchemy import Connection, delete, select
 
 from chat_server.pipeline.idempotency import request_hash
-from chat_server.store.schema import reply
+from chat_server.store.schema import message, reply
 from chat_server.store.tx import Tx, upsert
 
 R = TypeVar("R")
@@ -55,6 +55,10 @@ class Changes:
                 if kept[0] != digest:
                     raise RefConflict("this ref was used for another request", field="ref")
                 return cast(R, read_reply(kept[1], reply_type))
+            if connection.execute(
+                select(message.c.seq).where(message.c.ref == caller.ref, message.c.sender == user)
+            ).first():
+                raise RefConflict("this ref was used for a message", field="ref")
             tx = self.tx(connection)
             result = work(tx, user, request)
             tx.finish()

@@ -72,7 +72,6 @@ def join(tx: Tx, room: Room, users: Sequence[str], *, role: str = "member") -> N
                 .values(
                     to_seq=None,
                     earlier=views.as_json(closed) if closed else None,
-                    muted_until=None,
                     hidden=False,
                     **values,
                 )
