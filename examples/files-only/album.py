@@ -1,0 +1,90 @@
+"""A photo album on chat-oss alone: no chat, no database, no other server. See README.md."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import msgspec
+import uvicorn
+from chat_common.clock import SystemClock
+from chat_common.errors import ChatError, NotAuthenticated
+from chat_common.ports.files import AskLinks, BeginUpload, FinishUpload
+from chat_common.validation import convert
+from chat_oss.files import FilesSettings, StoredFiles, open_files
+from chat_oss.guard import GuardedStore
+from chat_oss.local import LocalSettings, open_local
+from chat_oss.memory import MemoryFileRecords
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+from starlette.routing import Mount, Route
+
+ALBUM = "album"
+
+
+def visitor(request: Request) -> str:
+    """Who is there. An application has its own login; here a name will do."""
+    name = request.headers.get("x-visitor", "")
+    if not name.isalnum():
+        raise NotAuthenticated("X-Visitor: say who you are")
+    return name
+
+
+def answer(work: Callable[[Request], Awaitable[object]]) -> Callable[[Request], Awaitable[Response]]:
+    async def endpoint(request: Request) -> Response:
+        try:
+            return Response(msgspec.json.encode(await work(request)), media_type="application/json")
+        except ChatError as error:
+            return Response(msgspec.json.encode(error.as_dict()), error.status, media_type="application/json")
+
+    return endpoint
+
+
+def album(files: StoredFiles, records: MemoryFileRecords) -> list[Route]:
+    async def begin(request: Request) -> object:
+        asked = {**msgspec.json.decode(await request.body()), "conversation": ALBUM}
+        return await files.begin(visitor(request), convert(asked, BeginUpload))
+
+    async def finish(request: Request) -> object:
+        asked = convert(msgspec.json.decode(await request.body()), FinishUpload)
+        facts = await files.finish(visitor(request), request.headers.get("idempotency-key", asked.file), asked)
+        records.send(visitor(request), facts.file)  # from now on everybody sees it
+        return facts
+
+    async def pictures(request: Request) -> object:
+        hung = [upload.file for upload in records.uploads() if upload.sent][-50:]
+        return await files.links(visitor(request), AskLinks(files=hung)) if hung else {"files": []}
+
+    return [
+        Route("/begin", answer(begin), methods=["POST"]),
+        Route("/finish", answer(finish), methods=["POST"]),
+        Route("/pictures", answer(pictures)),
+    ]
+
+
+@contextlib.asynccontextmanager
+async def open_album(folder: Path) -> AsyncIterator[Starlette]:
+    clock = SystemClock()
+    records = MemoryFileRecords(check_send=lambda user, where: None, may_read=lambda user, file: True)
+    place = LocalSettings(path=str(folder))  # or MinioSettings and open_minio: the rest stays as it is
+    policy = FilesSettings(types=("image/jpeg", "image/png", "image/gif", "image/webp"), daily_files=100)
+    async with open_local(place, clock) as local:
+        store = GuardedStore(local, clock, place)
+        async with open_files(store, records, clock, policy) as files:
+            page = Route("/", lambda request: FileResponse(Path(__file__).parent / "album.html"))
+            yield Starlette(routes=[page, *album(files, records), Mount(local.mount.path, local.mount.app)])
+
+
+async def main(folder: Path, port: int) -> None:
+    async with open_album(folder) as app:
+        await uvicorn.Server(uvicorn.Config(app, port=port)).serve()
+
+
+if __name__ == "__main__":
+    import asyncio
+
+    asyncio.run(main(Path(os.environ.get("ALBUM", "album-data")), int(sys.argv[1]) if len(sys.argv) > 1 else 8090))
