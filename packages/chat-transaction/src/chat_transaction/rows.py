@@ -195,22 +195,40 @@ def confirm(connection: Any, confirmed: Sequence[Confirmed]) -> Sequence[None]:
     alone = [{"of": each.id, "as": each.uid} for each in confirmed if len(each.groups) == 1]
     if alone:
         connection.execute(_DELETE_ONE, alone)
-    shared = sorted((each for each in confirmed if len(each.groups) > 1), key=lambda each: each.id)
-    for each in shared:
-        # The row lock makes one of two groups that confirm at once the last one.
-        row = select(outbox.c.groups).where(outbox.c.id == each.id, outbox.c.uid == each.uid).with_for_update()
-        found = connection.execute(row).first()
-        if found is None:
-            continue
-        wanted = set(found.groups.split(",")) if found.groups else set(each.groups)
-        finished = set(connection.execute(select(done.c.group).where(done.c.id == each.id)).scalars())
-        if wanted - finished - {each.group}:
-            if each.group not in finished:
-                connection.execute(insert(done).values(id=each.id, group=each.group))
-        else:
-            connection.execute(delete(done).where(done.c.id == each.id))
-            connection.execute(delete(outbox).where(outbox.c.id == each.id))
+    shared = {each.id: each for each in confirmed if len(each.groups) > 1}
+    if shared:
+        _confirm_shared(connection, [each for each in confirmed if each.id in shared])
     return [None] * len(confirmed)
+
+
+def _confirm_shared(connection: Any, confirmed: Sequence[Confirmed]) -> None:
+    """The same for topics with several groups, which are counted in a table; the last one deletes the row."""
+    ids = sorted({each.id for each in confirmed})
+    # The row locks make one of two groups that confirm at once the last one.
+    held = select(outbox.c.id, outbox.c.uid, outbox.c.groups).where(outbox.c.id.in_(ids))
+    found = {row.id: row for row in connection.execute(held.order_by(outbox.c.id).with_for_update())}
+    earlier = connection.execute(select(done.c.id, done.c.group).where(done.c.id.in_(list(found)))).all()
+    finished: dict[int, set[str]] = {}
+    for row in earlier:
+        finished.setdefault(row.id, set()).add(row.group)
+    known = {(row.id, row.group) for row in earlier}
+    added: dict[tuple[int, str], None] = {}
+    wanted: dict[int, set[str]] = {}
+    for each in confirmed:
+        row = found.get(each.id)
+        if row is not None and row.uid == each.uid:
+            wanted[each.id] = set(row.groups.split(",")) if row.groups else set(each.groups)
+            finished.setdefault(each.id, set()).add(each.group)
+            if (each.id, each.group) not in known:
+                added[each.id, each.group] = None
+    over = [id for id, groups in wanted.items() if groups <= finished[id]]
+    gone = set(over)
+    noted = [{"id": id, "group": group} for id, group in added if id not in gone]
+    if noted:
+        connection.execute(insert(done), noted)
+    if over:
+        connection.execute(delete(done).where(done.c.id.in_(over)))
+        connection.execute(delete(outbox).where(outbox.c.id.in_(over)))
 
 
 @frozen
