@@ -19,7 +19,7 @@ import secrets
 from collections.abc import AsyncIterator, Sequence
 from typing import Annotated
 
-from attrs import frozen
+from attrs import evolve, frozen
 from chat_common.clock import Clock
 from chat_common.errors import ChatError, Conflict, Internal, NotFound, Unavailable
 from chat_common.ports.files import (
@@ -129,7 +129,7 @@ class StoredFiles:
         return UploadBegun(file=file, expires_at=upload.expires_at, put=_request(link))
 
     async def parts(self, user: str, request: UploadParts) -> PartLinks:
-        upload = await self._unfinished(user, request.file)
+        upload = self._unfinished(await self._records.mine(user, request.file))
         if upload.upload is None:
             raise Conflict("this upload has no parts")
         have = await self._store.parts(upload.staging, upload.upload)
@@ -143,8 +143,7 @@ class StoredFiles:
             links.append(PartLink(number=number, size=size, put=_request(link)))
         return PartLinks(links=links, have=[part.number for part in have], expires_at=upload.expires_at)
 
-    async def _unfinished(self, user: str, file: str) -> Upload:
-        upload = await self._records.mine(user, file)
+    def _unfinished(self, upload: Upload) -> Upload:
         if upload.state != "begun":
             raise Conflict("this upload is finished")
         if upload.expires_at <= self._clock.wall_ms():
@@ -169,7 +168,7 @@ class StoredFiles:
         upload = await self._records.mine(user, request.file)
         if upload.state == "finished" and upload.ref == ref:
             return _facts(upload)
-        upload = await self._unfinished(user, request.file)
+        self._unfinished(upload)
         # Well within the time of a reservation: nothing is written without one.
         async with self._finishing, asyncio.timeout(FINISH_SECONDS):
             if upload.part_size:
@@ -181,12 +180,14 @@ class StoredFiles:
                 size=upload.size,
                 sha256=request.sha256 or upload.sha256,
             )
-            await self._keep(upload, ref, found)
+            done = await self._keep(upload, ref, found)
         if not upload.part_size:
             # The link still works for a while: the sweep looks again when it is over.
             with contextlib.suppress(ChatError):
                 await self._store.delete([upload.staging])
-        return _facts(await self._records.mine(user, request.file))
+        return _facts(
+            evolve(upload, stored_size=done.size, width=done.width, height=done.height, animated=done.animated)
+        )
 
     async def _join(self, upload: Upload) -> None:
         if upload.upload is None:
@@ -203,7 +204,7 @@ class StoredFiles:
         with contextlib.suppress(NotFound):
             await self._store.complete_parts(upload.staging, upload.upload, parts)
 
-    async def _keep(self, upload: Upload, ref: str, found: Inspected) -> None:
+    async def _keep(self, upload: Upload, ref: str, found: Inspected) -> Finished:
         for _ in range(RESERVE_TRIES):
             content = await self._reserve(upload, found)
             await self._write(upload, content, found)
@@ -219,7 +220,7 @@ class StoredFiles:
                 large=bool(picture and picture.large),
             )
             if await self._records.finish(done, self._clock.wall_ms()):
-                return
+                return done
             if content != upload.content:
                 # The content was doomed while we wrote: what we wrote is known to nobody now.
                 await self._store.delete([_key(content, name) for name in VARIANTS])
