@@ -93,6 +93,11 @@ ROWS: dict[str, Row] = {
     # --- logging in
     "auth.methods": Row(guest=OK),
     "auth.dev": Row({"name": "ann"}, guest=OK),
+    "auth.begin": Row({"provider": "qr"}, guest=OK),
+    "auth.poll": Row({"ticket": "no-such-ticket"}, guest=OK),
+    "auth.password": Row({"name": "nobody", "password": "wrong"}, member="not_authenticated"),
+    "auth.register": Row({"name": "x", "password": "short"}, member="invalid", guest="invalid"),
+    "auth.password.set": Row({"password": "long enough"}),
     "auth.refresh": Row(),
     "auth.logout": Row(),
     "auth.devices": Row(),

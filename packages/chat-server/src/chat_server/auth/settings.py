@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from attrs import define, field
+from attrs import Factory, define
 from chat_common.settings import setting
 from msgspec import Meta
 
@@ -20,8 +20,8 @@ class AuthSettings:
     registration: Literal["open", "invite", "closed"] = setting(
         "open", help="Who may make an account: everybody, who knows a code of `invite`, or nobody."
     )
-    invite: list[str] = field(
-        factory=list, metadata={"help": "Codes with which one may register; each as often as you like.", "secret": True}
+    invite: list[str] = setting(
+        Factory(list), help="Codes with which one may register; each as often as you like.", secret=True
     )
     sessions: Literal["all", "one_per_platform", "one"] = setting(
         "all", help="Devices of one user at a time: a new one ends the others, or those of its platform."
