@@ -38,10 +38,13 @@ def find_binary() -> str | None:
 
 
 @contextlib.contextmanager
-def running_minio(folder: Path) -> Iterator[S3Server]:
-    """Its data lies below ``folder`` and outlives `kill` and `start`."""
+def running_minio(folder: Path, *, certificates: Path | None = None) -> Iterator[S3Server]:
+    """Its data lies below ``folder`` and outlives `kill` and `start`.
+
+    ``certificates``: a folder with ``public.crt`` and ``private.key``; then it speaks TLS, and is always our own.
+    """
     known = from_environment(ENVIRONMENT)
-    if known is not None:
+    if known is not None and certificates is None:
         yield known
         return
     binary = find_binary()
@@ -57,8 +60,11 @@ def running_minio(folder: Path) -> Iterator[S3Server]:
         "MINIO_CONFIG_DIR": str(folder / "minio-config"),
     }
     command = [binary, "server", "--quiet", "--address", f"127.0.0.1:{port}", str(folder / "minio-data")]
+    if certificates is not None:
+        command += ["--certs-dir", str(certificates)]
     child = Child(command, folder / "minio.log", environment=environment)
-    server = S3Server(f"http://127.0.0.1:{port}", "chat-test-key", "chat-test-secret", child)
+    scheme = "http" if certificates is None else "https"
+    server = S3Server(f"{scheme}://127.0.0.1:{port}", "chat-test-key", "chat-test-secret", child)
     server.start(READY)
     try:
         yield server

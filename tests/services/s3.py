@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import ssl
 import urllib.error
 import urllib.request
 from urllib.parse import urlsplit
@@ -55,7 +56,8 @@ def from_environment(name: str) -> S3Server | None:
 def answers(url: str) -> bool:
     """Any HTTP answer below 500 will do."""
     try:
-        urllib.request.urlopen(url, timeout=2).close()
+        # Whether it is there is all that is asked; who it is, the test asks.
+        urllib.request.urlopen(url, timeout=2, context=ssl._create_unverified_context()).close()
     except urllib.error.HTTPError as error:
         return error.code < 500
     except OSError:

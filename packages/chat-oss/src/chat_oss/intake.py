@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from attrs import frozen
 from chat_common.errors import Conflict, Invalid, NotFound
@@ -15,8 +15,11 @@ from chat_common.settings import setting
 from msgspec import Meta
 
 from chat_oss.content import HEAD_BYTES, IMAGES, agrees
-from chat_oss.pictures import Picture, PictureSettings, process
+from chat_oss.picture_settings import PictureSettings
 from chat_oss.telemetry import Silent
+
+if TYPE_CHECKING:
+    from chat_oss.pictures import Picture
 
 HASH_OFF_LOOP = 64 * 1024
 """Hashing so much takes longer than the way to a thread and back."""
@@ -84,7 +87,7 @@ class Intake:
     async def convert(self, data: bytes, type: str) -> Picture:
         """`chat_oss.pictures.process` in the pool."""
         began = time.perf_counter()
-        picture = await asyncio.get_running_loop().run_in_executor(self._threads, process, data, type, self._settings)
+        picture = await asyncio.get_running_loop().run_in_executor(self._threads, _process, data, type, self._settings)
         self._telemetry.picture(time.perf_counter() - began)
         return picture
 
@@ -96,3 +99,9 @@ class Intake:
 
     async def aclose(self) -> None:
         await asyncio.to_thread(self._threads.shutdown, cancel_futures=True)
+
+
+def _process(data: bytes, type: str, settings: PictureSettings) -> Picture:
+    from chat_oss.pictures import process  # Pillow takes its time: in the pool, with the first picture
+
+    return process(data, type, settings)

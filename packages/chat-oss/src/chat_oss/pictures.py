@@ -3,32 +3,18 @@
 from __future__ import annotations
 
 from io import BytesIO
-from typing import Annotated, Any
+from typing import Any
 
 from attrs import frozen
 from chat_common.errors import Invalid
-from chat_common.settings import setting
-from msgspec import Meta
 from PIL import Image, ImageOps
 
 from chat_oss.metadata import BadPicture, strip
+from chat_oss.picture_settings import PictureSettings as PictureSettings
 
 _FORMATS = {"image/jpeg": "JPEG", "image/png": "PNG", "image/gif": "GIF", "image/webp": "WEBP"}
 _ORIENTATION = 0x0112
 _QUALITY = 90
-
-
-@frozen(kw_only=True)
-class PictureSettings:
-    """Limits and sizes of pictures, in pixels."""
-
-    small: Annotated[int, Meta(ge=16, le=1024)] = setting(320, help="Longer side of the small thumbnail.")
-    large: Annotated[int, Meta(ge=16, le=4096)] = setting(1280, help="Longer side of the large one.")
-    max_side: Annotated[int, Meta(ge=1)] = setting(16_384, help="Longest side of a picture that is taken.")
-    max_pixels: Annotated[int, Meta(ge=1)] = setting(
-        50_000_000, help="Most pixels of a picture that is taken; it is decoded in memory, 4 bytes each."
-    )
-    quality: Annotated[int, Meta(ge=1, le=95)] = setting(80, help="JPEG and WebP quality of thumbnails.")
 
 
 @frozen

@@ -34,7 +34,7 @@ from minio.error import InvalidResponseError, MinioException, S3Error
 from chat_oss.bucket import prepare_bucket
 from chat_oss.disposition import content_disposition
 from chat_oss.limits import check_part, check_seconds, check_sizes
-from chat_oss.s3_settings import MinioSettings
+from chat_oss.s3_settings import MinioSettings as MinioSettings
 from chat_oss.signature import Signer
 
 T = TypeVar("T")

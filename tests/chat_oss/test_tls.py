@@ -1,0 +1,67 @@
+"""MinIO behind TLS, with a certificate that nobody but the settings trusts."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from attrs import evolve
+from chat_common.errors import Unavailable
+from chat_oss.s3 import open_minio
+
+from tests.services.absent import absent
+from tests.services.minio import running_minio
+
+
+def self_signed(folder: Path) -> Path:
+    """A certificate for 127.0.0.1; its folder."""
+    if shutil.which("openssl") is None:
+        absent("no openssl to make a certificate")
+    folder.mkdir()
+    subprocess.run(
+        [
+            "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+            "-days", "2", "-subj", "/CN=chat-test", "-addext", "subjectAltName=IP:127.0.0.1",
+            "-keyout", str(folder / "private.key"), "-out", str(folder / "public.crt"),
+        ],
+        check=True,
+        capture_output=True,
+    )  # fmt: skip
+    return folder
+
+
+@pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
+async def test_a_certificate_is_checked_against_the_authorities_that_are_named(tmp_path: Path) -> None:
+    certificates = self_signed(tmp_path / "certificates")
+    with running_minio(tmp_path, certificates=certificates) as server:
+        settings = evolve(server.settings("chat-tls"), ca_file=str(certificates / "public.crt"))
+        async with open_minio(settings) as store:
+            await store.prepare()
+            await store.put("a", b"over TLS")
+            assert (await store.stat("a")).size == 8
+            assert store.download_link("a", seconds=60).url.startswith("https://127.0.0.1:")
+        for stranger in (
+            evolve(settings, ca_file=""),
+            evolve(settings, endpoint=server.endpoint.replace("https", "http")),
+        ):
+            async with open_minio(stranger) as store:
+                with pytest.raises(Unavailable):
+                    await store.stat("a")
+        async with open_minio(evolve(settings, ca_file="", verify_tls=False)) as store:
+            assert (await store.stat("a")).size == 8
+
+
+async def test_keys_that_do_not_fit_are_unavailable_and_say_why(tmp_path: Path) -> None:
+    with running_minio(tmp_path) as server:
+        async with open_minio(server.settings("chat-keys")) as store:
+            await store.prepare()
+        async with open_minio(evolve(server.settings("chat-keys"), secret_key="another secret")) as store:
+            with pytest.raises(Unavailable) as caught:
+                await store.put("a", b"x")
+            assert "answers SignatureDoesNotMatch" in caught.value.message
+        async with open_minio(server.settings("never-made")) as store:
+            with pytest.raises(Unavailable) as caught:
+                await store.ready()
+            assert "oss init" in caught.value.message
