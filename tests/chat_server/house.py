@@ -23,7 +23,7 @@ from chat_common.plugins import Owned, Owner, Plugins
 from chat_common.ports.broker import BrokerRecord
 from chat_common.ports.outbox import OutboxEntry
 from chat_common.records import Caller, Tables
-from chat_server.auth.service import AuthSettings
+from chat_server.auth.settings import AuthSettings
 from chat_server.im.fanout import FanoutSettings
 from chat_server.im.service import ImSettings
 from chat_server.pipeline import Pipeline

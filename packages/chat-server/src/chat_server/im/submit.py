@@ -92,7 +92,7 @@ _KNOWN = Prepared(
     ).where(any_of(message.c.ref, "refs")),
     "refs",
 )
-_SPENT = Prepared(select(reply.c.user, reply.c.ref).where(any_of(reply.c.ref, "refs")), "refs")
+_SPENT = Prepared(select(reply.c.user, reply.c.ref).where(any_pair(reply.c.user, reply.c.ref, "keys")), "keys")
 _MEMBERS = Prepared(
     select(
         member.c.conversation,
@@ -197,7 +197,7 @@ class Submit:
         heads = _lock_heads(connection, items)
         known = _known_refs(connection, items)
         members = _memberships(connection, items)
-        spent = {(row.user, row.ref) for row in _SPENT.all(connection, texts(connection, (item.ref for item in items)))}
+        spent = {(row.user, row.ref) for row in _SPENT.all(connection, pairs((item.user, item.ref) for item in items))}
         banned = {row.user for row in _BANNED.all(connection, texts(connection, (item.user for item in items)))}
         outcomes: list[Receipt | ChatError] = []
         rows: list[tuple[Any, ...]] = []

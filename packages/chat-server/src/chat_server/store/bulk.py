@@ -15,7 +15,14 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
 
-class _AnyOf(FunctionElement[bool]):
+class _Condition(FunctionElement[bool]):
+    """Stands in WHERE as it is. SQLAlchemy would compare it with 1 on SQLite, which then uses no index for it."""
+
+    def self_group(self, against: Any = None) -> Any:
+        return self
+
+
+class _AnyOf(_Condition):
     """``column`` is one of a list given as one parameter, however long: the statement's text never changes."""
 
     inherit_cache = True
@@ -23,7 +30,7 @@ class _AnyOf(FunctionElement[bool]):
     type = Boolean()
 
 
-class _AnyPair(FunctionElement[bool]):
+class _AnyPair(_Condition):
     """(``first``, ``second``) is one of a list of pairs given as one parameter."""
 
     inherit_cache = True
