@@ -256,6 +256,23 @@ async def test_the_address_of_objects_tells_nothing_without_a_link(house: House)
         assert answer.status_code in (403, 404)
 
 
+async def test_what_the_store_does_stands_among_the_metrics(house: House) -> None:
+    await house.upload(house.ada, pictures.png(), "image/png")
+    await house.refused(house.ada, "upload.finish", file="unknown")
+    text = (await house.web.get("/metrics")).text
+    for line in (
+        'chat_uploads_total{outcome="begun"} 1.0',
+        'chat_uploads_total{outcome="finished"} 1.0',
+        'chat_uploads_total{outcome="not_found"} 1.0',
+        'chat_objects_seconds_count{operation="put",outcome="ok"} 2.0',
+        'chat_objects_seconds_bucket{le="+Inf",operation="put",outcome="ok"} 2.0',
+        "chat_pictures_seconds_count 1.0",
+        "chat_objects_dead 0.0",
+    ):
+        assert line in text
+    assert 'chat_objects_bytes_total{direction="out"}' in text
+
+
 def test_all_kinds_with_files_are_registered() -> None:
     from chat_server.files.kinds import KINDS as KINDS_REGISTERED
 
