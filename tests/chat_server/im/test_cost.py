@@ -62,6 +62,7 @@ async def world(house: House, size: int) -> tuple[str, str, str, int]:
     await asyncio.gather(*(house.say(ada, room) for _ in range(size)))
     await asyncio.gather(*(house.group(ada, others[0], name=f"g{i}") for i in range(size)))
     await house.pump()
+    await house.rooms.fanout.save()
     head = (await house.call(ada, "history", conversation=room))["head"]["rev"]
     return ada, late, room, head
 
