@@ -26,6 +26,8 @@ from tests.services.rocketmq import RocketMQ
 MESSAGES = int(os.environ.get("CHAT_FAULTS_MESSAGES", "4000"))
 KEYS = 1_000 if MESSAGES >= 100_000 else 100
 GROUPS = ("books", "mail")
+PACE = 3 if MESSAGES >= 100_000 else 1
+"""Between two kills enough must happen for the next one to hit something."""
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +63,7 @@ def run(
             company.add("relay", plan, folder / f"relay-{number}.log")
         wanted = MESSAGES * len(GROUPS)
         while company.count("applied") < wanted * 3 // 4:
-            time.sleep(chance.uniform(0.3, 1.5))
+            time.sleep(chance.uniform(0.5, 2.0) * PACE)
             # Only who is at work is killed: to kill who is starting proves nothing, and none would ever work.
             for node in company.nodes:
                 if node.ended and not node.finished:

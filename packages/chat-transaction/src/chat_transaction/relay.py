@@ -198,22 +198,26 @@ class SqlRelay:
     # --- scanned rows -------------------------------------------------------------------------------------------
 
     async def _scanning(self) -> None:
+        settings, idle = self._settings, 0
         while True:
-            settings = self._settings
-            interval = settings.scan_interval if self._held.alone else settings.shared_scan_interval
+            # Beside other relays the table is looked at often, because their writers report to them and not to us;
+            # less often, up to four times, while there is nothing to find.
+            often = settings.shared_scan_interval * min(4, 1 + idle)
+            interval = settings.scan_interval if self._held.alone else min(often, settings.scan_interval)
             try:
                 async with asyncio.timeout(interval):
                     await self._scan_now.wait()
             except TimeoutError:
                 self._full = self._full or self._clock.monotonic() - self._full_at >= settings.scan_interval * 0.9
             self._scan_now.clear()
-            await self._scan()
+            idle = 0 if await self._scan() else idle + 1
 
-    async def _scan(self) -> None:
+    async def _scan(self) -> int:
+        """Look into the table once; how many rows were new."""
         room = self._settings.capacity - len(self._by_uid)
         if room <= 0:
             self._behind = True
-            return
+            return 0
         # Deleted rows are forgotten only now: a scan that began before their deletion may still have seen them.
         self._known.difference_update(self._gone)
         self._gone.clear()
@@ -266,6 +270,7 @@ class SqlRelay:
         if found.complete and self._early:
             late = [self._early.pop(id) for id in sorted(self._early)]
             self.committed([token for token in late if token.id > self._head])
+        return len(tokens)
 
     def _wake_at(self, due_at: int) -> None:
         asyncio.get_running_loop().call_later(max(0.0, (due_at - self._clock.wall_ms()) / 1000), self.wake)

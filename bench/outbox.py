@@ -1,0 +1,169 @@
+"""The outbox by itself: rows a second, CPU per row, and the time from commit to handler, per database and broker.
+
+``python -m bench.outbox [--rows 20000] [--rocketmq]`` prints a Markdown table. One process writes, relays and handles.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import tempfile
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import ExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from chat_common.clock import SystemClock
+from chat_common.ports.broker import Broker, BrokerRecord
+from chat_common.ports.outbox import OutboxEntry
+from chat_common.records import Consumer
+from chat_transaction import tables
+from chat_transaction.database import EngineDatabase
+from chat_transaction.memory_broker import MemoryBroker
+from chat_transaction.outbox import SqlOutbox
+from chat_transaction.relay import SqlRelay
+from chat_transaction.settings import RedisBrokerSettings, RelaySettings, RocketBrokerSettings
+from sqlalchemy import create_engine, event
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from tests.services.postgresql import asyncpg_url, fresh_database, running_postgresql
+from tests.services.redis import running_redis
+from tests.services.rocketmq import running_rocketmq
+
+BATCH = 50
+PAYLOAD = b'{"conversation":"0123456789abcdef","first":1,"last":2}'
+
+
+class Arrivals:
+    """Handled rows; wakes who waits for a number of them."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.wanted = 0
+        self.reached = asyncio.Event()
+        self.at: dict[bytes, float] = {}
+
+    async def __call__(self, records: Sequence[BrokerRecord]) -> None:
+        now = time.perf_counter()
+        for record in records:
+            self.at.setdefault(record.payload, now)
+        self.count = len(self.at)
+        if self.count >= self.wanted:
+            self.reached.set()
+
+    async def until(self, count: int) -> None:
+        self.wanted = count
+        self.reached.clear()
+        if self.count < count:
+            async with asyncio.timeout(300):
+                await self.reached.wait()
+
+
+@asynccontextmanager
+async def opened_broker(kind: str, address: str) -> AsyncIterator[Broker]:
+    if kind == "redis":
+        from chat_transaction.redis_broker import RedisBroker
+
+        async with RedisBroker(RedisBrokerSettings(url=address)).opened() as redis:
+            yield redis
+    elif kind == "rocketmq":
+        from chat_transaction.rocketmq_broker import RocketBroker
+
+        async with RocketBroker(RocketBrokerSettings(endpoints=address)).opened() as rocket:
+            yield rocket
+    else:
+        async with MemoryBroker().opened() as memory:
+            yield memory
+
+
+async def measure(database_url: str, kind: str, address: str, rows: int) -> dict[str, float]:
+    engine: Any
+    if database_url.startswith("sqlite"):
+        engine = create_engine(database_url)
+        event.listen(engine, "connect", _durable)
+    else:
+        engine = create_async_engine(database_url)
+    database, clock, arrivals = EngineDatabase(engine), SystemClock(), Arrivals()
+    await database.change(tables.create_tables)
+    outbox = SqlOutbox(clock)
+    async with opened_broker(kind, address) as broker:
+        relay = SqlRelay(outbox, broker, database, clock, RelaySettings())
+        async with relay.running([Consumer("stored", "fanout", arrivals)], ()):
+            written = 0
+
+            async def write(count: int) -> None:
+                nonlocal written
+                entries = [
+                    OutboxEntry("stored", f"c{(written + number) % 500}", PAYLOAD + str(written + number).encode())
+                    for number in range(count)
+                ]
+                written += count
+                tokens = await database.change(lambda connection: outbox.write(connection, entries))
+                outbox.committed(tokens)
+
+            await write(BATCH)
+            await arrivals.until(BATCH)
+            latencies = []
+            for _ in range(100):
+                await write(1)
+                committed = time.perf_counter()
+                await arrivals.until(written)
+                latencies.append(max(0.0, max(arrivals.at.values()) - committed))
+                await asyncio.sleep(0.02)
+            latencies.sort()
+            wall, cpu = time.perf_counter(), time.process_time()
+            for _ in range(rows // BATCH):
+                await write(BATCH)
+            await arrivals.until(written)
+            wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    (await engine.dispose()) if database_url.startswith("postgresql") else engine.dispose()
+    return {
+        "rows": rows / wall,
+        "cpu": cpu / rows * 1e6,
+        "p50": latencies[len(latencies) // 2] * 1000,
+        "p99": latencies[int(len(latencies) * 0.99)] * 1000,
+    }
+
+
+def _durable(connection: Any, _: Any) -> None:
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=20_000)
+    parser.add_argument("--rocketmq", action="store_true", help="Start a RocketMQ as well (Java 17; half a minute).")
+    arguments = parser.parse_args()
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        postgresql = stack.enter_context(running_postgresql()).address
+        redis = stack.enter_context(running_redis(folder / "redis")).url
+        cases = [("SQLite, FULL", "memory", ""), ("PostgreSQL", "memory", ""), ("PostgreSQL", "redis", redis)]
+        if arguments.rocketmq:
+            from chat_transaction.rocketmq_broker import RocketBroker
+
+            server = stack.enter_context(running_rocketmq(folder / "rocketmq"))
+            server.create(
+                RocketBroker.topics(["stored"], RocketBrokerSettings()),
+                RocketBroker.groups(["fanout"], RocketBrokerSettings()),
+            )
+            cases.append(("PostgreSQL", "rocketmq", server.endpoint))
+        print("| database | broker | rows/s | CPU µs a row | commit to handler p50 ms | p99 ms |")
+        print("|---|---|---|---|---|---|")
+        for database, broker, address in cases:
+            if database == "PostgreSQL":
+                with fresh_database(postgresql) as url:
+                    found = asyncio.run(measure(asyncpg_url(url), broker, address, arguments.rows))
+            else:
+                found = asyncio.run(measure(f"sqlite:///{folder / 'bench.db'}", broker, address, arguments.rows))
+            print(
+                f"| {database} | {broker} | {found['rows']:,.0f} | {found['cpu']:.0f} "
+                f"| {found['p50']:.2f} | {found['p99']:.2f} |",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()
