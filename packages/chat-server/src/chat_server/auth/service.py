@@ -16,7 +16,7 @@ from chat_common.ports.identity import IdentityProvider
 from chat_common.records import Caller, Command, Push
 from chat_common.validation import named
 from msgspec import UNSET, UnsetType
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import Connection, delete, func, select, update
 
 from chat_server.auth.accounts import Accounts, LogInPassword, PasswordSet, Register, SetPassword
 from chat_server.auth.devices import DeviceInfo, device_id
@@ -116,7 +116,12 @@ def note_seen(connection: Connection, items: Sequence[Seen]) -> Sequence[None]:
     connection.execute(
         statement.on_conflict_do_update(
             index_elements=["user", "device"],
-            set_={name: statement.excluded[name] for name in ("platform", "name", "seen_at")},
+            # A look that does not say what it looks at (a renewal) keeps what is known.
+            set_={
+                "platform": func.coalesce(statement.excluded.platform, device.c.platform),
+                "name": func.coalesce(statement.excluded.name, device.c.name),
+                "seen_at": statement.excluded.seen_at,
+            },
         ),
         [
             {"user": user, "device": name, "platform": item.platform, "name": item.name, "seen_at": item.at}
@@ -195,7 +200,8 @@ class Auth:
         now = self._clock.wall_ms()
 
         who, bound = await self._database.read(lambda connection: self._standing(connection, claims))
-        if device_id and bound and bound != device_id:
+        if device_id and bound and bound != device_id and self._settings.sessions != "all":
+            # Where devices replace each other a token is one device's; else one login may serve several.
             raise NotAuthenticated("token: another device's", field="token")
         if device_id:
             await self._database.change_many(note_seen, Seen(claims.user, device_id, platform, name, now, claims.token))
