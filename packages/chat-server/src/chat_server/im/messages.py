@@ -14,9 +14,10 @@ from sqlalchemy import Connection, and_, delete, func, or_, select, update
 
 from chat_server.im.attachments import Attachments
 from chat_server.im.kinds import Kinds
+from chat_server.im.submit import may_speak
 from chat_server.store import pages, views
 from chat_server.store.changes import caller_user
-from chat_server.store.schema import member, message, reaction
+from chat_server.store.schema import ban, member, message, reaction
 from chat_server.store.tx import Room, Standing, Tx, enter, missing, standing, upsert
 
 Emoji = Annotated[str, Meta(min_length=1, max_length=32, pattern=r"\S")]
@@ -92,14 +93,14 @@ def _seen(connection: Connection, here: Standing, name: str, seq: int) -> Any:
     return row
 
 
-def _own(tx: Tx, me: str, name: str, seq: int) -> tuple[Room, Any]:
+def _own(tx: Tx, me: str, name: str, seq: int) -> tuple[Room, Standing, Any]:
     room, here = enter(tx, me, name)
     row = _seen(tx.connection, here, name, seq)
     if row.kind == "system" or row.sender != me:
         raise NotPermitted("this message is not yours")
     if row.recalled is not None:
         raise Conflict("this message was recalled")
-    return room, row
+    return room, here, row
 
 
 def _change(tx: Tx, room: Room, seq: int, **values: Any) -> wire.Message:
@@ -115,8 +116,10 @@ def _change(tx: Tx, room: Room, seq: int, **values: Any) -> wire.Message:
 
 
 def edit(kinds: Kinds, tx: Tx, me: str, request: Edit) -> wire.Message:
-    """Replace the body of one's own message; the kind stays."""
-    room, row = _own(tx, me, request.conversation, request.seq)
+    """Replace the body of one's own message; the kind stays. It takes the right to speak, as a new message does."""
+    room, here, row = _own(tx, me, request.conversation, request.seq)
+    is_banned = tx.connection.execute(select(ban.c.user).where(ban.c.user == me)).first() is not None
+    may_speak(room, here.member, is_banned, tx.now)
     kind, body = kinds.read(row.kind, request.body)
     if not kind.editable:
         raise Invalid(f"a message of kind {row.kind} cannot be edited", field="seq")
@@ -125,7 +128,7 @@ def edit(kinds: Kinds, tx: Tx, me: str, request: Edit) -> wire.Message:
 
 def recall(seconds: float, attachments: Attachments, tx: Tx, me: str, request: Recall) -> wire.Message:
     """Take back one's own message within ``seconds``: its body and its files are deleted, the row stays."""
-    room, row = _own(tx, me, request.conversation, request.seq)
+    room, _, row = _own(tx, me, request.conversation, request.seq)
     if tx.now - row.time > seconds * 1000:
         raise RecallExpired(f"a message can be recalled for {seconds:g} seconds", limit=int(seconds))
     tx.connection.execute(

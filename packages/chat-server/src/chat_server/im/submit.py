@@ -216,7 +216,7 @@ class Submit:
                 mine = members.get((name, item.user))
                 if head is None or mine is None:
                     raise missing("conversation")
-                _may_submit(item, head, mine, item.user in banned, now)
+                may_speak(head, mine, item.user in banned, now)
                 self._check_references(connection, item, head, mine, rows)
                 if item.request.kind in self._attachments.kinds:
                     self._attach(connection, item, head.seq + 1)
@@ -336,7 +336,8 @@ def _repeated(item: Item, before: tuple[bytes, Receipt]) -> Receipt | ChatError:
     return before[1]
 
 
-def _may_submit(item: Item, head: _Head, mine: Any, is_banned: bool, now: int) -> None:
+def may_speak(room: Any, mine: Any, is_banned: bool, now: int) -> None:
+    """Whether a member may put words into a room at ``now`` (ms); `NotAMember` or `NotPermitted` tells why not."""
     if mine.to_seq is not None:
         raise NotAMember("you have left this conversation")
     if is_banned:
@@ -345,8 +346,8 @@ def _may_submit(item: Item, head: _Head, mine: Any, is_banned: bool, now: int) -
         raise NotPermitted("this person does not take messages from you")
     if mine.muted_until is not None and mine.muted_until > now:
         raise NotPermitted("you are muted in this conversation", retry_after=(mine.muted_until - now) / 1000)
-    if head.muted_until is not None and head.muted_until > now and mine.role == "member":
-        raise NotPermitted("this conversation is muted", retry_after=(head.muted_until - now) / 1000)
+    if room.muted_until is not None and room.muted_until > now and mine.role == "member":
+        raise NotPermitted("this conversation is muted", retry_after=(room.muted_until - now) / 1000)
 
 
 def _number(item: Item, head: _Head, now: int) -> Receipt:
