@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 LIMIT = 120.0
+HERE = Path(__file__).parent
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
+        # The hook is given the items of every folder, and only those of this one are its business.
+        if HERE in item.path.parents and isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
             marker = item.get_closest_marker("time_limit")
             item.obj = limited(item.obj, marker.args[0] if marker else LIMIT)
 

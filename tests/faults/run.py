@@ -34,6 +34,7 @@ hot_members = {hot_members}
 class Plan:
     """How big a run is. Times in seconds; a life is one from the server's start to its kill.
 
+    ``kills``: at least so many; while no kill has hit one of the windows yet, up to three times as many.
     ``hot_members``: groups with more members are hot; some are now and then when it is below their size.
     """
 
@@ -230,7 +231,9 @@ class KillRun:
     # --- the killer -------------------------------------------------------------------------------------------------
 
     async def _kill_again_and_again(self, talking: list[asyncio.Task[None]]) -> None:
-        for _ in range(self.plan.kills):
+        for number in range(3 * self.plan.kills):
+            if number >= self.plan.kills and windows(self.ledger).all_hit:
+                break
             await asyncio.sleep(self.dice.uniform(*self.plan.life))
             await self._wait_for_a_moment()
             for task in talking:

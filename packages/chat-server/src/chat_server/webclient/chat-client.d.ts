@@ -210,7 +210,7 @@ export interface Clock {
 
 export interface ClientOptions {
   /** `wss://host/ws` */
-  url: string;
+  url: string | URL;
   /** Without a token the session is a guest's, who may only call `auth.*`. */
   token?: string;
   device: Device;

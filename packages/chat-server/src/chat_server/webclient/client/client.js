@@ -30,11 +30,12 @@ export class ChatClient {
   #stopListening = () => {};
 
   constructor({ url, token, device, storage, transport, clock = systemClock, random, put } = {}) {
+    const address = String(url);
     this.#clock = clock;
     this.#storage = storage;
     this.#session = new Session({ device, token });
     this.#connection = new Connection({
-      url,
+      url: address,
       session: this.#session,
       told: (event) => this.#told(event),
       transport,
@@ -42,7 +43,7 @@ export class ChatClient {
       random,
     });
     const call = (command, params) => this.call(command, params);
-    const base = new URL("./", url.replace(/^ws/, "http")).href;
+    const base = new URL("./", address.replace(/^ws/, "http")).href;
     const changed = (conversation) => this.#messagesChanged(conversation);
     const finished = ({ conversation, kind, body }) => this.send(conversation, kind, body);
     this.uploads = new Uploads({ call, base, clock, changed, finished, put });
