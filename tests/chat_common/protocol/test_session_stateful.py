@@ -186,7 +186,7 @@ class SessionMachine(RuleBasedStateMachine):
 
 
 def _in_flight(window: Window) -> list[bytes]:
-    return [frame for chunk in window._flight for frame in chunk.frames][window._skip :]
+    return [frame for chunk in window.flight for frame in chunk.frames][window._skip :]
 
 
 def run(machine: type[SessionMachine], examples: int, *, derandomize: bool = False) -> None:

@@ -24,9 +24,9 @@ def test_a_chunk_is_kept_by_reference_until_all_of_it_is_acknowledged() -> None:
     assert (held.in_flight, held.size) == (3, 3)
     assert held.ack(1)
     assert (held.in_flight, held.size) == (2, 2)
-    assert held._flight[0] is shared
+    assert held.flight[0] is shared
     assert held.ack(3)
-    assert (held.in_flight, held.size, held._flight) == (0, 0, [])
+    assert (held.in_flight, held.size, held.flight) == (0, 0, [])
 
 
 def test_acks_go_forward_only_and_never_beyond_what_was_sent() -> None:

@@ -28,10 +28,13 @@ class Window:
     ``send`` is the fast path. What it refuses is given to `hold`; `release` then says what may be sent as room is made.
     When the backlog is full it is dropped, later pushes are dropped too, and as soon as there is room one ``lagged``
     chunk is sent in their stead: nothing is ever left out without that.
+
+    ``sent`` and ``acked``: frames, in all; ``flight``: the chunks between the two, ``size`` their bytes; ``waiting``:
+    frames in the backlog.
     """
 
-    __slots__ = ("_backlog", "_flight", "_lagged", "_skip", "_waiting", "_waiting_size", "acked", "lagging", "limits",
-                 "sent", "size")  # fmt: skip
+    __slots__ = ("_backlog", "_lagged", "_skip", "_waiting_size", "acked", "flight", "lagging", "limits",
+                 "sent", "size", "waiting")  # fmt: skip
 
     def __init__(self, limits: WindowLimits, lagged: Chunk) -> None:
         self.limits = limits
@@ -40,21 +43,16 @@ class Window:
         self.size = 0
         self.lagging = False
         self._lagged = lagged
-        self._flight: list[Chunk] = []
+        self.flight: list[Chunk] = []
         self._skip = 0  # Frames of the first chunk in flight that are acknowledged already.
         self._backlog: list[tuple[Chunk, int]] = []
-        self._waiting = 0
+        self.waiting = 0
         self._waiting_size = 0
 
     @property
     def in_flight(self) -> int:
         """Frames sent and not acknowledged."""
         return self.sent - self.acked
-
-    @property
-    def waiting(self) -> int:
-        """Frames in the backlog."""
-        return self._waiting
 
     @property
     def held(self) -> int:
@@ -65,13 +63,13 @@ class Window:
         """Count the chunk as sent if the whole of it fits and nothing waits before it; else False, nothing is done."""
         limits = self.limits
         if (
-            self._waiting
+            self.waiting
             or self.lagging
             or self.sent - self.acked + chunk.count > limits.frames
             or self.size + chunk.size > limits.size
         ):
             return False
-        self._flight.append(chunk)
+        self.flight.append(chunk)
         self.sent += chunk.count
         self.size += chunk.size
         return True
@@ -85,15 +83,15 @@ class Window:
             return
         weight = chunk.count or 1
         if (
-            self._waiting + weight > self.limits.backlog_frames
+            self.waiting + weight > self.limits.backlog_frames
             or self._waiting_size + chunk.size > self.limits.backlog_size
         ):
             self.lagging = True
             self._backlog = []
-            self._waiting = self._waiting_size = 0
+            self.waiting = self._waiting_size = 0
             return
         self._backlog.append((chunk, version))
-        self._waiting += weight
+        self.waiting += weight
         self._waiting_size += chunk.size
 
     def release(self) -> Iterator[tuple[Chunk, int]]:
@@ -102,7 +100,7 @@ class Window:
             chunk, version = self._backlog[0]
             if chunk.count == 0:
                 del self._backlog[0]
-                self._waiting -= 1
+                self.waiting -= 1
                 yield chunk, version
                 continue
             fit = self._fit(chunk)
@@ -113,7 +111,7 @@ class Window:
             else:
                 self._backlog[0] = (chunk.part(fit), version)
                 chunk, version = chunk.part(0, fit), 0
-            self._waiting -= chunk.count
+            self.waiting -= chunk.count
             self._waiting_size -= chunk.size
             self._take(chunk)
             yield chunk, version
@@ -135,14 +133,14 @@ class Window:
         self.acked = received
         if received == self.sent:
             if covered is not None:
-                covered.extend(self._flight)
-            self._flight.clear()
+                covered.extend(self.flight)
+            self.flight.clear()
             self._skip = self.size = 0
             return True
         done = 0
         fresh += self._skip
         skip = self._skip
-        for chunk in self._flight:
+        for chunk in self.flight:
             if fresh < chunk.count:
                 break
             self.size -= chunk.size if skip == 0 else sum(map(len, chunk.frames[skip:]))
@@ -150,10 +148,10 @@ class Window:
             skip = 0
             done += 1
         if covered is not None:
-            covered.extend(self._flight[:done])
-        del self._flight[:done]
+            covered.extend(self.flight[:done])
+        del self.flight[:done]
         if fresh > skip:
-            self.size -= sum(map(len, self._flight[0].frames[skip:fresh]))
+            self.size -= sum(map(len, self.flight[0].frames[skip:fresh]))
         self._skip = fresh
         return True
 
@@ -162,13 +160,13 @@ class Window:
         if not self.acked <= received <= self.sent:
             return None
         self.ack(received)
-        again = self._flight[:]
+        again = self.flight[:]
         if self._skip:
             again[0] = again[0].part(self._skip)
         return again
 
     def _take(self, chunk: Chunk) -> None:
-        self._flight.append(chunk)
+        self.flight.append(chunk)
         self.sent += chunk.count
         self.size += chunk.size
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from chat_common.protocol.chunk import Chunk
+from chat_common.protocol.session import push_to_all
 
 from chat_server.gateway.session import Session
 
@@ -28,15 +29,27 @@ class Flush:
         if not session.dirty:
             session.dirty = True
             self._dirty.append(session)
-            if not self._scheduled:
-                self._scheduled = True
-                asyncio.get_running_loop().call_soon(self.run)
+            self._schedule()
+
+    def push(self, sessions: Iterable[Session], chunk: Chunk, now: float) -> None:
+        """Push the chunk to all of these."""
+        push_to_all(sessions, chunk, now, self._dirty)
+        if self._dirty:
+            self._schedule()
+
+    def _schedule(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self.run)
 
     def run(self) -> None:
         """Write now what was collected."""
         self._scheduled = False
         dirty, self._dirty = self._dirty, []
         packed: dict[Any, Any] = {}
+        last_framing: Any = None
+        last: Any = None
+        shared: Any = None  # What `last` alone is in `last_framing`: what most sessions of a room get.
         for session in dirty:
             session.dirty = False
             link = session.link
@@ -52,13 +65,19 @@ class Flush:
                 continue
             wire = link.wire
             framing = wire.framing
-            if type(out[0]) is bytes:  # An answer or a beat: nobody else's.
+            first = out[0]
+            if len(out) == 1 and first is last and framing is last_framing:
+                wire.write(shared)
+                continue
+            if type(first) is bytes:  # An answer or a beat: nobody else's.
                 wire.write(framing.pack(flat(out)))
                 continue
-            key = (framing, out[0]) if len(out) == 1 else (framing, *out)
+            key = (framing, *out)
             found = packed.get(key)
             if found is None:
                 found = packed[key] = framing.pack(flat(out))
+            if len(out) == 1:
+                last_framing, last, shared = framing, first, found
             wire.write(found)
 
     def _write_last(self, session: Session) -> None:

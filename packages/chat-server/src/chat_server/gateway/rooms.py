@@ -254,11 +254,7 @@ class Rooms:
         chunk = gateway.deliveries.chunk(pushes, conversation)
         if not chunk.count:
             return
-        now, touch = gateway.now(), gateway.flush.touch
-        for session in sessions:
-            session.push(chunk, 0, now)
-            if not session.dirty:
-                touch(session)
+        gateway.flush.push(sessions, chunk, gateway.now())
 
     def _enter(self, conversation: str, room: Room, session: Session) -> None:
         if session.state is not State.CLOSED:

@@ -26,7 +26,7 @@ class Wire(Protocol):
         """The client's address, for audit and login pages."""
         ...
 
-    def write(self, packed: Any) -> None:
+    def write(self, packed: Any, /) -> None:
         """Write what `framing` packed."""
         ...
 

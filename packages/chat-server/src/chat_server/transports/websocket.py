@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import http
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from chat_common.codec import Codec
@@ -34,6 +34,10 @@ LINGER = 5.0
 
 _log = logging.getLogger("chat.websocket")
 _log.setLevel(logging.WARNING)  # websockets tells every close at INFO.
+
+
+def _nowhere(packed: bytes) -> None:
+    """Where frames go while they may not be written."""
 
 
 def _select(protocol: ServerProtocol, offered: Sequence[Subprotocol]) -> Subprotocol | None:
@@ -112,11 +116,14 @@ class WebSocketConnection(asyncio.Protocol):
 
     __slots__ = (
         "_at_boundary", "_connections", "_lingering", "_link", "_open", "_parts", "_protocol", "_text",
-        "_transport", "_with",
+        "_transport", "_with", "framing", "write",
     )  # fmt: skip
 
     def __init__(self, transport: WebSocketTransport, connections: set[Any]) -> None:
         self._with = transport
+        self.framing = transport.framing
+        self.write: Callable[[bytes], None] = _nowhere
+        """The transport's own while the connection is open: a call less for each delivery."""
         self._connections = connections
         self._protocol: Protocol = ServerProtocol(
             subprotocols=transport.subprotocols,
@@ -189,22 +196,13 @@ class WebSocketConnection(asyncio.Protocol):
     # --- called by the gateway ---
 
     @property
-    def framing(self) -> WebSocketFraming:
-        return self._with.framing
-
-    @property
     def address(self) -> str | None:
         peer = self._transport.get_extra_info("peername") if self._transport is not None else None
         return str(peer[0]) if isinstance(peer, tuple) else None
 
-    def write(self, packed: bytes) -> None:
-        if self._open:
-            assert self._transport is not None
-            self._transport.write(packed)
-
     def close(self, code: int, reason: str) -> None:
         if self._open and self._protocol.state is State.OPEN:
-            self._open = False
+            self._shut()
             self._protocol.send_close(code, reason.encode()[:120].decode(errors="ignore"))
             self._write_out()
             self._linger()
@@ -248,7 +246,9 @@ class WebSocketConnection(asyncio.Protocol):
         protocol.send_response(response)
         if protocol.state is State.OPEN:
             self._write_out()
+            assert self._transport is not None
             self._open = True
+            self.write = self._transport.write
             self._link = self._with.gateway.connect(self)
 
     def _frame(self, frame: Frame) -> None:
@@ -288,10 +288,15 @@ class WebSocketConnection(asyncio.Protocol):
 
     def _lost(self) -> None:
         """Nothing of the client's will be taken any more."""
-        self._open = False
+        self._shut()
         link, self._link = self._link, None
         if link is not None:
             link.lost()
+
+    def _shut(self) -> None:
+        """From here on the gateway writes nothing."""
+        self._open = False
+        self.write = _nowhere
 
     def _write_out(self) -> None:
         """Write what the protocol has to say; where it says the end, close our side and wait for the other's."""
