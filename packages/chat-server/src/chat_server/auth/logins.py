@@ -17,7 +17,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Annotated, Any, Literal
 
 import msgspec
-import segno
 from attrs import define, frozen
 from chat_common import wire
 from chat_common.clock import Clock
@@ -108,6 +107,8 @@ def code_of(ticket: str) -> str:
 
 def picture(url: str) -> str:
     """The link as a QR picture, dark on light whatever the page's colours are."""
+    import segno  # 20 ms, which no start need wait for
+
     out = io.BytesIO()
     segno.make(url, error="m", micro=False).save(out, kind="svg", scale=8, border=4, xmldecl=False, light="#fff")
     return "data:image/svg+xml;base64," + base64.b64encode(out.getvalue()).decode()

@@ -19,7 +19,7 @@ from msgspec import Meta
 class LimitSettings:
     """Section ``[limits]``: each node counts by itself."""
 
-    calls: Annotated[int, Meta(ge=0)] = setting(2_000, help="Calls of one user within `period` at most; 0: no limit.")
+    calls: Annotated[int, Meta(ge=0)] = setting(20_000, help="Calls of one user within `period` at most; 0: no limit.")
     guest_calls: Annotated[int, Meta(ge=0)] = setting(
         120, help="Calls of guests from one address within `period` at most; 0: no limit. This machine is exempt."
     )
