@@ -120,6 +120,11 @@ def chat_server(data: Path, env: Mapping[str, str] | None = None) -> contextlib.
     return running("chat-server", [program, "--dev", "--port", "0", "--data", data], env)
 
 
+def mounted(data: Path) -> contextlib.AbstractContextManager[Running]:
+    """The server in a FastAPI host that knows nothing of our transport."""
+    return running("mounted", [sys.executable, HERE / "mounted.py", data])
+
+
 def load(server: Running, scenario: str, tokens: Path, stacks: Path | None = None, **options: object) -> dict[str, Any]:
     """One run of the generator against `server`, pinned to the load's core; what it printed.
 

@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -156,10 +157,17 @@ class RocketMQ:
                 self._admin(call, "-c", "DefaultCluster", "-f", str(path))
 
     def _admin(self, *arguments: str) -> None:
+        """A tool that ends with 0 whatever happened. A broker registers itself some time after it has started, and
+        until then its cluster does not exist."""
         command = self._java("org.apache.rocketmq.tools.command.MQAdminStartup", *arguments, "-n", self._names)
-        result = subprocess.run(command, env=self._environment, capture_output=True, text=True, timeout=120)
-        if result.returncode or "Exception" in result.stdout + result.stderr:
-            raise RuntimeError(f"{arguments[0]}: {result.stdout[-1500:]}{result.stderr[-1500:]}")
+        until = time.monotonic() + 90
+        while True:
+            result = subprocess.run(command, env=self._environment, capture_output=True, text=True, timeout=120)
+            said = result.stdout + result.stderr
+            if not result.returncode and " success, please check the result later" in said:
+                return
+            if "Make sure the specified clusterName exists" not in said or time.monotonic() > until:
+                raise RuntimeError(f"{arguments[0]}: {result.stdout[-1500:]}{result.stderr[-1500:]}")
 
 
 @contextlib.contextmanager
