@@ -113,7 +113,7 @@ def fanout(bench: Bench) -> None:
 
 
 def mounted(bench: Bench) -> None:
-    """The room of 1,000 where the chat is mounted in somebody's FastAPI application: a task and a queue a connection."""
+    """The room of 1,000 where the chat is mounted in a FastAPI application: a task and a queue a connection."""
     members = 200 if bench.small else 1000
     data = bench.data("mounted")
     tokens, _, _ = _room_of(bench, data, members)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -10,12 +12,18 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+PORTS = range(10_000, 32_000)
+"""Below the range from which clients get theirs: a server that is stopped and started again finds its port free."""
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+
+def free_port(*beside: int) -> int:
+    """A port that nobody listens at now, nor at those that lie ``beside`` it by so much."""
+    while True:
+        port = secrets.choice(PORTS)
+        with contextlib.suppress(OSError), contextlib.ExitStack() as probes:
+            for offset in (0, *beside):
+                probes.enter_context(socket.socket()).bind(("127.0.0.1", port + offset))
+            return port
 
 
 def listens(port: int) -> bool:

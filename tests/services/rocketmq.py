@@ -61,7 +61,8 @@ class RocketMQ:
         self._store = folder / "store"
         conf = folder / "conf"
         conf.mkdir(parents=True)
-        names, self.proxy_port, remoting, broker = free_port(), free_port(), free_port(), free_port()
+        names, self.proxy_port, remoting = free_port(), free_port(), free_port()
+        broker = free_port(-2, 1)  # A broker also listens two below its port, and one above.
         self._names = f"127.0.0.1:{names}"
         self.endpoint = f"127.0.0.1:{self.proxy_port}"
         self._ports = names, broker

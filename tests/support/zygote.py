@@ -14,7 +14,7 @@ import signal
 import sys
 from pathlib import Path
 
-from tests.e2e.server import free_port
+from tests.services.process import free_port
 
 MOTHER = """
 import json, os, sys
