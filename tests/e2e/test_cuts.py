@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
+import pytest
 from playwright.async_api import Browser, expect
 
 from tests.e2e.person import Person
@@ -48,13 +49,20 @@ async def cut(proxy: FaultsProxy, person: Person, how: str) -> None:
     await live(proxy, person, before)
 
 
-async def test_cut_fifty_times_while_both_type(browser: Browser, tmp_path: Path) -> None:
+@pytest.fixture
+async def beating(tmp_path: Path) -> AsyncIterator[Server]:
+    """A server whose silence is noticed soon."""
+    server = Server(tmp_path / "data", env={"CHAT__GATEWAY__HEARTBEAT": str(HEARTBEAT)})
+    await server.start()
+    yield server
+    await server.stop()
+
+
+async def test_cut_fifty_times_while_both_type(browser: Browser, beating: Server) -> None:
     seed = random.randrange(1 << 32)
     dice = random.Random(seed)
     print(f"seed {seed}")
-    server = Server(tmp_path / "data", env={"CHAT__GATEWAY__HEARTBEAT": str(HEARTBEAT)})
-    await server.start()
-    lines = [FaultsProxy(("127.0.0.1", server.port)) for _ in range(2)]
+    lines = [FaultsProxy(("127.0.0.1", beating.port)) for _ in range(2)]
     async with lines[0], lines[1]:
         people = [
             await (await Person.arrive(browser, f"http://127.0.0.1:{line.port}/", name)).log_in()
@@ -104,4 +112,3 @@ async def test_cut_fifty_times_while_both_type(browser: Browser, tmp_path: Path)
         for person in people:
             await eventually_equal(person.screen, {seq: text for seq, text, _ in log})
             assert person.problems == []
-    await server.stop()

@@ -174,8 +174,8 @@ class RocketMQ:
 @contextlib.contextmanager
 def running_rocketmq(folder: Path) -> Iterator[RocketMQ]:
     server = RocketMQ(folder)
-    server.start()
     try:
+        server.start()
         yield server
     finally:
         server.stop()
