@@ -10,11 +10,9 @@ from chat_common.codec.json import JsonCodec
 from chat_common.errors import Invalid, NotFound, Unavailable
 from chat_common.protocol import frames
 from chat_common.protocol.chunk import Chunk
-from chat_common.protocol.session import TRANSITIONS, ServerSession, State, Terms, push_to_all
+from chat_common.protocol.session import TRANSITIONS, ServerSession, State, Terms
 from chat_common.protocol.window import WindowLimits
 from chat_common.wire import Limits
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 codec = JsonCodec()
 HELLO = frames.Hello(frames.Device("d", "test"))
@@ -316,39 +314,20 @@ def test_what_the_state_does_not_allow_raises() -> None:
     assert {state for state, _ in TRANSITIONS} | set(TRANSITIONS.values()) == set(State)
 
 
-@settings(max_examples=300, deadline=None)
-@given(st.lists(st.sampled_from(["push", "two", "long", "version", "ack", "take", "cut", "close"]), max_size=60))
-def test_pushing_to_all_is_pushing_to_each(steps: list[str]) -> None:
-    limits = WindowLimits(frames=6, size=400, backlog_frames=8, backlog_size=600)
-    each, all_ = opened(limits=limits), opened(limits=limits)
-    sent = {"push": chunk("a"), "two": chunk("b", "c"), "long": chunk("d" * 90), "version": Chunk(())}
-    versions = iter(range(1, 100))
-    dirty: list[ServerSession] = []
-    for at, step in enumerate(steps):
-        now = T0 + at
-        if step == "version":
-            number = next(versions)
-            for session in (each, all_):
-                session.push(sent[step], number, now)
-        elif step in sent:
-            each.push(sent[step], 0, now)
-            push_to_all([all_], sent[step], now, dirty)
-            assert all_.dirty
-            assert dirty == [all_]
-        for session in (each, all_):
-            if step == "ack":
-                session.receive(frames.Ack(session.window.sent), now)
-            elif step == "cut" and session.state is State.OPEN:
-                session.detach(now)
-                assert session.resume(welcome(resumed=True), session.window.acked, now)
-            elif step == "close":
-                session.close(4001, "silent", now=now)
-        if step == "take":
-            assert written(each) == written(all_)
-        one, other = each.window, all_.window
-        assert (one.sent, one.acked, one.size, one.waiting, one.lagging) == (
-            other.sent, other.acked, other.size, other.waiting, other.lagging,
-        )  # fmt: skip
-    assert written(each) == written(all_)
-    assert each.version == all_.version
-    assert each.tick(T0 + 1000) == all_.tick(T0 + 1000)
+def test_what_may_be_written_at_once_is_counted_and_not_kept_to_be_taken() -> None:
+    session = opened(limits=WindowLimits(frames=2))
+    assert session.push_through(chunk("a"), T0)
+    assert not session.pending
+    assert session.window.sent == 1
+    assert session.tick(T0 + 20) is not None
+    assert ops(session) == ["beat"]  # nothing was acknowledged
+    session.push(chunk("b"), 0, T0)
+    assert not session.push_through(chunk("c"), T0)  # "b" comes first
+    assert data(session) == ["b"]
+    assert not session.push_through(chunk("c"), T0)  # the window is full
+    assert session.window.sent == 2
+    session.detach(T0)
+    assert not session.push_through(chunk("c"), T0)
+    session.push(chunk("c"), 0, T0)
+    assert session.resume(welcome(resumed=True), 1, T0)
+    assert data(session) == ["welcome", "b", "c"]

@@ -12,9 +12,9 @@ when `ending` is set it closes the connection with that code afterwards.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from enum import Enum
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 from attrs import field, frozen
 
@@ -102,8 +102,8 @@ class ServerSession:
     connection. Memory is bounded by `Terms.limits`, plus the answers not taken yet.
     """
 
-    __slots__ = ("_beat_at", "_expires_at", "_heard_at", "_invalid", "_out", "_probed_at", "_unacked_since", "dirty",
-                 "ending", "state", "terms", "versions", "window")  # fmt: skip
+    __slots__ = ("_beat_at", "_expires_at", "_heard_at", "_invalid", "_out", "_probed_at", "_unacked_since", "ending",
+                 "state", "terms", "versions", "window")  # fmt: skip
 
     def __init__(self, terms: Terms, now: float) -> None:
         self.terms = terms
@@ -111,8 +111,6 @@ class ServerSession:
         self.window = Window(terms.limits, terms.lagged)
         self.versions = VersionTracker()
         self.ending: Ending | None = None
-        self.dirty = False
-        """The owner's mark: it stands in the list of those to take from."""
         self._out: list[Chunk | bytes] = []
         self._invalid = 0
         self._heard_at = now
@@ -250,6 +248,15 @@ class ServerSession:
             if self.state is State.OPEN:
                 self._release(now)
 
+    def push_through(self, chunk: Chunk, now: float) -> bool:
+        """Push a chunk without a version and take it at once: True when it is all that is to be written, and the
+        caller writes it; False, and nothing is done, when other output or the window stands in the way."""
+        if self._out or self.state is not State.OPEN or not self.window.send(chunk):
+            return False
+        if self._unacked_since is None:
+            self._unacked_since = now
+        return True
+
     def _push_version(self, empty: Chunk, version: int, now: float) -> None:
         """In its turn: a version is only reached when what came before it was written."""
         if self.state is not State.CLOSED:
@@ -368,36 +375,3 @@ class ServerSession:
                 self._out.append(chunk)
                 if self._unacked_since is None:
                     self._unacked_since = now
-
-
-S = TypeVar("S", bound=ServerSession)
-
-
-def push_to_all(sessions: Iterable[S], chunk: Chunk, now: float, dirty: list[S]) -> None:
-    """`ServerSession.push` without a version for each, unrolled: this loop is most of what a room's message costs.
-
-    Sessions that were not ``dirty`` are marked so and added to the list.
-    """
-    count, size = chunk.count, chunk.size
-    is_open = State.OPEN
-    for session in sessions:
-        window = session.window
-        limits = window.limits
-        if (
-            session.state is is_open
-            and not window.waiting
-            and not window.lagging
-            and window.sent - window.acked + count <= limits.frames
-            and window.size + size <= limits.size
-        ):
-            window.flight.append(chunk)
-            window.sent += count
-            window.size += size
-            session._out.append(chunk)
-            if session._unacked_since is None:
-                session._unacked_since = now
-        else:
-            session.push(chunk, 0, now)
-        if not session.dirty:
-            session.dirty = True
-            dirty.append(session)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from chat_common.protocol.chunk import Chunk
-from chat_common.protocol.session import push_to_all
 
 from chat_server.gateway.session import Session
+from chat_server.gateway.wire import Framing
 
 
 class Flush:
@@ -22,6 +22,7 @@ class Flush:
     def __init__(self, ended: Callable[[Session], None]) -> None:
         self._ended = ended
         self._dirty: list[Session] = []
+        self._pushes: list[tuple[Sequence[Session], Chunk, float]] = []
         self._scheduled = False
 
     def touch(self, session: Session) -> None:
@@ -32,10 +33,42 @@ class Flush:
             self._schedule()
 
     def push(self, sessions: Iterable[Session], chunk: Chunk, now: float) -> None:
-        """Push the chunk to all of these."""
-        push_to_all(sessions, chunk, now, self._dirty)
-        if self._dirty:
-            self._schedule()
+        """Push the chunk to all of these at the end of the tick, or when `settle` is called."""
+        self._pushes.append((tuple(sessions), chunk, now))
+        self._schedule()
+
+    def settle(self) -> None:
+        """Put into the windows what `push` has collected: what is pushed next comes after it."""
+        pushes, self._pushes = self._pushes, []
+        for sessions, chunk, now in pushes:
+            for session in sessions:
+                session.push(chunk, 0, now)
+                self.touch(session)
+
+    def _write_through(self) -> None:
+        """A room's message to sessions that have nothing else to write, and that is most of them, goes from here to
+        the sockets: what a delivery costs is the memory that is touched for it, so all is touched once."""
+        (sessions, chunk, now), *_ = self._pushes
+        self._pushes = []
+        framing: Framing | None = None
+        shared: Any = None
+        for session in sessions:
+            link = session.link
+            if (
+                not session.dirty
+                and link is not None
+                and link.paused_at is None
+                and session.ending is None
+                and session.push_through(chunk, now)
+            ):
+                wire = link.wire
+                if wire.framing is not framing:
+                    framing = wire.framing
+                    shared = framing.pack(chunk.frames)
+                wire.write(shared)
+            else:
+                session.push(chunk, 0, now)
+                self.touch(session)
 
     def _schedule(self) -> None:
         if not self._scheduled:
@@ -44,12 +77,13 @@ class Flush:
 
     def run(self) -> None:
         """Write now what was collected."""
+        if len(self._pushes) == 1:
+            self._write_through()
+        else:
+            self.settle()
         self._scheduled = False
         dirty, self._dirty = self._dirty, []
         packed: dict[Any, Any] = {}
-        last_framing: Any = None
-        last: Any = None
-        shared: Any = None  # What `last` alone is in `last_framing`: what most sessions of a room get.
         for session in dirty:
             session.dirty = False
             link = session.link
@@ -65,19 +99,13 @@ class Flush:
                 continue
             wire = link.wire
             framing = wire.framing
-            first = out[0]
-            if len(out) == 1 and first is last and framing is last_framing:
-                wire.write(shared)
-                continue
-            if type(first) is bytes:  # An answer or a beat: nobody else's.
+            if type(out[0]) is bytes:  # An answer or a beat: nobody else's.
                 wire.write(framing.pack(flat(out)))
                 continue
             key = (framing, *out)
             found = packed.get(key)
             if found is None:
                 found = packed[key] = framing.pack(flat(out))
-            if len(out) == 1:
-                last_framing, last, shared = framing, first, found
             wire.write(found)
 
     def _write_last(self, session: Session) -> None:

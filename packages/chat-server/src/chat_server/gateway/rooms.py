@@ -76,6 +76,7 @@ class Rooms:
         room = self._rooms.pop(conversation, None)
         if room is None:
             return 0
+        self._gateway.flush.settle()  # What is pushed from now on does not come by the room.
         for session in (*room.sessions, *room.late):
             if session.rooms is not None:
                 session.rooms.discard(conversation)

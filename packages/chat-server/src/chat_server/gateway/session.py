@@ -19,7 +19,7 @@ class Session(ServerSession):
     """``link`` is None while no connection serves it. A guest has no ``user``."""
 
     __slots__ = (
-        "calls", "device", "doomed", "doomed_at", "id", "identity", "link", "noting", "profile", "rooms",
+        "calls", "device", "dirty", "doomed", "doomed_at", "id", "identity", "link", "noting", "profile", "rooms",
         "slot", "submits", "token_due", "user", "watching",
     )  # fmt: skip
 
@@ -31,6 +31,7 @@ class Session(ServerSession):
         self.profile: User | None = None
         self.identity: Identity | None = None
         self.link: Link | None = None
+        self.dirty = False  # Stands in the list of the next flush.
         self.calls = 0  # Running ones.
         self.noting = False  # A note of it is being carried out.
         self.token_due = 0  # Wall clock ms at which its token must be renewed or ends; 0: never.
