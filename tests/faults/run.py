@@ -6,7 +6,7 @@ import asyncio
 import random
 import signal
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
@@ -36,6 +36,8 @@ class Plan:
 
     ``kills``: at least so many; while no kill has hit one of the windows yet, up to three times as many.
     ``hot_members``: groups with more members are hot; some are now and then when it is below their size.
+    ``config``: more of the server's configuration. ``disturb``: called between two kills, in a thread; may do something
+    bad to what the server stands on, and then says what.
     """
 
     seed: int
@@ -46,6 +48,8 @@ class Plan:
     life: tuple[float, float] = (0.3, 1.8)
     pause: tuple[float, float] = (0.02, 0.3)
     hot_members: int = 500
+    config: str = ""
+    disturb: Callable[[random.Random], str | None] = lambda dice: None
 
 
 @define
@@ -55,6 +59,7 @@ class Report:
     plan: Plan
     ledger: Ledger
     findings: list[Finding] = field(factory=list)
+    disturbed: list[str] = field(factory=list)
     windows: Windows = field(factory=lambda: Windows(0, 0, 0, 0))
     seconds: float = 0.0
 
@@ -62,7 +67,7 @@ class Report:
         ledger, hit = self.ledger, self.windows
         lines = [
             f"seed {self.plan.seed}: {len(ledger.killed)} kills, {len(ledger.lost_lines)} lines lost,"
-            f" {self.seconds:.0f} s",
+            f" {self.seconds:.0f} s, {len(self.disturbed)} other faults {self.disturbed}",
             f"sent {len(ledger.sent)}, receipts {len(ledger.promised)}, refused {len(ledger.refused)},"
             f" told {len(ledger.heard)}, pushes {len(ledger.pushed)}, membership changes {len(ledger.moved)}",
             f"windows hit: commit–receipt {hit.commit_receipt}, push–ack {hit.push_ack},"
@@ -91,7 +96,7 @@ class KillRun:
         self.dice = random.Random(plan.seed)
         self.ledger = Ledger()
         config = folder / "chat.toml"
-        config.write_text(CONFIG.format(heartbeat=HEARTBEAT, hot_members=plan.hot_members))
+        config.write_text(CONFIG.format(heartbeat=HEARTBEAT, hot_members=plan.hot_members) + plan.config)
         self.server = Zygote(folder / "data", "--config", str(config))
         self.places: list[Place] = []
         self.people: list[Watched] = []
@@ -108,7 +113,7 @@ class KillRun:
             async with self._gathered():
                 await self._found_places()
                 talking = [asyncio.create_task(self._live(person)) for person in self.people]
-                await self._kill_again_and_again(talking)
+                await self._kill_again_and_again(talking, report.disturbed)
                 self.over = True
                 async with asyncio.timeout(120):
                     await asyncio.gather(*talking)
@@ -230,7 +235,7 @@ class KillRun:
 
     # --- the killer -------------------------------------------------------------------------------------------------
 
-    async def _kill_again_and_again(self, talking: list[asyncio.Task[None]]) -> None:
+    async def _kill_again_and_again(self, talking: list[asyncio.Task[None]], disturbed: list[str]) -> None:
         for number in range(3 * self.plan.kills):
             if number >= self.plan.kills and windows(self.ledger).all_hit:
                 break
@@ -241,6 +246,8 @@ class KillRun:
                     task.result()
             await self.server.stop(signal.SIGKILL)
             self.ledger.killed.append(Killed(self.ledger.now(), time.time_ns() // 1_000_000))
+            if happened := await asyncio.to_thread(self.plan.disturb, self.dice):
+                disturbed.append(happened)
             await self.server.start()
             async with asyncio.timeout(60):
                 for person in self.people:

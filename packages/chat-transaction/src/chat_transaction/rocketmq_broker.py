@@ -10,7 +10,7 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from hashlib import blake2b
@@ -61,6 +61,7 @@ class RocketBroker:
         self._producer: Any = None
         self._client: Any = None
         self._sends = asyncio.Semaphore(self.settings.sends)
+        self._starting = asyncio.Lock()
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[RocketBroker]:
@@ -109,11 +110,11 @@ class RocketBroker:
             raise Unavailable(f"RocketMQ does not take records: {failures[0]}") from failures[0]
 
     async def _start_producer(self) -> None:
-        if self._producer is None:
-            configuration = self.configuration()
-            producer = self._client.Producer(configuration)
-            await _start(producer)
-            self._producer = producer
+        async with self._starting:
+            if self._producer is None:
+                producer = self._client.Producer(self.configuration())
+                await _start(producer)
+                self._producer = producer
 
     async def _send(self, topic: str, key: str, records: Sequence[BrokerRecord], due: int | None) -> None:
         message = self._client.Message()
@@ -149,14 +150,15 @@ class RocketBroker:
                 return client.ConsumeResult.SUCCESS
 
         everything = client.FilterExpression()
-        consumer = client.PushConsumer(
-            configuration,
-            self.group(group),
-            Listener(),
-            {self.topic(topic): everything, self.topic(topic, delayed=True): everything},
-            consumption_thread_count=self.settings.threads,
+        consumer = await self._start_consumer(
+            lambda: client.PushConsumer(
+                configuration,
+                self.group(group),
+                Listener(),
+                {self.topic(topic): everything, self.topic(topic, delayed=True): everything},
+                consumption_thread_count=self.settings.threads,
+            )
         )
-        await _start(consumer)
         try:
             yield
         finally:
@@ -165,6 +167,22 @@ class RocketBroker:
             finally:
                 workers.abandon()
                 await asyncio.shield(asyncio.to_thread(_shut_down, consumer))
+
+    async def _start_consumer(self, make: Callable[[], Any]) -> Any:
+        """A broker that starts at the same time as we do is not known to its name server for some seconds. A client
+        that did not start cannot be started again, so each try makes one."""
+        until = time.monotonic() + self.settings.start_patience
+        while True:
+            consumer = make()
+            try:
+                await _start(consumer)
+            except Unavailable as error:
+                if time.monotonic() > until:
+                    raise
+                log.warning("%s; trying again", error)
+                await asyncio.sleep(1.0)
+            else:
+                return consumer
 
     def provision(self, topics: Iterable[str], groups: Iterable[str]) -> dict[str, list[dict[str, Any]]]:
         """The files that an operator feeds to ``mqadmin``, by what they make: ``topics`` and ``groups``."""

@@ -70,5 +70,6 @@ class RocketBrokerSettings:
     threads: Count = setting(64, help="Messages of a group in hand at once; each failing key keeps one meanwhile.")
     workers: Count = setting(4, help="Batches of a group that run side by side.")
     send_patience: Seconds = setting(10.0, help="How long a send that the broker refuses for load is repeated.")
+    start_patience: Seconds = setting(60.0, help="How long a start waits for a broker that does not answer yet.")
     retry_first: Seconds = setting(0.2, help="Pause after the first failure; it doubles from there.")
     retry_cap: Seconds = setting(60.0, help="Longest pause between two attempts.")

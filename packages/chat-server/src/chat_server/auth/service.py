@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from attrs import define, frozen
 from chat_common import wire
@@ -16,7 +16,7 @@ from chat_common.ports.identity import IdentityProvider
 from chat_common.records import Caller, Command, Push
 from chat_common.validation import named
 from msgspec import UNSET, UnsetType
-from sqlalchemy import Connection, delete, func, select, update
+from sqlalchemy import Connection, Row, delete, func, select, update
 
 from chat_server.auth.accounts import Accounts, LogInPassword, PasswordSet, Register, SetPassword
 from chat_server.auth.devices import DeviceInfo, device_id
@@ -30,6 +30,7 @@ from chat_server.services import CloseSessions, Identity
 from chat_server.store import views
 from chat_server.store.changes import Changes, caller_user
 from chat_server.store.schema import ban, device, identity, token
+from chat_server.store.together import Together
 from chat_server.store.tx import Tx, require_users, upsert
 
 CreateUser = Callable[[Tx, str], wire.User]
@@ -99,14 +100,14 @@ class Kicked:
 
 @frozen
 class Seen:
-    """A device that said hello."""
+    """A device that said hello; ``token``: one that is to be bound to it."""
 
     user: str
     device: str
     platform: str | None
     name: str | None
     at: int
-    token: str
+    token: str | None
 
 
 def note_seen(connection: Connection, items: Sequence[Seen]) -> Sequence[None]:
@@ -129,10 +130,23 @@ def note_seen(connection: Connection, items: Sequence[Seen]) -> Sequence[None]:
         ],
     )
     for item in items:
-        connection.execute(
-            update(token).where(token.c.token == item.token, token.c.device.is_(None)).values(device=item.device)
-        )
+        if item.token is not None:
+            connection.execute(
+                update(token).where(token.c.token == item.token, token.c.device.is_(None)).values(device=item.device)
+            )
     return [None] * len(items)
+
+
+def _standing(
+    claims: Claims, row: Row[Any] | None, is_banned: bool, users: Mapping[str, wire.User]
+) -> tuple[wire.User, str | None] | Exception:
+    if row is None or row.revoked_at is not None:
+        return NotAuthenticated("token: ended", field="token")
+    if is_banned:
+        return NotPermitted("you are banned")
+    if claims.user not in users:
+        return NotAuthenticated("token: its user does not exist any more", field="token")
+    return users[claims.user], row.device
 
 
 def page_key(secret: str) -> bytes:
@@ -171,6 +185,7 @@ class Auth:
         self._providers: dict[str, IdentityProvider] = dict(providers)
         if settings.dev:
             self._providers.setdefault("dev", DEV)
+        self._standing = Together(database, self._standings)
         passwords = Passwords(database, cache, settings)
         self.accounts = Accounts(changes, passwords, cache, settings, create_user, self.issue)
         self.logins = TicketLogins(
@@ -199,27 +214,34 @@ class Auth:
         claims = self._tokens.read(text)
         now = self._clock.wall_ms()
 
-        who, bound = await self._database.read(lambda connection: self._standing(connection, claims))
+        who, bound = await self._standing.read(claims)
         if device_id and bound and bound != device_id and self._settings.sessions != "all":
             # Where devices replace each other a token is one device's; else one login may serve several.
             raise NotAuthenticated("token: another device's", field="token")
         if device_id:
-            await self._database.change_many(note_seen, Seen(claims.user, device_id, platform, name, now, claims.token))
+            await self._database.change_many(
+                note_seen, Seen(claims.user, device_id, platform, name, now, None if bound else claims.token)
+            )
             await self._replace_others(claims.user, device_id)
         return Identity(who, device_id or bound or "", claims.family, claims.expires_at)
 
-    def _standing(self, connection: Connection, claims: Claims) -> tuple[wire.User, str | None]:
-        """The user of a token that was not ended, and the device it belongs to."""
-        row = connection.execute(
-            select(token.c.revoked_at, token.c.device).where(token.c.token == claims.token)
-        ).one_or_none()
-        if row is None or row.revoked_at is not None:
-            raise NotAuthenticated("token: ended", field="token")
-        self._refuse_banned(connection, claims.user)
-        found = views.users_by_id(connection, [claims.user])
-        if claims.user not in found:
-            raise NotAuthenticated("token: its user does not exist any more", field="token")
-        return found[claims.user], row.device
+    def _standings(
+        self, connection: Connection, asked: Sequence[Claims]
+    ) -> Sequence[tuple[wire.User, str | None] | Exception]:
+        """For each: the user of a token that was not ended, and the device it belongs to."""
+        names, people = sorted({it.token for it in asked}), sorted({it.user for it in asked})
+        now = self._clock.wall_ms()
+        rows = connection.execute(
+            select(token.c.token, token.c.revoked_at, token.c.device).where(token.c.token.in_(names))
+        )
+        known = {row.token: row for row in rows}
+        banned = {
+            row.user
+            for row in connection.execute(select(ban).where(ban.c.user.in_(people)))
+            if row.until is None or row.until > now
+        }
+        users = views.users_by_id(connection, people)
+        return [_standing(it, known.get(it.token), it.user in banned, users) for it in asked]
 
     def _refuse_banned(self, connection: Connection, user: str) -> None:
         until = connection.execute(select(ban.c.until).where(ban.c.user == user)).one_or_none()
@@ -312,7 +334,7 @@ class Auth:
         """Whom a phone is remembered as; None when that is over, or the user is banned."""
         try:
             claims = self._tokens.read(text, PHONE)
-            return (await self._database.read(lambda connection: self._standing(connection, claims)))[0]
+            return (await self._standing.read(claims))[0]
         except ChatError:
             return None
 

@@ -23,12 +23,32 @@ from chat_server.services import Heads
 from chat_server.store import epoch, views
 from chat_server.store.changes import Changes
 from chat_server.store.schema import contact, conversation, member, version
+from chat_server.store.together import Together
 from chat_server.store.tx import standing
 
 
 @define(kw_only=True)
 class ImSettings:
     recall_seconds: float = setting(600.0, help="How long one's own message can be recalled, in seconds.")
+
+
+def _versions(connection: Connection, users: Sequence[str]) -> Sequence[tuple[str, int]]:
+    rows = select(version.c.user, version.c.version).where(version.c.user.in_(sorted(set(users))))
+    known: dict[str, int] = {user: number for user, number in connection.execute(rows)}
+    now = epoch.read(connection)
+    return [(now, known.get(user, 0)) for user in users]
+
+
+def _hot_rooms(connection: Connection, users: Sequence[str]) -> Sequence[dict[str, int]]:
+    rows = connection.execute(
+        select(member.c.user, conversation.c.conversation, conversation.c.head_rev)
+        .join(member, member.c.conversation == conversation.c.conversation)
+        .where(conversation.c.hot == true(), member.c.user.in_(sorted(set(users))), member.c.to_seq.is_(None))
+    )
+    found: dict[str, dict[str, int]] = {user: {} for user in users}
+    for user, name, rev in rows:
+        found[user][name] = rev
+    return [found[user] for user in users]
 
 
 class Im:
@@ -51,6 +71,9 @@ class Im:
         self._fanout = fanout
         self._settings = settings
         self._attachments = attachments or NoAttachments()
+        self._version = Together(database, _versions)
+        self._hot_rooms = Together(database, _hot_rooms)
+        self._pages: Together[sync.Asked, sync.Page] = Together(database, partial(sync.pages_of, kinds.preview))
 
     def commands(self) -> Sequence[Command]:
         """The client commands of this room."""
@@ -81,7 +104,7 @@ class Im:
                 "sync",
                 sync.Sync,
                 sync.VersionPage | sync.ConversationPage,
-                partial(sync.sync, reads, preview),
+                partial(sync.sync, self._pages),
                 "What changed since a version or a rev.",
             ),
             read(
@@ -118,11 +141,7 @@ class Im:
     # --- ImService ------------------------------------------------------------------------------------------------
 
     async def version(self, user: str) -> tuple[str, int]:
-        def both(connection: Connection) -> tuple[str, int]:
-            number = connection.execute(select(version.c.version).where(version.c.user == user)).scalar_one_or_none()
-            return epoch.read(connection), number or 0
-
-        return await self._database.read(both)
+        return await self._version.read(user)
 
     async def heads(self, users: Sequence[str], rooms: Sequence[str]) -> Heads:
         def all_three(connection: Connection) -> Heads:
@@ -144,15 +163,7 @@ class Im:
         return await self._database.read(all_three)
 
     async def hot_rooms(self, user: str) -> Mapping[str, int]:
-        def rooms(connection: Connection) -> dict[str, int]:
-            rows = connection.execute(
-                select(conversation.c.conversation, conversation.c.head_rev)
-                .join(member, member.c.conversation == conversation.c.conversation)
-                .where(conversation.c.hot == true(), member.c.user == user, member.c.to_seq.is_(None))
-            )
-            return {row.conversation: row.head_rev for row in rows}
-
-        return await self._database.read(rooms)
+        return await self._hot_rooms.read(user)
 
     async def members_among(self, conversation: str, users: Sequence[str], seq: int = 0) -> Sequence[str]:
         def present(connection: Connection) -> list[str]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from attrs import define, field
 from chat_common import wire
-from chat_common.errors import EpochChanged, Invalid
-from chat_common.ports.database import Database
+from chat_common.errors import ChatError, EpochChanged, Invalid
 from chat_common.records import Caller
 from msgspec import UNSET, UnsetType
 from sqlalchemy import Connection, select
@@ -16,6 +15,7 @@ from sqlalchemy import Connection, select
 from chat_server.store import epoch, pages, views
 from chat_server.store.changes import caller_user
 from chat_server.store.schema import contact, conversation, member, message, user, version
+from chat_server.store.together import Together
 from chat_server.store.tx import standing
 
 
@@ -62,24 +62,39 @@ class ConversationPage:
     conversation: wire.Conversation | UnsetType = UNSET
 
 
-async def sync(
-    database: Database, preview: Callable[[str, Any], str], caller: Caller, request: Sync
-) -> VersionPage | ConversationPage:
+Asked = tuple[str, Sync]
+Page = VersionPage | ConversationPage
+
+
+async def sync(reads: Together[Asked, Page], caller: Caller, request: Sync) -> Page:
     """A page of what changed. `EpochChanged`: another epoch, or a number beyond the head: start over."""
     me = caller_user(caller)
     if (request.conversation is None) == (request.version is None):
         raise Invalid("version, or conversation with rev: one of the two", field="version")
     if (request.conversation is None) != (request.rev is None):
         raise Invalid("rev: goes with conversation", field="rev")
+    return await reads.read((me, request))
 
-    def page(connection: Connection) -> VersionPage | ConversationPage:
-        if request.epoch != epoch.read(connection):
+
+def pages_of(
+    preview: Callable[[str, Any], str], connection: Connection, asked: Sequence[Asked]
+) -> Sequence[Page | Exception]:
+    """One page for each who asks."""
+    now = epoch.read(connection)
+    return [_page(preview, connection, now, me, request) for me, request in asked]
+
+
+def _page(
+    preview: Callable[[str, Any], str], connection: Connection, now: str, me: str, request: Sync
+) -> Page | Exception:
+    try:
+        if request.epoch != now:
             raise EpochChanged("the store is of another epoch: start over", field="epoch")
         if request.conversation is None:
             return _own(connection, preview, me, request)
         return _conversation(connection, me, request)
-
-    return await database.read(page)
+    except ChatError as error:
+        return error
 
 
 def _cut(stamps: list[tuple[int, int]], limit: int, end: int) -> int:
