@@ -37,7 +37,8 @@ class Plan:
     ``kills``: at least so many; while no kill has hit one of the windows yet, up to three times as many.
     ``hot_members``: groups with more members are hot; some are now and then when it is below their size.
     ``config``: more of the server's configuration. ``disturb``: called between two kills, in a thread; may do something
-    bad to what the server stands on, and then says what.
+    bad to what the server stands on, and then says what. ``patience``: how long a client may take to become equal to a
+    fresh one by itself, once all is quiet.
     """
 
     seed: int
@@ -48,6 +49,7 @@ class Plan:
     life: tuple[float, float] = (0.3, 1.8)
     pause: tuple[float, float] = (0.02, 0.3)
     hot_members: int = 500
+    patience: float = 4 * HEARTBEAT
     config: str = ""
     disturb: Callable[[random.Random], str | None] = lambda dice: None
 
@@ -120,7 +122,7 @@ class KillRun:
                     await self._ask_again()
                 keepers = {place.conversation: place.keeper.user for place in self.places}
                 outcome = await reckon(
-                    self.server.url, self.people, keepers, tokens=self.tokens.__getitem__, patience=4 * HEARTBEAT
+                    self.server.url, self.people, keepers, tokens=self.tokens.__getitem__, patience=self.plan.patience
                 )
         finally:
             await self.server.close()

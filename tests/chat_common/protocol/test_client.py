@@ -326,6 +326,25 @@ def test_a_jump_is_synced_and_what_is_news_is_told_in_order() -> None:
     assert ann.session.state.picture() == fresh(server, "ann")
 
 
+def test_a_message_that_was_changed_before_it_was_pushed_is_not_overtaken() -> None:
+    server = LittleServer()
+    name = room(server, "ann", "bob")
+    ann = Desk(server, "ann")
+    ann.connect()
+    ann.settle()
+    held = ann.session.state.rooms[name].rev or 0
+    server.drop = 1.0
+    for n in range(2):
+        server.submit("bob", f"r{n}", {"conversation": name, "kind": "text", "body": {"text": str(n)}})
+    server.edit("bob", {"conversation": name, "seq": 1, "body": {"text": "edited"}})
+    # Read from the log a gap is its rows as they are now: the second message first, then the first one, edited.
+    ann.session.receive(push(2, name, rev=held + 2, since=held), 0)
+    ann.session.receive(push(1, name, rev=held + 3), 0)
+    ann.settle()
+    assert ann.heard(name) == [1, 2]
+    assert ann.session.state.picture() == fresh(server, "ann")
+
+
 def test_since_covers_steps_that_were_not_pushed() -> None:
     server = LittleServer()
     name = room(server, "ann", "bob")

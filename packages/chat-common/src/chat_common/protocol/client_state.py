@@ -33,6 +33,7 @@ class Room:
     begun_at: int = 0
     begun: int = 0
     messages: dict[int, Message] = field(factory=dict)
+    newest: int = 0
     members: dict[str, Member] = field(factory=dict)
     info: Conversation | None = None
     inbox: Inbox | None = None
@@ -47,7 +48,17 @@ class Room:
         if held is not None and held.rev >= message.rev:
             return False
         self.messages[message.seq] = message
+        self.newest = max(self.newest, message.seq)
         return True
+
+    def skips(self, seq: int) -> bool:
+        """Whether a message that this user may see lies between the newest one held and this one."""
+        first = max(self.newest, self.begun_at) + 1
+        if self.inbox is None:
+            return seq > first
+        return any(
+            max(first, start) < min(seq, (end + 1) if end else seq) for start, end in map(_ends, self.inbox.spans)
+        )
 
     def put_member(self, member: Member) -> bool:
         held = self.members.get(member.user.user)
@@ -195,3 +206,7 @@ def _preview(message: Message) -> Preview:
     if message.recalled is UNSET and isinstance(message.body, dict):
         text = str(message.body.get("text") or message.body.get("name") or message.body.get("label") or "")
     return Preview(sender=message.sender, kind=message.kind, text=text[:PREVIEW_CHARS])
+
+
+def _ends(span: list[int]) -> tuple[int, int | None]:
+    return span[0], span[1] if len(span) > 1 else None

@@ -311,7 +311,11 @@ class Syncer:
             self.owe_version()  # a conversation that is new to me: its row stands in my list
         if self.whole and room.rev is None:
             room.rev = 0
-        if room.rev is not None and since <= room.rev < rev:
+        if event == "message" and room.rev is not None and room.skips(data["seq"]):
+            # What lies between was changed since it was said and comes later, as it is now. A sync brings it along, so
+            # that news is told in order.
+            self._heard(room, rev)
+        elif room.rev is not None and since <= room.rev < rev:
             room.rev = rev
             room.heard = max(room.heard, rev)
             rows = {"message": "messages", "members": "members", "conversation": "conversation"}[event]
