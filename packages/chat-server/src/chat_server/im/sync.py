@@ -10,7 +10,7 @@ from chat_common import wire
 from chat_common.errors import ChatError, EpochChanged, Invalid
 from chat_common.records import Caller
 from msgspec import UNSET, UnsetType
-from sqlalchemy import Connection, select
+from sqlalchemy import BigInteger, Connection, Integer, Text, bindparam, select
 
 from chat_server.store import epoch, pages, views
 from chat_server.store.changes import caller_user
@@ -108,26 +108,56 @@ def _cut(stamps: list[tuple[int, int]], limit: int, end: int) -> int:
     return end
 
 
+# Built once: to build a statement costs several times what it takes to run it.
+_ME = bindparam("me", type_=Text())
+_NAME = bindparam("name", type_=Text())
+_HELD = bindparam("held", type_=BigInteger())
+_UPTO = bindparam("upto", type_=BigInteger())
+_MOST = bindparam("most", type_=Integer())
+_PROFILE = (
+    select(user, version.c.version.label("head")).join(version, version.c.user == user.c.user).where(user.c.user == _ME)
+)
+_LIST = (
+    views.inbox_query()
+    .where(member.c.user == _ME, member.c.version > _HELD, member.c.activity > 0)
+    .order_by(member.c.version)
+    .limit(_MOST)
+)
+_CONTACTS = (
+    select(contact).where(contact.c.user == _ME, contact.c.version > _HELD).order_by(contact.c.version).limit(_MOST)
+)
+_HOT = (
+    select(conversation.c.conversation, conversation.c.head_rev, conversation.c.head_seq)
+    .join(member, member.c.conversation == conversation.c.conversation)
+    .where(conversation.c.hot, member.c.user == _ME, member.c.to_seq.is_(None))
+)
+_MESSAGES = (
+    select(message).where(message.c.conversation == _NAME, message.c.rev > _HELD).order_by(message.c.rev).limit(_MOST)
+)
+_MEMBER_REVS = (
+    select(member.c.rev)
+    .where(member.c.conversation == _NAME, member.c.rev > _HELD, member.c.rev <= _UPTO)
+    .order_by(member.c.rev)
+    .limit(_MOST)
+)
+_MEMBERS = (
+    select(member)
+    .where(member.c.conversation == _NAME, member.c.rev > _HELD, member.c.rev <= _UPTO)
+    .order_by(member.c.rev)
+)
+
+
 def _own(connection: Connection, preview: Callable[[str, Any], str], me: str, request: Sync) -> VersionPage:
-    head: int = connection.execute(select(version.c.version).where(version.c.user == me)).scalar_one()
+    profile = connection.execute(_PROFILE, {"me": me}).one()
+    head: int = profile.head
     held = request.version or 0
     if held > head:
         raise EpochChanged("this version lies beyond the head: start over", field="version")
     limit = request.limit or pages.DEFAULT
-    rows = connection.execute(
-        views.inbox_query()
-        .where(member.c.user == me, member.c.version > held, member.c.activity > 0)
-        .order_by(member.c.version)
-        .limit(limit + 1)
-    ).all()
-    known = connection.execute(
-        select(contact)
-        .where(contact.c.user == me, contact.c.version > held)
-        .order_by(contact.c.version)
-        .limit(limit + 1)
-    ).all()
+    since = {"me": me, "held": held, "most": limit + 1}
+    rows = connection.execute(_LIST, since).all()
+    known = connection.execute(_CONTACTS, since).all()
     reached = _cut([(row.version, 1) for row in (*rows, *known)], limit, head)
-    profile = connection.execute(select(user).where(user.c.user == me)).one()
     more = reached < head
     return VersionPage(
         epoch=request.epoch,
@@ -141,11 +171,7 @@ def _own(connection: Connection, preview: Callable[[str, Any], str], me: str, re
 
 
 def _hot(connection: Connection, me: str) -> list[HotRoom]:
-    rows = connection.execute(
-        select(conversation.c.conversation, conversation.c.head_rev, conversation.c.head_seq)
-        .join(member, member.c.conversation == conversation.c.conversation)
-        .where(conversation.c.hot, member.c.user == me, member.c.to_seq.is_(None))
-    )
+    rows = connection.execute(_HOT, {"me": me})
     return [HotRoom(conversation=name, rev=rev, seq=seq) for name, rev, seq in rows]
 
 
@@ -158,12 +184,7 @@ def _conversation(connection: Connection, me: str, request: Sync) -> Conversatio
     limit = request.limit or pages.DEFAULT
     # A message's rev is never below its seq, so what lies before the first visible seq need not be looked at.
     start = max(held, views.first_visible(here.spans, room.first_kept) - 1)
-    messages = connection.execute(
-        select(message)
-        .where(message.c.conversation == name, message.c.rev > start)
-        .order_by(message.c.rev)
-        .limit(limit + 1)
-    ).all()
+    messages = connection.execute(_MESSAGES, {"name": name, "held": start, "most": limit + 1}).all()
     end: int = room.head_rev
     if len(messages) > limit:
         messages = messages[:limit]
@@ -199,18 +220,8 @@ def _may_see(here: Any, row: Any) -> bool:
 
 def _members(connection: Connection, name: str, after: int, upto: int, limit: int) -> list[Any]:
     """Memberships stamped in (after, upto], at least one whole stamp, at most about ``limit`` rows and that stamp."""
-    revs = connection.execute(
-        select(member.c.rev)
-        .where(member.c.conversation == name, member.c.rev > after, member.c.rev <= upto)
-        .order_by(member.c.rev)
-        .limit(limit + 1)
-    ).scalars().all()  # fmt: skip
+    between = {"name": name, "held": after, "upto": upto, "most": limit + 1}
+    revs = connection.execute(_MEMBER_REVS, between).scalars().all()
     if not revs:
         return []
-    return list(
-        connection.execute(
-            select(member)
-            .where(member.c.conversation == name, member.c.rev > after, member.c.rev <= revs[-1])
-            .order_by(member.c.rev)
-        )
-    )
+    return list(connection.execute(_MEMBERS, {"name": name, "held": after, "upto": revs[-1]}))

@@ -16,7 +16,7 @@ from chat_common import wire
 from chat_common.errors import NotAMember, NotFound
 from chat_common.ports.outbox import Outbox, OutboxEntry
 from chat_common.records import Push
-from sqlalchemy import Connection, bindparam, func, select, update
+from sqlalchemy import Connection, Text, bindparam, func, select, update
 
 from chat_server.store import views
 from chat_server.store.bulk import Prepared, any_of, texts
@@ -342,19 +342,25 @@ class Standing:
         return self.member.to_seq is not None
 
 
+_NAME = bindparam("name", type_=Text())
+_MEMBERSHIP = select(member).where(member.c.conversation == _NAME, member.c.user == bindparam("me", type_=Text()))
+_CONVERSATION = select(conversation).where(conversation.c.conversation == _NAME)
+"""Built once: nearly everything that is asked begins with these two."""
+
+
 def standing(connection: Connection, user: str, name: str, *, room: Any = None, active: bool = True) -> Standing:
     """The one choke point for rights: nothing about a conversation is read or changed but through this.
 
     `NotFound`: does not exist, is foreign, or one was never in: the same text always. `NotAMember`: one has left and
     ``active`` membership is needed.
     """
-    mine = connection.execute(select(member).where(member.c.conversation == name, member.c.user == user)).one_or_none()
+    mine = connection.execute(_MEMBERSHIP, {"name": name, "me": user}).one_or_none()
     if mine is None:
         raise missing("conversation")
     if active and mine.to_seq is not None:
         raise NotAMember("you have left this conversation")
     if room is None:
-        room = connection.execute(select(conversation).where(conversation.c.conversation == name)).one_or_none()
+        room = connection.execute(_CONVERSATION, {"name": name}).one_or_none()
         if room is None:
             raise missing("conversation")
     return Standing(room, mine, views.spans_of(mine))
