@@ -21,6 +21,7 @@ from chat_server.im.log import pushes_between
 from chat_server.im.submit import Submit
 from chat_server.services import Heads
 from chat_server.store import epoch, views
+from chat_server.store.bulk import Prepared, any_of, texts
 from chat_server.store.changes import Changes
 from chat_server.store.schema import contact, conversation, member, version
 from chat_server.store.together import Together
@@ -32,9 +33,17 @@ class ImSettings:
     recall_seconds: float = setting(600.0, help="How long one's own message can be recalled, in seconds.")
 
 
+_VERSIONS = Prepared(select(version.c.user, version.c.version).where(any_of(version.c.user, "users")), "users")
+_ROOM_HEADS = Prepared(
+    select(conversation.c.conversation, conversation.c.head_rev, conversation.c.head_seq).where(
+        any_of(conversation.c.conversation, "rooms")
+    ),
+    "rooms",
+)
+
+
 def _versions(connection: Connection, users: Sequence[str]) -> Sequence[tuple[str, int]]:
-    rows = select(version.c.user, version.c.version).where(version.c.user.in_(sorted(set(users))))
-    known: dict[str, int] = {user: number for user, number in connection.execute(rows)}
+    known: dict[str, int] = {user: number for user, number in _VERSIONS.all(connection, texts(connection, users))}
     now = epoch.read(connection)
     return [(now, known.get(user, 0)) for user in users]
 
@@ -145,19 +154,13 @@ class Im:
 
     async def heads(self, users: Sequence[str], rooms: Sequence[str]) -> Heads:
         def all_three(connection: Connection) -> Heads:
-            versions = connection.execute(
-                select(version.c.user, version.c.version).where(version.c.user.in_(list(users)))
-            )
-            heads = connection.execute(
-                select(conversation.c.conversation, conversation.c.head_rev, conversation.c.head_seq).where(
-                    conversation.c.conversation.in_(list(rooms))
-                )
-            ).all()
+            versions = _VERSIONS.all(connection, texts(connection, users))
+            heads = _ROOM_HEADS.all(connection, texts(connection, rooms))
             return Heads(
-                {row.user: row.version for row in versions},
-                {row.conversation: row.head_rev for row in heads},
+                {user: number for user, number in versions},
+                {name: rev for name, rev, _ in heads},
                 epoch.read(connection),
-                {row.conversation: row.head_seq for row in heads},
+                {name: seq for name, _, seq in heads},
             )
 
         return await self._database.read(all_three)
