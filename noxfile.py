@@ -70,9 +70,18 @@ def integration(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def soak(session: nox.Session) -> None:
-    """A long kill run: `nox -s soak -- 500` for that many kills."""
+    """A long kill run on every stand: `nox -s soak -- 500` for that many kills, a fifth of them beside a broker."""
     kills, *rest = session.posargs or ["300"]
-    _python(session, "pytest", "tests/faults/test_kill_run.py", "-s", *rest, env={"CHAT_FAULT_KILLS": kills})
+    where = ["tests/faults/test_kill_run.py", "tests/faults/test_kill_run_scaled.py", "-s", *rest]
+    env = {"CHAT_FAULT_KILLS": kills, "CHAT_FAULT_KILLS_SCALED": str(max(12, int(kills) // 5))}
+    _python(session, "pytest", *where, env=env)
+
+
+@nox.session(venv_backend="none")
+def ledger(session: nox.Session) -> None:
+    """The long books of the outbox: 100,000 messages over 1,000 keys a broker, everybody killed meanwhile."""
+    where = ["tests/faults_transaction/test_kill_ledger.py", "-s", *session.posargs]
+    _python(session, "pytest", *where, env={"CHAT_FAULTS_MESSAGES": "100000"})
 
 
 @nox.session(venv_backend="none")

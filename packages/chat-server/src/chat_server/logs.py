@@ -66,7 +66,7 @@ def configure(
         logger.handlers[:] = []
         logger.propagate = name != "uvicorn.access"
     # These narrate their own start and end; what matters of it we say ourselves.
-    for name in ("uvicorn.error", "alembic.runtime.plugins"):
+    for name in ("uvicorn.error", "alembic"):
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLevelName(level.upper())))
 
 
