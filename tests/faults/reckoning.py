@@ -53,11 +53,6 @@ async def _compare(client: Watched, url: str, token: str, outcome: Outcome, open
             await fresh.settled()
             outcome.pictures[client.name] = client.client.state.picture()
             outcome.fresh[client.name] = fresh.state.picture()
-            if asyncio.get_running_loop().time() > deadline:
-                for name, room in fresh.state.rooms.items():
-                    held = client.client.state.rooms.get(name)
-                    if held is None or held.inbox != room.inbox:
-                        print("DEBUG", client.name, client.client.state.version, fresh.state.version, name, held and held.inbox, held and (held.rev, held.heard), room.inbox, room.rev)
         same = outcome.pictures[client.name] == outcome.fresh[client.name]
         if same or asyncio.get_running_loop().time() > deadline:
             return

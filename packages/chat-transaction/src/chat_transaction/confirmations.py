@@ -24,6 +24,9 @@ AFTER = "chat-after"
 GROUPS = "chat-groups"
 """Header: the groups that still want the record, comma separated."""
 _BATCH = 1_000
+LET_GO = 5.0
+"""Seconds that a record waits for the one before it. Then the broker seems to have lost that one, or gives it only once
+this one is out of the way (an ordered queue does): it is let go, and the relay publishes both again, in order."""
 
 
 class Confirmations:
@@ -40,6 +43,7 @@ class Confirmations:
         self._waiting: list[rows.Confirmed] = []
         self._unconfirmed: dict[str, set[int]] = {}
         self._some = asyncio.Event()
+        self._waits: dict[tuple[str, str], float] = {}
 
     @asynccontextmanager
     async def opened(self, groups: Mapping[str, tuple[str, ...]]) -> AsyncIterator[None]:
@@ -80,13 +84,26 @@ class Confirmations:
             elif record.key in parked:
                 behind.append(rows.Parking(row, parked[record.key], consumer.group, None, record.attempt))
             elif after in pending and after not in running:
-                wait.append(record)
+                if not self._lets_go(consumer.group, record.id):
+                    wait.append(record)
             else:
+                self._waits.pop((consumer.group, record.id), None)
                 running.add(row)
                 run.append(record)
         if behind:
             await self._database.change_many(rows.settle, rows.Settlement((), behind))
         return Accepted(run, wait)
+
+    def _lets_go(self, group: str, id: str) -> bool:
+        """Whether this one has waited long enough."""
+        now = self._clock.monotonic()
+        since = self._waits.setdefault((group, id), now)
+        if now - since < LET_GO:
+            if len(self._waits) > _BATCH * 10:  # What was taken to another process in the meantime.
+                self._waits = {key: at for key, at in self._waits.items() if now - at < 2 * LET_GO}
+            return False
+        del self._waits[group, id]
+        return True
 
     async def _parked(self, consumer: Consumer, records: Sequence[BrokerRecord]) -> dict[str, int]:
         keys = tuple({record.key for record in records})

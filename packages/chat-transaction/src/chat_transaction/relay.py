@@ -217,6 +217,7 @@ class SqlRelay:
         room = self._settings.capacity - len(self._by_uid)
         if room <= 0:
             self._behind = True
+            await self._look_after_all()
             return 0
         # Deleted rows are forgotten only now: a scan that began before their deletion may still have seen them.
         self._known.difference_update(self._gone)
@@ -358,6 +359,17 @@ class SqlRelay:
         if self._last.get(key) == token.id:
             del self._last[key]
 
+    async def _look_after_all(self) -> None:
+        """While no further row has a place: of those on their way, are any handled elsewhere, or lost by the broker?
+
+        Without this a broker that loses as many rows as a relay may hold would stop it for good.
+        """
+        if self._local is self._broker or self._clock.monotonic() - self._full_at < self._settings.scan_interval * 0.9:
+            return
+        self._full_at = self._clock.monotonic()
+        known = [token for token in self._by_uid.values() if not self._is_local(token.record.topic)]
+        self._look_after(known, await self._database.read(rows.Present(tuple(token.id for token in known))))
+
     def _look_after(self, known: Iterable[Token], present: Collection[int]) -> None:
         """After a full scan: forget what is handled elsewhere; publish again what a broker seems to have lost."""
         now, patience = self._clock.monotonic(), self._settings.republish_after
@@ -369,8 +381,8 @@ class SqlRelay:
                     self._pass(token, now)
             elif token.published is not None:
                 age, still = now - token.published, now - self._progress.get(token.record.topic, 0.0)
-                # While its topic moves on, a row is probably waiting its turn: then only after ten times the patience.
-                if age > patience and (still > patience or age > 10 * patience):
+                # While its topic moves on, a row is probably waiting its turn: then only after three times that.
+                if age > patience and (still > patience or age > 3 * patience):
                     token.published = None
                     lost.append(token)
         if lost:

@@ -85,6 +85,20 @@ class Scan:
         return connection.execute(select(func.max(outbox.c.id))).scalar() or 0
 
 
+@frozen
+class Present:
+    """Which of these rows are still in the table."""
+
+    ids: tuple[int, ...]
+
+    def __call__(self, connection: Any) -> set[int]:
+        found: set[int] = set()
+        for start in range(0, len(self.ids), 500):
+            part = self.ids[start : start + 500]
+            found.update(connection.execute(select(outbox.c.id).where(outbox.c.id.in_(part))).scalars())
+        return found
+
+
 def _token(row: Any) -> Token:
     record = BrokerRecord(row.topic, row.key, row.payload, row.uid, row.attempts + 1)
     token = Token(row.id, row.shard, row.due_at, record)
