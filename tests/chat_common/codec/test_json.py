@@ -189,3 +189,19 @@ def test_params_are_read_strictly() -> None:
         assert (caught.value.field, caught.value.limit) == (field, limit)
     with pytest.raises(Invalid):
         codec.decode({"name": "a", "count": 1.0}, Params)
+
+
+@pytest.mark.parametrize("text", [rb"\ud800", rb"\udc00 x", rb"\u0000"])
+def test_a_bad_text_is_refused_alone_wherever_it_stands(text: bytes) -> None:
+    bad = b'{"op":"call","ref":"r","command":"c","params":{"text":"' + text + b'"}}'
+    first, refused, last = codec.client_frames(b'[{"op":"ping"},' + bad + b',{"op":"ping"}]')
+    assert (first, last) == (frames.Ping(), frames.Ping())
+    assert isinstance(refused, frames.BadFrame)
+    assert (refused.ref, refused.error.code) == ("r", "invalid")
+    long = read(bad.replace(b'"text"', b'"n":' + b"9" * 5_000 + b',"text"'))
+    assert isinstance(long, frames.BadFrame)
+    assert long.ref == "r"
+
+
+def test_a_blank_name_of_a_device_is_refused() -> None:
+    assert isinstance(read(b'{"op":"hello","device":{"id":"d1","platform":" "}}'), frames.BadFrame)

@@ -20,6 +20,7 @@ from chat_server.transports.origins import names_token, origin_allowed
         ("https://a", "h:1", ("https://a",), True),
         ("https://a.evil", "h:1", ("https://a",), False),
         ("https://b", "h:1", ("*",), True),
+        ("http://h:1", "h:1", ("https://a",), True),
     ],
 )
 def test_origins(origin: str | None, host: str | None, allowed: tuple[str, ...], expected: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
@@ -69,7 +70,10 @@ class JsonCodec:
         except RecursionError as error:
             return (BadFrame(invalid_of(error)),)
         except _UNREADABLE as error:
-            return (BadFrame(invalid_of(error, what="the message")),)
+            apart = _apart(data)
+            if apart is None:
+                return (BadFrame(invalid_of(error, what="the message")),)
+            raws = apart
         if not 1 <= len(raws) <= MAX_FRAMES:
             text = f"a message holds 1 to {MAX_FRAMES} frames, not {len(raws)}"
             return (BadFrame(Invalid(text, limit=MAX_FRAMES)),)
@@ -114,6 +118,15 @@ def convert(value: Any, kind: type[T]) -> T:
 
 
 _decoder: Callable[[Any], msgspec.json.Decoder[Any]] = functools.lru_cache(maxsize=1024)(msgspec.json.Decoder)
+
+
+def _apart(data: bytes) -> list[Raw] | None:
+    """The frames of a list that msgspec does not take for a string of one of them: that one alone is to be refused."""
+    try:
+        values = json.loads(data)
+    except (ValueError, RecursionError):
+        return None
+    return [Raw(json.dumps(value).encode()) for value in values]
 
 
 def _read(data: bytes) -> ClientFrame | BadFrame:

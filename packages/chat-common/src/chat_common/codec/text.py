@@ -31,9 +31,14 @@ def bad_text(data: bytes) -> bool:
     if b"\\" not in data or _ESCAPE.search(data) is None:
         return False
     try:
-        return _has_bad_text(json.loads(data))
+        return _has_bad_text(_loads(data))
     except (ValueError, RecursionError):
         return False  # No JSON: whoever decodes it says so.
+
+
+def _loads(data: bytes) -> Any:
+    """JSON as Python takes it, but for the numbers: Python refuses very long ones, and here none matters."""
+    return json.loads(data, parse_int=lambda digits: 0)
 
 
 def _has_bad_text(value: Any) -> bool:
@@ -49,7 +54,7 @@ def _has_bad_text(value: Any) -> bool:
 def ref_of(data: bytes) -> str | None:
     """The ``ref`` of a JSON object that was refused: a string of 1-64, else None. Deep nesting does no harm."""
     try:
-        value = json.loads(data)
+        value = _loads(data)
     except RecursionError:
         return _shallow_ref(data)
     except ValueError:

@@ -27,8 +27,8 @@ class Device(Struct, frozen=True, omit_defaults=True):
     """The thing a client runs on. ``id`` is chosen once by the client and kept."""
 
     id: Id
-    platform: Annotated[str, Meta(min_length=1, max_length=64)]
-    name: Annotated[str, Meta(min_length=1, max_length=128)] | None = None
+    platform: Annotated[str, Meta(min_length=1, max_length=64, pattern=r"\S")]
+    name: Annotated[str, Meta(min_length=1, max_length=128, pattern=r"\S")] | None = None
 
 
 class Resume(Struct, frozen=True):

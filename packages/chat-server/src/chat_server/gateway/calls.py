@@ -67,7 +67,7 @@ class Calls:
         finally:
             self.running -= 1
             session.calls -= 1
-            if link is not None and session.calls == gateway.settings.calls // 2:
+            if link is not None and link.paused_at is None and session.calls == gateway.settings.calls // 2:
                 link.wire.resume_reading()
             gateway.answered(session)
 

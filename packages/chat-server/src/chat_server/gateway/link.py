@@ -62,11 +62,17 @@ class Link:
             self.session.heard(self._gateway.clock.monotonic())
 
     def paused(self) -> None:
-        """The socket takes no more for now: nothing is written until `resumed`."""
+        """The socket takes no more for now: nothing is written until `resumed`, and nothing read, since answers to who
+        does not take them would be kept without a bound."""
         self.paused_at = self._gateway.clock.monotonic()
+        self.wire.pause_reading()
+        if self.session is not None:
+            self._gateway.look_after(self.session)
 
     def resumed(self) -> None:
         self.paused_at = None
+        if self.session is None or self.session.calls < self._gateway.settings.calls:
+            self.wire.resume_reading()
         if self.session is not None and self.session.pending:
             self._gateway.flush.touch(self.session)
 

@@ -12,12 +12,12 @@ _TOKENS = frozenset({"token", "access_token"})
 def origin_allowed(origin: str | None, host: str | None, allowed: Sequence[str]) -> bool:
     """Whether this Origin header may connect. None (no browser) always may.
 
-    ``allowed`` holds origins such as ``https://chat.example`` or ``*``; when it is empty, the origin must be the
-    server's own, which is what the Host header says.
+    The server's own origin, which is what the Host header says, always may: the web client lives there. ``allowed``
+    holds others, such as ``https://chat.example`` or ``*``.
     """
     if origin is None or "*" in allowed or origin in allowed:
         return True
-    return not allowed and host is not None and urlsplit(origin).netloc.lower() == host.lower()
+    return host is not None and urlsplit(origin).netloc.lower() == host.lower()
 
 
 def names_token(query: str) -> bool:
