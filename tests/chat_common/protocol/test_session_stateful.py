@@ -122,6 +122,8 @@ class SessionMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.session.state is State.DETACHED)
     @rule(wrong=st.sampled_from([0, 0, 0, -9, 9]))
     def resume(self, wrong: int) -> None:
+        # The old connection is gone, with what was on its way and what was to be written to it.
+        self.session.take()
         self.wire.clear()
         if wrong:
             claimed = max(self.received + wrong, 0)
