@@ -7,6 +7,7 @@ from playwright.async_api import Browser, BrowserContext, Locator, Page, expect
 PHONE = {"viewport": {"width": 390, "height": 780}, "has_touch": True, "is_mobile": True, "device_scale_factor": 2}
 DESKTOP = {"viewport": {"width": 1180, "height": 760}}
 WAIT = 20_000
+expect.set_options(timeout=WAIT)  # 5 s by default, which a busy machine does not keep
 
 # Walks from the newest message to the first one and collects what is on the screen on the way.
 COLLECT = """async () => {
