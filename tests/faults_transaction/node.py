@@ -73,6 +73,7 @@ async def produce(plan: Plan) -> None:
     query = select(said.c.key, func.max(said.c.number)).where(said.c.key.in_(names)).group_by(said.c.key)
     found = await database.read(lambda connection: dict(connection.execute(query).all()))
     following = {name: found.get(name, -1) + 1 for name in names}
+    names = [name for name in names if following[name] < plan.messages]
     print("ready", flush=True)
     while names:
         batch = []
