@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import pytest
 from chat_common.errors import Invalid, NotFound
 from chat_common.ports.broker import BrokerRecord
-from chat_common.records import Consumer
+from chat_common.records import Consumer, Ensured
 from chat_transaction.dead_letters import SqlDeadLetters
+from chat_transaction.ensured import EnsuredCalls
 
 from tests.chat_transaction.conftest import Seen, Shop, entry, until
 
@@ -113,3 +114,12 @@ async def test_pages_and_status(shop: Shop) -> None:
             await letters.show(wrong)
     with pytest.raises(Invalid, match="limit"):
         await letters.list(limit=0)
+
+
+def test_two_ensured_functions_of_one_name_and_version_are_refused() -> None:
+    async def call(arguments: object, key: str) -> None: ...
+
+    one, other = (Ensured("mail", 1, object, call) for _ in range(2))
+    EnsuredCalls([one, one])
+    with pytest.raises(ValueError, match="'mail', version 1"):
+        EnsuredCalls([one, other])

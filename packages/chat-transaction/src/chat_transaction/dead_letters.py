@@ -45,8 +45,8 @@ class SqlDeadLetters:
 
         def work(connection: Any) -> int:
             count = 0
-            for id in ids:
-                kind, number = _parse(id)
+            # Oldest first, whatever order they are named in: those of one key come again as they once were.
+            for kind, number in sorted(map(_parse, ids)):
                 count += _dig_up(connection, number, now) if kind == "b" else _release(connection, number)
             return count
 

@@ -30,7 +30,10 @@ class EnsuredCalls:
     """The handler of the topic: keys side by side, one call after the other within a key."""
 
     def __init__(self, ensured: Sequence[Ensured]) -> None:
-        self._known = {(each.name, each.version): each for each in ensured}
+        self._known: dict[tuple[str, int], Ensured] = {}
+        for each in ensured:
+            if self._known.setdefault((each.name, each.version), each) is not each:
+                raise ValueError(f"two ensured functions are named {each.name!r}, version {each.version}")
 
     def consumer(self, attempts: int = 10) -> Consumer:
         return Consumer(ENSURED_TOPIC, "ensured", self.handle, batch=32, attempts=attempts)
