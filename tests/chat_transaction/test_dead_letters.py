@@ -109,7 +109,7 @@ async def test_pages_and_status(shop: Shop) -> None:
     assert await letters.drop([letter.id for letter in first]) == 2
     with pytest.raises(NotFound):
         await letters.show(first[0].id)
-    for wrong in ("", "x1", "b", "b-1"):
+    for wrong in ("", "x1", "b", "b-1", "p1", "p1:", "b1:print", "b" + "9" * 30):
         with pytest.raises(Invalid):
             await letters.show(wrong)
     with pytest.raises(Invalid, match="limit"):

@@ -15,7 +15,7 @@ from chat_common.ports.broker import BrokerRecord
 from chat_common.ports.outbox import ENSURED_TOPIC, OutboxEntry, ensured_entry
 from chat_common.records import Consumer, Ensured
 from chat_transaction import tables
-from sqlalchemy import update
+from chat_transaction.dead_letters import SqlDeadLetters
 
 from tests.chat_transaction.conftest import Seen, Shop, entry, until
 
@@ -171,12 +171,12 @@ async def test_parks_the_key_until_somebody_releases_it(shop: Shop) -> None:
         await shop.write(entry("a", 4))
         await audit.count(6)
         broken = False
-        release = update(tables.outbox).values(parked=0, attempts=0)
-        await shop.database.change(lambda connection: connection.execute(release))
+        letters = SqlDeadLetters(shop.database, shop.clock)
+        assert await letters.replay([letter.id for letter in await letters.list()]) == 1
         await mail.count(6)
         await shop.until_empty()
     assert mail.payloads("a") == numbers(5)
-    assert list(dict.fromkeys(audit.payloads("a"))) == numbers(5)
+    assert audit.payloads("a") == numbers(5), "what another group parks is handled once here"
 
 
 async def test_parked_keys_survive_a_restart(open_shop: Callable[[], Shop]) -> None:
@@ -196,8 +196,12 @@ async def test_parked_keys_survive_a_restart(open_shop: Callable[[], Shop]) -> N
     async with again.relaying(Consumer("orders", "mail", seen, on_failure="park")):
         await again.write(entry("a", 2), entry("b", 3))
         await seen.count(2)
+        await until(lambda: _all_parked(again, [b"0", b"2"]))
     assert seen.payloads() == [b"1", b"3"]
-    assert [(row.payload, row.parked) for row in await again.rows()] == [(b"0", 1), (b"2", 1)]
+
+
+async def _all_parked(shop: Shop, payloads: list[bytes]) -> bool:
+    return [(row.payload, row.parked) for row in await shop.rows()] == [(payload, 1) for payload in payloads]
 
 
 async def test_attempts_survive_a_restart(open_shop: Callable[[], Shop]) -> None:

@@ -12,10 +12,10 @@ import pytest
 from chat_common.ports.broker import BrokerRecord
 from chat_common.records import Consumer
 from chat_transaction import tables
+from chat_transaction.dead_letters import SqlDeadLetters
 from chat_transaction.redis_broker import RedisBroker
 from chat_transaction.relay import SqlRelay
 from chat_transaction.settings import RedisBrokerSettings, RelaySettings
-from sqlalchemy import update
 
 from tests.chat_transaction.conftest import Seen, Shop, entry, until
 from tests.services.redis import Redis, running_redis
@@ -95,13 +95,13 @@ async def test_every_group_must_have_handled_it(shop: Shop, redis: Redis) -> Non
         await mail.count(2)
 
         async def noted() -> bool:
-            return len(await shop.rows(tables.done)) == 2
+            return len(await shop.rows(tables.state)) == 2
 
         await until(noted)
         assert len(await shop.rows()) == 2
         go_on.set()
         await shop.until_empty()
-        assert not await shop.rows(tables.done)
+        assert not await shop.rows(tables.state)
 
 
 @pytest.mark.parametrize("capacity", [1_000, 5])
@@ -158,8 +158,8 @@ async def test_parks_and_releases_a_key(shop: Shop, redis: Redis) -> None:
 
         await until(parked)
         broken = False
-        release = update(tables.outbox).values(parked=0, attempts=0)
-        await shop.database.change(lambda connection: connection.execute(release))
+        letters = SqlDeadLetters(shop.database, shop.clock)
+        assert await letters.replay([letter.id for letter in await letters.list()]) == 1
         await seen.count(5)
         await shop.until_empty()
     assert once(seen.payloads("a")) == numbers(4)

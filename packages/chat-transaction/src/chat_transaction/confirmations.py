@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 
 from chat_common.clock import Clock
@@ -12,8 +12,10 @@ from chat_common.ports.broker import BrokerRecord
 from chat_common.ports.database import Database
 from chat_common.records import Consumer
 
-from chat_transaction import rows
+from chat_transaction import rows, settling
 from chat_transaction.consumption import Accepted
+from chat_transaction.outbox import Parking
+from chat_transaction.settling import Kept
 
 log = logging.getLogger(__name__)
 
@@ -32,23 +34,29 @@ this one is out of the way (an ordered queue does): it is let go, and the relay 
 class Confirmations:
     """Deletes handled rows, whichever process's relay had published them; several groups are counted in a table.
 
+    ``told`` of what is gone; ``is_shared`` says of a topic whether it has several groups.
+
     Records that did not come from an outbox (no `ROW` header) are run and not confirmed.
     """
 
-    def __init__(self, database: Database, clock: Clock, told: Callable[[Iterable[str]], None]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        told: Callable[[Iterable[str]], None],
+        is_shared: Callable[[str], bool] = lambda topic: True,
+    ) -> None:
         self._database = database
         self._clock = clock
         self._told = told
-        self._groups: Mapping[str, tuple[str, ...]] = {}
-        self._waiting: list[rows.Confirmed] = []
+        self._is_shared = is_shared
+        self._waiting: list[settling.Confirmed] = []
         self._unconfirmed: dict[str, set[int]] = {}
         self._some = asyncio.Event()
         self._waits: dict[tuple[str, str], float] = {}
 
     @asynccontextmanager
-    async def opened(self, groups: Mapping[str, tuple[str, ...]]) -> AsyncIterator[None]:
-        """``groups``: of each topic."""
-        self._groups = groups
+    async def opened(self) -> AsyncIterator[None]:
         task = asyncio.create_task(self._confirming(), name="outbox confirmations")
         try:
             yield
@@ -65,24 +73,24 @@ class Confirmations:
         asked = {row for row in rows_of.values() if row} | {_number(each, AFTER) for each in wanted} - {0}
         if not asked:
             return Accepted(wanted)
-        shared = len(self._groups.get(consumer.topic, ())) > 1
+        shared = any(GROUPS in each.headers for each in wanted) or self._is_shared(consumer.topic)
         unconfirmed = self._unconfirmed.setdefault(consumer.group, set())
         handled = asked & unconfirmed
-        pending = await self._database.read(rows.Pending(consumer.group, tuple(sorted(asked)), shared))
+        pending, absent = await self._database.read(rows.Pending(consumer.group, tuple(sorted(asked)), shared))
         pending -= handled | unconfirmed
         parked = await self._parked(consumer, wanted) if consumer.on_failure == "park" else {}
         run: list[BrokerRecord] = []
         wait: list[BrokerRecord] = []
-        behind: list[rows.Parking] = []
+        behind: list[Kept] = []
         running: set[int] = set()
         for record in wanted:
             row, after = rows_of[record.id], _number(record, AFTER)
             if not row:
                 run.append(record)
-            elif row not in pending or row in running:
+            elif row not in pending or row in absent or row in running:
                 continue
             elif record.key in parked:
-                behind.append(rows.Parking(row, parked[record.key], consumer.group, None, record.attempt))
+                behind.append(Kept(row, 0, kept={consumer.group: Parking(parked[record.key])}))
             elif after in pending and after not in running:
                 if not self._lets_go(consumer.group, record.id):
                     wait.append(record)
@@ -91,7 +99,7 @@ class Confirmations:
                 running.add(row)
                 run.append(record)
         if behind:
-            await self._database.change_many(rows.settle, rows.Settlement((), behind))
+            await self._database.change_many(settling.park, behind)
         return Accepted(run, wait)
 
     def _lets_go(self, group: str, id: str) -> bool:
@@ -110,10 +118,9 @@ class Confirmations:
         return await self._database.read(rows.ParkedKeys(consumer.topic, consumer.group, keys)) if keys else {}
 
     def handled(self, consumer: Consumer, records: Sequence[BrokerRecord]) -> None:
-        groups = self._groups.get(consumer.topic, (consumer.group,))
         for record in records:
             if row := _number(record, ROW):
-                self._waiting.append(rows.Confirmed(row, record.id, consumer.group, groups))
+                self._waiting.append(settling.Confirmed(row, record.id, consumer.topic, consumer.group))
                 self._unconfirmed.setdefault(consumer.group, set()).add(row)
         if self._waiting:
             self._some.set()
@@ -121,11 +128,12 @@ class Confirmations:
     async def failed(self, consumer: Consumer, record: BrokerRecord, reason: str) -> None:
         log.warning("%s of %s failed, attempt %d: %s", consumer.group, record.topic, record.attempt, reason)
         if row := _number(record, ROW):
-            await self._database.change(rows.Failure(row, record.attempt, reason))
+            group = consumer.group if self._is_shared(consumer.topic) else None
+            await self._database.change(settling.Failure(row, group, record.attempt, reason))
 
     async def bury(self, consumer: Consumer, record: BrokerRecord, reason: str) -> None:
         log.error("%s of %s buries a record after attempt %d: %s", consumer.group, record.topic, record.attempt, reason)
-        await self._database.change(rows.Burial(consumer.group, record, reason, self._clock.wall_ms()))
+        await self._database.change(settling.Burial(consumer.group, record, reason, self._clock.wall_ms()))
         self.handled(consumer, [record])
 
     async def park(self, consumer: Consumer, record: BrokerRecord, reason: str) -> None:
@@ -133,8 +141,8 @@ class Confirmations:
         row = _number(record, ROW)
         if not row:
             return await self.bury(consumer, record, reason)
-        parking = rows.Parking(row, row, consumer.group, reason, record.attempt)
-        await self._database.change_many(rows.settle, rows.Settlement((), [parking]))
+        parking = Parking(row, reason, record.attempt)
+        await self._database.change_many(settling.park, [Kept(row, 0, kept={consumer.group: parking})])
 
     async def _confirming(self) -> None:
         while True:
@@ -150,16 +158,16 @@ class Confirmations:
     async def _confirm(self) -> None:
         while self._waiting:
             batch = self._waiting[:_BATCH]
-            await self._database.change_many(_confirm, batch)
+            gone = await self._database.change_many(_confirm, batch)
             del self._waiting[: len(batch)]
             for each in batch:
                 self._unconfirmed[each.group].discard(each.id)
-            self._told([each.uid for each in batch if len(each.groups) == 1])
+            self._told(gone)
 
 
-def _confirm(connection: object, batches: Sequence[Sequence[rows.Confirmed]]) -> Sequence[None]:
-    rows.confirm(connection, [each for batch in batches for each in batch])
-    return [None] * len(batches)
+def _confirm(connection: object, batches: Sequence[Sequence[settling.Confirmed]]) -> Sequence[set[str]]:
+    gone = settling.confirm(connection, [each for batch in batches for each in batch])
+    return [{each.uid for each in batch} & gone for batch in batches]
 
 
 def _groups(record: BrokerRecord) -> list[str]:

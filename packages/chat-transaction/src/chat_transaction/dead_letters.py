@@ -8,15 +8,16 @@ from typing import Any
 from chat_common.clock import Clock
 from chat_common.errors import Invalid, NotFound
 from chat_common.ports.database import Database
-from chat_common.ports.outbox import DeadLetter, OutboxStatus
-from sqlalchemy import delete, func, insert, select, update
+from chat_common.ports.outbox import DeadLetter, GroupStatus, OutboxStatus
+from sqlalchemy import delete, func, insert, literal, select, tuple_
 
+from chat_transaction import registry, settling
 from chat_transaction.outbox import shard_of
-from chat_transaction.tables import dead_letters, outbox
+from chat_transaction.tables import GroupState, dead_letters, groups, outbox, state
 
 
 class SqlDeadLetters:
-    """`chat_common.ports.outbox.DeadLetters`. Ids are ``b<number>`` (buried) and ``p<number>`` (parked).
+    """`chat_common.ports.outbox.DeadLetters`. Ids are ``b<number>`` (buried) and ``p<number>:<group>`` (parked).
 
     Of a parked key only the record that failed is a letter; what waits behind it goes on with it.
     """
@@ -33,8 +34,11 @@ class SqlDeadLetters:
         return await self._database.read(lambda connection: _page(connection, topic, limit, after))
 
     async def show(self, id: str) -> DeadLetter:
-        kind, number = _parse(id)
-        query = (_buried if kind == "b" else _parked)().where((dead_letters if kind == "b" else outbox).c.id == number)
+        kind, number, group = _parse(id)
+        if kind == "b":
+            query = select(dead_letters).where(dead_letters.c.id == number)
+        else:
+            query = _parked().where(outbox.c.id == number, state.c.group == group)
         row = await self._database.read(lambda connection: connection.execute(query).first())
         if row is None:
             raise NotFound(f"there is no dead letter {id}")
@@ -46,8 +50,11 @@ class SqlDeadLetters:
         def work(connection: Any) -> int:
             count = 0
             # Oldest first, whatever order they are named in: those of one key come again as they once were.
-            for kind, number in sorted(map(_parse, ids)):
-                count += _dig_up(connection, number, now) if kind == "b" else _release(connection, number)
+            for kind, number, group in sorted(map(_parse, ids)):
+                if kind == "b":
+                    count += _dig_up(connection, number, now)
+                else:
+                    count += settling.release(connection, number, group)
             return count
 
         return await self._database.change(work)
@@ -56,12 +63,12 @@ class SqlDeadLetters:
         def work(connection: Any) -> int:
             count = 0
             for id in ids:
-                kind, number = _parse(id)
+                kind, number, group = _parse(id)
                 if kind == "b":
                     count += connection.execute(delete(dead_letters).where(dead_letters.c.id == number)).rowcount
                 else:
-                    # Those behind it are let go in the same step, and the row with them.
-                    count += _release(connection, number, drop=True)
+                    # Those behind it are let go in the same step; other groups still get the row.
+                    count += settling.release(connection, number, group, drop=True)
             return count
 
         return await self._database.change(work)
@@ -72,42 +79,69 @@ class SqlDeadLetters:
         def work(connection: Any) -> OutboxStatus:
             depth = select(outbox.c.topic, func.count()).group_by(outbox.c.topic).order_by(outbox.c.topic)
             oldest = connection.execute(select(func.min(outbox.c.created_at)).where(outbox.c.parked == 0)).scalar()
-            parked = select(func.count()).select_from(outbox).where(outbox.c.parked == 1)
+            parked = select(func.count(state.c.id.distinct())).where(state.c.state == GroupState.PARKED)
             buried = select(func.count()).select_from(dead_letters)
             return OutboxStatus(
                 depth={topic: count for topic, count in connection.execute(depth)},
                 oldest=None if oldest is None else max(0.0, (now - oldest) / 1000),
                 parked=connection.execute(parked).scalar_one(),
                 buried=connection.execute(buried).scalar_one(),
+                groups=_groups(connection, now),
             )
 
         return await self._database.read(work)
 
+    async def forget(self, topic: str, group: str) -> bool:
+        return await self._database.change(lambda connection: settling.forget(connection, topic, group))
 
-def _buried() -> Any:
-    return select(dead_letters)
+
+def _groups(connection: Any, now: int) -> list[GroupStatus]:
+    rows = select(outbox.c.topic, state.c.group, func.count()).join(state, state.c.id == outbox.c.id)
+    rows = rows.where(state.c.state == GroupState.ABSENT).group_by(outbox.c.topic, state.c.group)
+    absent = {(topic, group): count for topic, group, count in connection.execute(rows)}
+    running = frozenset[tuple[str, str]]().union(
+        *(each.groups for each in registry.of_live_relays(connection, now).values())
+    )
+    known = connection.execute(select(groups).order_by(groups.c.topic, groups.c.group))
+    return [
+        GroupStatus(
+            row.topic,
+            row.group,
+            (row.topic, row.group) in running,
+            max(0.0, (now - row.seen_at) / 1000),
+            absent.get((row.topic, row.group), 0),
+        )
+        for row in known
+    ]
 
 
 def _parked() -> Any:
     """The heads of parked keys: the rows with a reason."""
-    return select(outbox).where(outbox.c.parked == 1, outbox.c.error.is_not(None))
+    heads = select(outbox, state.c.group, state.c.attempts.label("tried"), state.c.reason)
+    heads = heads.join(state, state.c.id == outbox.c.id)
+    return heads.where(state.c.state == GroupState.PARKED, state.c.reason.is_not(None))
 
 
 def _page(connection: Any, topic: str | None, limit: int, after: str | None) -> Sequence[DeadLetter]:
     """Parked ones first, then buried ones; each newest first."""
-    kind, number = _parse(after) if after is not None else ("p", None)
+    kind, number, group = _parse(after) if after is not None else ("p", None, "")
     found: list[DeadLetter] = []
-    for each, table, query in (("p", outbox, _parked()), ("b", dead_letters, _buried())):
-        if kind == "b" and each == "p":
-            continue
+    if kind == "p":
+        query = _parked()
         if topic is not None:
-            query = query.where(table.c.topic == topic)
-        if number is not None and each == kind:
-            query = query.where(table.c.id < number)
-        rows = connection.execute(query.order_by(table.c.id.desc()).limit(limit - len(found))).all()
-        found += [_letter(each, row) for row in rows]
-        if len(found) >= limit:
-            break
+            query = query.where(outbox.c.topic == topic)
+        if number is not None:
+            query = query.where(tuple_(outbox.c.id, state.c.group) < tuple_(literal(number), literal(group)))
+        query = query.order_by(outbox.c.id.desc(), state.c.group.desc()).limit(limit)
+        found += [_letter("p", row) for row in connection.execute(query)]
+    if len(found) < limit:
+        query = select(dead_letters)
+        if topic is not None:
+            query = query.where(dead_letters.c.topic == topic)
+        if kind == "b":
+            query = query.where(dead_letters.c.id < number)
+        query = query.order_by(dead_letters.c.id.desc()).limit(limit - len(found))
+        found += [_letter("b", row) for row in connection.execute(query)]
     return found
 
 
@@ -116,9 +150,8 @@ def _letter(kind: str, row: Any) -> DeadLetter:
         return DeadLetter(
             f"b{row.id}", "buried", row.topic, row.group, row.key, row.attempts, row.reason, row.buried_at, row.payload
         )
-    return DeadLetter(
-        f"p{row.id}", "parked", row.topic, row.groups, row.key, row.attempts, row.error, row.created_at, row.payload
-    )
+    id = f"p{row.id}:{row.group}"
+    return DeadLetter(id, "parked", row.topic, row.group, row.key, row.tried, row.reason, row.created_at, row.payload)
 
 
 def _dig_up(connection: Any, number: int, now: int) -> int:
@@ -142,20 +175,9 @@ def _dig_up(connection: Any, number: int, now: int) -> int:
     return 1
 
 
-def _release(connection: Any, number: int, *, drop: bool = False) -> int:
-    """Let a parked head and what is parked behind it in its key go on, or drop the head alone."""
-    head = connection.execute(select(outbox).where(outbox.c.id == number, outbox.c.parked == 1)).first()
-    if head is None:
-        return 0
-    behind = (outbox.c.topic == head.topic, outbox.c.key == head.key, outbox.c.parked == 1, outbox.c.id >= number)
-    connection.execute(update(outbox).where(*behind).values(parked=0, attempts=0, error=None))
-    if drop:
-        connection.execute(delete(outbox).where(outbox.c.id == number))
-    return 1
-
-
-def _parse(id: str) -> tuple[str, int]:
-    kind, number = id[:1], id[1:]
-    if kind not in ("b", "p") or not number.isdecimal():
-        raise Invalid(f"{id!r} is no dead letter's id: b or p and a number", field="id")
-    return kind, int(number)
+def _parse(id: str) -> tuple[str, int, str]:
+    """Kind, number, and of a parked one its group."""
+    kind, (number, colon, group) = id[:1], id[1:].partition(":")
+    if kind not in ("b", "p") or not number.isdecimal() or len(number) > 18 or (kind == "p") != bool(colon and group):
+        raise Invalid(f"{id!r} is no dead letter's id: b and a number, or p, a number, ':' and a group", field="id")
+    return kind, int(number), group

@@ -6,15 +6,17 @@ import hashlib
 import os
 import secrets
 import socket
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from attrs import frozen
+from attrs import field, frozen
 from chat_common.clock import Clock
 from chat_common.ports.database import Database
-from sqlalchemy import delete, func, insert, select, text, update
+from sqlalchemy import delete, insert, select, text, update
 
+from chat_transaction import registry
+from chat_transaction.registry import Abilities
 from chat_transaction.tables import SHARDS, leases, relays
 
 
@@ -22,12 +24,17 @@ from chat_transaction.tables import SHARDS, leases, relays
 class Held:
     """What this relay holds: shard → fence, surely until ``deadline`` on its own monotonic clock.
 
-    ``alone``: no other relay was alive.
+    ``live``: what each live relay runs, this one included.
     """
 
     fences: dict[int, int]
     deadline: float
-    alone: bool = True
+    live: Mapping[str, Abilities] = field(factory=dict)
+
+    @property
+    def alone(self) -> bool:
+        """No other relay was alive."""
+        return len(self.live) < 2
 
 
 class Leases:
@@ -44,23 +51,25 @@ class Leases:
         self._ttl = ttl
         self.owner = f"{_machine()}:{os.getpid()}:{_started(os.getpid())}:{secrets.token_hex(4)}"
 
-    async def renew(self, releasing: Collection[int] = ()) -> tuple[Held, frozenset[int]]:
-        """Renew what is held, give back ``releasing``, take what is free up to an even share.
+    async def renew(self, abilities: Abilities, releasing: Collection[int] = ()) -> tuple[Held, frozenset[int]]:
+        """Renew what is held, give back ``releasing``, take what is free up to an even share among `registry.takers`.
 
         Returns what is held now, and which of these shards should be given back once they are idle, because other
         relays have less than their share.
         """
         started = self._clock.monotonic()
-        fences, live = await self._database.change(lambda connection: self._renew(connection, releasing))
+        fences, live = await self._database.change(lambda connection: self._renew(connection, abilities, releasing))
         # A tenth is kept back for the drift between two clocks.
-        held = Held(fences, started + self._ttl * 0.9, alone=live == 1)
-        return held, frozenset(sorted(fences)[_share(live) :])
+        held = Held(fences, started + self._ttl * 0.9, live)
+        return held, frozenset(sorted(fences)[self._share(live) :])
 
     async def give_back(self) -> None:
         """Release everything: the next relay need not wait."""
         await self._database.change(self._give_back)
 
-    def _renew(self, connection: Any, releasing: Collection[int]) -> tuple[dict[int, int], int]:
+    def _renew(
+        self, connection: Any, abilities: Abilities, releasing: Collection[int]
+    ) -> tuple[dict[int, int], dict[str, Abilities]]:
         if connection.dialect.name == "postgresql":
             # A process that is stopped in here must not keep the others waiting for its row locks.
             connection.execute(text(f"SET LOCAL idle_in_transaction_session_timeout = {round(self._ttl * 1000)}"))
@@ -71,13 +80,14 @@ class Leases:
             connection.execute(
                 update(leases).where(mine, leases.c.shard.in_(tuple(releasing))).values(owner=None, until=0)
             )
-        if not connection.execute(update(relays).where(relays.c.owner == self.owner).values(until=until)).rowcount:
-            connection.execute(insert(relays).values(owner=self.owner, until=until))
+        row = {"until": until, "abilities": abilities.write()}
+        if not connection.execute(update(relays).where(relays.c.owner == self.owner).values(row)).rowcount:
+            connection.execute(insert(relays).values(owner=self.owner, **row))
         self._bury_the_dead(connection, now)
         connection.execute(update(leases).where(mine).values(until=until))
         fences = {row.shard: row.fence for row in connection.execute(select(leases).where(mine))}
-        live = connection.execute(select(func.count()).select_from(relays)).scalar_one()
-        share = _share(live)
+        live = registry.of_live_relays(connection)
+        share = self._share(live)
         if len(fences) < share:
             free = [
                 row.shard
@@ -98,6 +108,10 @@ class Leases:
                 fences.update({row.shard: row.fence for row in connection.execute(select(leases).where(taken))})
         return fences, live
 
+    def _share(self, live: Mapping[str, Abilities]) -> int:
+        takers = registry.takers(live)
+        return -(-SHARDS // len(takers)) if self.owner in takers else 0
+
     def _bury_the_dead(self, connection: Any, now: int) -> None:
         """Forget relays whose lease is over, and those whose process is gone from this very machine."""
         gone = []
@@ -117,10 +131,6 @@ class Leases:
         if connection.dialect.name == "postgresql":
             return int(connection.execute(text("SELECT extract(epoch FROM clock_timestamp()) * 1000")).scalar_one())
         return self._clock.wall_ms()
-
-
-def _share(live: int) -> int:
-    return -(-SHARDS // live)
 
 
 def plant(connection: Any) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any, Literal, Protocol
 from zlib import crc32
 
+from attrs import frozen
 from chat_common.clock import Clock
 from chat_common.errors import Invalid
 from chat_common.ports.broker import BrokerRecord
@@ -37,23 +38,52 @@ def shard_of(key: str) -> int:
     return crc32(key.encode()) % SHARDS
 
 
+@frozen
+class Parking:
+    """That a row waits, for one group, behind the parked row ``head`` of its key (or is that row itself, and then
+    ``reason`` says why)."""
+
+    head: int
+    reason: str | None = None
+    attempts: int = 0
+
+
 class Token:
     """One written row on its way.
 
-    ``waiting`` are the groups that have not handled it yet (None: the topic's only one), ``parked`` those whose key is
-    parked, ``published`` when a broker took it (seconds, monotonic), ``after`` the row before it in its key that may
-    still be on its way.
+    As read from the table: ``only`` these groups want it (None: all that are registered), ``settled`` are done with it
+    or need no hand-over, ``attempts`` by group. On its way: ``waiting`` have not handled it yet (None: the topic's only
+    one), ``handled`` have, ``kept`` stay behind in the table because they parked it (or are absent: None).
+    ``published`` is when a broker took it (seconds, monotonic), ``after`` the row before it in its key that may still
+    be on its way.
     """
 
-    __slots__ = ("after", "due_at", "id", "parked", "published", "record", "shard", "waiting")
+    __slots__ = (
+        "after",
+        "attempts",
+        "due_at",
+        "handled",
+        "id",
+        "kept",
+        "only",
+        "published",
+        "record",
+        "settled",
+        "shard",
+        "waiting",
+    )
 
     def __init__(self, id: int, shard: int, due_at: int, record: BrokerRecord) -> None:
         self.id = id
         self.shard = shard
         self.due_at = due_at
         self.record = record
+        self.only: frozenset[str] | None = None
+        self.settled: frozenset[str] | None = None
+        self.attempts: dict[str, int] | None = None
         self.waiting: set[str] | None = None
-        self.parked: set[str] | None = None
+        self.handled: set[str] | None = None
+        self.kept: dict[str, Parking | None] | None = None
         self.published: float | None = None
         self.after = 0
 

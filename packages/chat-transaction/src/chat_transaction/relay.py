@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
+import math
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import Any
 
 import attrs
@@ -16,14 +18,16 @@ from chat_common.ports.database import Database
 from chat_common.ports.outbox import ENSURED_TOPIC
 from chat_common.records import Consumer, Ensured
 
-from chat_transaction import fencing, rows
+from chat_transaction import fencing, registry, rows, settling
 from chat_transaction.confirmations import AFTER, GROUPS, ROW, Confirmations
 from chat_transaction.consumption import Accepted, Consumption
 from chat_transaction.ensured import EnsuredCalls
 from chat_transaction.fencing import Fence
 from chat_transaction.leases import Held, Leases, plant
 from chat_transaction.memory_broker import MemoryBroker
-from chat_transaction.outbox import SqlOutbox, Token
+from chat_transaction.outbox import Parking, SqlOutbox, Token
+from chat_transaction.publishing import Publishing
+from chat_transaction.registry import Abilities, Registered
 from chat_transaction.settings import RelaySettings
 from chat_transaction.tables import SHARDS
 
@@ -33,7 +37,8 @@ _EARLY = 0.005
 """Seconds to wait for the report of a row that is missing between two reported ones, before looking it up."""
 _KEY_LIMIT = 200
 """Rows of one failing key that may be on their way; the others wait in the table, so that it cannot fill it all."""
-_PUBLISH = 500
+_SEEN = 300.0
+"""Seconds between two notes that this relay's groups are run."""
 
 Key = tuple[str, str]
 
@@ -57,8 +62,15 @@ class SqlRelay:
         self._leases = Leases(database, clock, self._settings.lease)
         self._held = Held({}, 0.0)
         self._leaving: frozenset[int] = frozenset()
-        self._groups: dict[str, tuple[str, ...]] = {}
-        self._open = False
+        self._abilities = Abilities()
+        self._parks: frozenset[tuple[str, str]] = frozenset()
+        self._registered: Registered = {}
+        self._running: Registered = {}
+        self._plain: frozenset[str] = frozenset()
+        self._reviving: set[str] = set()
+        self._seen_at = -math.inf
+        self._stock = asyncio.Lock()
+        self._some_revive = asyncio.Event()
         self._behind = True
         self._full = True
         self._head = 0
@@ -69,8 +81,14 @@ class SqlRelay:
         self._known: set[int] = set()
         self._gone: list[int] = []
         self._by_uid: dict[str, Token] = {}
+        self._count: Counter[str] = Counter()
+        self._full_topics: set[str] = set()
+        self._late: set[str] = set()
+        self._missed: set[str] = set()
         self._done: list[int] = []
-        self._parking: list[rows.Parking] = []
+        self._kept: list[settling.Kept] = []
+        self._over: list[int] = []
+        self._unsettled: list[settling.Settlement] = []
         self._parked: dict[tuple[str, str], dict[str, int]] = {}
         self._fresh: dict[tuple[str, str, str], bool] = {}
         self._failing: dict[Key, int] = {}
@@ -79,35 +97,36 @@ class SqlRelay:
         # In this process a row's way ends here; behind a broker it ends with a confirmation. Ensured functions need
         # no broker: they are run by the owner of their shard.
         self._local = broker if isinstance(broker, MemoryBroker) else MemoryBroker()
-        self._outgoing: deque[Token] = deque()
-        self._confirmations = Confirmations(database, clock, self._confirmed)
+        self._publishing = Publishing(broker, clock, self._is_alive, self._addressed, self._refused)
+        self._confirmations = Confirmations(database, clock, self._confirmed, lambda topic: topic not in self._plain)
+        self._due: tuple[int, asyncio.TimerHandle] | None = None
         self._progress: dict[str, float] = {}
         self._last: dict[Key, int] = {}
         self._scan_now = asyncio.Event()
         self._empty = asyncio.Event()
         self._some_done = asyncio.Event()
         self._many_done = asyncio.Event()
-        self._outgoing_any = asyncio.Event()
-        self._apply = rows.settle
+        self._apply = settling.settle
 
     # --- life ---------------------------------------------------------------------------------------------------
 
     @asynccontextmanager
     async def running(self, consumers: Sequence[Consumer], ensured: Sequence[Ensured]) -> AsyncIterator[None]:
         every = [*consumers, EnsuredCalls(ensured).consumer()]
-        groups: dict[str, tuple[str, ...]] = {}
-        for consumer in every:
-            if consumer.group in groups.get(consumer.topic, ()):
-                raise ValueError(f"two consumers of topic {consumer.topic!r} share the group {consumer.group!r}")
-            groups[consumer.topic] = (*groups.get(consumer.topic, ()), consumer.group)
-        self._groups = groups
+        names = Counter((each.topic, each.group) for each in every)
+        if names.most_common(1)[0][1] > 1:
+            (topic, group), _ = names.most_common(1)[0]
+            raise ValueError(f"two consumers of topic {topic!r} share the group {group!r}")
+        self._abilities = Abilities.of(every, ensured, broker=self._local is not self._broker)
+        self._parks = frozenset((each.topic, each.group) for each in every if each.on_failure == "park")
         await self._database.change(plant)
         self._parked = await self._database.read(rows.parked_heads)
         await self._renew()
         async with AsyncExitStack() as stack:
             if self._local is not self._broker:
                 await stack.enter_async_context(self._local.opened())
-                await stack.enter_async_context(self._confirmations.opened(groups))
+                await stack.enter_async_context(self._confirmations.opened())
+                await stack.enter_async_context(self._publishing.opened())
             for consumer in every:
                 broker = self._local if self._is_local(consumer.topic) else self._broker
                 ledger = self if self._is_local(consumer.topic) else self._confirmations
@@ -117,19 +136,21 @@ class SqlRelay:
                 await stack.enter_async_context(
                     broker.subscribe(consumer.topic, consumer.group, run, batch=consumer.batch)
                 )
-            loops = [self._scanning, self._purging, self._renewing, self._publishing]
+            loops = [self._scanning, self._purging, self._renewing, self._reviving_all]
             tasks = [asyncio.create_task(self._persist(loop), name=f"outbox {loop.__name__}") for loop in loops]
-            self._open = True
             self._outbox.attach(self)
             try:
                 yield
             finally:
                 self._outbox.attach(None)
                 await self._drain()
-                self._open = False
+                if self._due is not None:
+                    self._due[1].cancel()
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
+        # What some groups have handled is theirs only once, even if the others get it after the next start.
+        self._kept += [self._standing(token) for token in self._by_uid.values() if token.handled or token.kept]
         await self._settle()
         await self._leases.give_back()
 
@@ -214,11 +235,8 @@ class SqlRelay:
 
     async def _scan(self) -> int:
         """Look into the table once; how many rows were new."""
-        room = self._settings.capacity - len(self._by_uid)
-        if room <= 0:
-            self._behind = True
-            await self._look_after_all()
-            return 0
+        if self._full_topics:
+            await self._look_after_full()
         # Deleted rows are forgotten only now: a scan that began before their deletion may still have seen them.
         self._known.difference_update(self._gone)
         self._gone.clear()
@@ -230,20 +248,26 @@ class SqlRelay:
         # A key that is skipped again while this scan runs has rows that its snapshot may lack.
         self._catching, self._skipped = self._catching | self._skipped, set()
         excluded = {key for key in self._catching if self._failing.get(key, 0) >= _KEY_LIMIT}
+        topics = self._running.keys() - self._full_topics - self._reviving
+        if not full:
+            topics -= self._late
+        caught = self._late & topics
+        self._missed -= caught
         query = rows.Scan(
             now=self._clock.wall_ms(),
             floor=0 if full else self._floor,
-            limit=min(room, self._settings.scan_limit),
+            limit=self._settings.scan_limit,
             known=self._known,
-            topics=tuple(self._groups),
+            topics=tuple(sorted(topics)),
+            shared=frozenset(topics - self._plain),
             excluded=tuple(excluded)[:500],
             shards=None if len(self._held.fences) == SHARDS else tuple(self._held.fences),
             heads=any(self._parked.values()),
         )
-        before = [] if self._local is self._broker or not full else list(self._by_uid.values())
+        watched = [] if self._local is self._broker or not full else self._on_their_way(topics)
         found = await self._database.read(query)
-        if found.complete and before:
-            self._look_after([each for each in before if not self._is_local(each.record.topic)], found.present)
+        if found.complete and watched:
+            self._look_after(watched, found.present)
         if found.heads is not None:
             self._unpark(found.heads)
         tokens = []
@@ -268,29 +292,46 @@ class SqlRelay:
         if found.next_due is not None:
             self._wake_at(found.next_due)
         self._hand_over(tokens, scanned=True)
+        if found.complete and full:
+            self._late -= caught - self._missed
+            if self._late & self._missed - self._full_topics - self._reviving:
+                self.wake()
         if found.complete and self._early:
             late = [self._early.pop(id) for id in sorted(self._early)]
             self.committed([token for token in late if token.id > self._head])
         return len(tokens)
 
     def _wake_at(self, due_at: int) -> None:
-        asyncio.get_running_loop().call_later(max(0.0, (due_at - self._clock.wall_ms()) / 1000), self.wake)
+        """One timer for the earliest of them: the scan that it causes finds the next."""
+        if self._due is not None:
+            if self._due[0] <= due_at:
+                return
+            self._due[1].cancel()
+        left = max(0.0, (due_at - self._clock.wall_ms()) / 1000)
+        self._due = due_at, asyncio.get_running_loop().call_later(left, self._come_due)
+
+    def _come_due(self) -> None:
+        self._due = None
+        self.wake()
 
     # --- hand over ----------------------------------------------------------------------------------------------
 
     def _hand_over(self, tokens: Iterable[Token], *, scanned: bool = False) -> None:
         fences = self._held.fences
         records: list[BrokerRecord] = []
+        outgoing: list[Token] = []
         for token in tokens:
             record = token.record
-            groups = self._groups.get(record.topic)
-            if groups is None or token.shard not in fences or token.id in self._known:
+            topic = record.topic
+            if topic not in self._running or token.shard not in fences or token.id in self._known:
                 continue
             if token.due_at and not scanned:
                 self._wake_at(token.due_at)
                 continue
+            if self._must_wait(topic, scanned):
+                continue
             if self._failing or self._skipped or self._catching:
-                key = (record.topic, record.key)
+                key = (topic, record.key)
                 count = self._failing.get(key)
                 is_late = not scanned and (key in self._skipped or key in self._catching)
                 if is_late or (count is not None and count >= _KEY_LIMIT):
@@ -298,41 +339,82 @@ class SqlRelay:
                     continue
                 if count is not None:
                     self._failing[key] = count + 1
-            if token.waiting is None and len(groups) > 1:
-                token.waiting = set(groups)
             self._known.add(token.id)
+            if (topic not in self._plain or token.only is not None) and not self._divide(token):
+                continue
+            record = token.record
             self._by_uid[record.id] = token
-            if self._local is self._broker or record.topic == ENSURED_TOPIC:
+            self._count[topic] += 1
+            if self._is_local(topic):
                 records.append(record)
             else:
-                key = (record.topic, record.key)
+                key = (topic, record.key)
                 token.after = self._last.get(key, 0)
                 self._last[key] = token.id
-                self._outgoing.append(token)
+                outgoing.append(token)
         if records:
             self._local.offer(records)
-        if self._outgoing:
-            self._outgoing_any.set()
-        if len(self._by_uid) >= self._settings.capacity:
-            self._behind = True
+        if outgoing:
+            self._publishing.put(outgoing)
+
+    def _must_wait(self, topic: str, scanned: bool) -> bool:
+        """Whether this row must stay in the table for now, because its topic has no room, or because rows before it
+        were left there. Then a full scan reads them in order."""
+        if self._count[topic] >= self._settings.capacity:
+            self._full_topics.add(topic)
+        elif topic not in self._late or (scanned and topic not in self._full_topics and topic not in self._reviving):
+            return False
+        self._late.add(topic)
+        self._missed.add(topic)
+        return True
+
+    def _divide(self, token: Token) -> bool:
+        """Where the groups of a row stand: who gets it now, and for whom it stays. False: nobody gets it now."""
+        topic = token.record.topic
+        wanted = (token.only or self._registered[topic]) - (token.settled or frozenset())
+        running = wanted & self._running[topic]
+        token.waiting, token.handled = set(running), set()
+        if token.attempts and running:
+            attempt = 1 + min(token.attempts.get(group, 0) for group in running)
+            token.record = attrs.evolve(token.record, attempt=attempt)
+        if wanted - running:
+            token.kept = dict.fromkeys(wanted - running)
+            if running and not self._is_local(topic):
+                self._keep(settling.Kept(token.id, token.shard, kept=token.kept))
+        if not running:
+            self._keep(settling.Kept(token.id, token.shard, kept=token.kept or {}))
+            self._over.append(token.id)
+        return bool(running)
+
+    def _keep(self, kept: settling.Kept) -> None:
+        self._kept.append(kept)
+        self._some_done.set()
+
+    def _remove(self, uid: str) -> Token | None:
+        """It is no longer on its way."""
+        token = self._by_uid.pop(uid, None)
+        if token is None:
+            return None
+        topic = token.record.topic
+        self._count[topic] -= 1
+        if topic in self._full_topics and self._count[topic] <= self._settings.capacity // 2:
+            self._full_topics.discard(topic)
+            self.wake()
+        if topic in self._reviving and not self._count[topic]:
+            self._some_revive.set()
+        if not self._by_uid:
+            self._empty.set()
+        return token
+
+    def _on_their_way(self, topics: Collection[str]) -> list[Token]:
+        """Those of these topics that a broker has."""
+        topics = {topic for topic in topics if not self._is_local(topic)}
+        return [token for token in self._by_uid.values() if token.record.topic in topics]
 
     # --- through a broker ---------------------------------------------------------------------------------------
 
-    async def _publishing(self) -> None:
-        outgoing = self._outgoing
-        while True:
-            if not outgoing:
-                self._outgoing_any.clear()
-                await self._outgoing_any.wait()
-            count = min(len(outgoing), _PUBLISH)
-            tokens = [outgoing[number] for number in range(count)]
-            tokens = [token for token in tokens if token.record.id in self._by_uid]
-            if tokens:
-                await self._broker.publish([self._addressed(token) for token in tokens])
-            for token in tokens:
-                token.published = self._clock.monotonic()
-            for _ in range(count):
-                outgoing.popleft()
+    def _is_alive(self, token: Token) -> bool:
+        return self._by_uid.get(token.record.id) is token
 
     def _addressed(self, token: Token) -> BrokerRecord:
         """The record with what a consumer in another process needs to keep its order and to confirm its row."""
@@ -344,11 +426,28 @@ class SqlRelay:
             headers[GROUPS] = ",".join(sorted(token.waiting))
         return attrs.evolve(record, headers=headers, live=None)
 
+    async def _refused(self, token: Token, reason: str) -> None:
+        """The broker will never take it: every group that waits for it gives it up."""
+        log.error("a record of %s cannot be published: %s", token.record.topic, reason)
+        kept: dict[str, Parking | None] = {}
+        groups = token.waiting or self._registered.get(token.record.topic, frozenset())
+        for group in sorted(groups):
+            if (token.record.topic, group) in self._parks:
+                kept[group] = Parking(token.id, reason, token.record.attempt)
+            else:
+                burial = settling.Burial(group, token.record, reason, self._clock.wall_ms())
+                await self._database.change(burial)
+        if self._remove(token.record.id) is not None:
+            self._pass(token, self._clock.monotonic())
+        self._keep(settling.Kept(token.id, token.shard, frozenset(groups - kept.keys()), kept))
+        self._over.append(token.id)
+        await self._settle()
+
     def _confirmed(self, uids: Iterable[str]) -> None:
-        """These rows were handled in this process and are deleted."""
+        """These rows were handled and are deleted."""
         now = self._clock.monotonic()
         for uid in uids:
-            token = self._by_uid.pop(uid, None)
+            token = self._remove(uid)
             if token is not None:
                 self._gone.append(token.id)
                 self._pass(token, now)
@@ -359,16 +458,17 @@ class SqlRelay:
         if self._last.get(key) == token.id:
             del self._last[key]
 
-    async def _look_after_all(self) -> None:
-        """While no further row has a place: of those on their way, are any handled elsewhere, or lost by the broker?
+    async def _look_after_full(self) -> None:
+        """Topics with no room: are any rows on their way handled elsewhere, or lost by the broker?
 
-        Without this a broker that loses as many rows as a relay may hold would stop it for good.
+        Without this a broker that loses as many rows as may be on their way would stop the topic for good.
         """
-        if self._local is self._broker or self._clock.monotonic() - self._full_at < self._settings.scan_interval * 0.9:
+        if self._clock.monotonic() - self._full_at < self._settings.scan_interval * 0.9:
             return
-        self._full_at = self._clock.monotonic()
-        known = [token for token in self._by_uid.values() if not self._is_local(token.record.topic)]
-        self._look_after(known, await self._database.read(rows.Present(tuple(token.id for token in known))))
+        watched = self._on_their_way(self._full_topics)
+        if watched:
+            self._full_at = self._clock.monotonic()
+            self._look_after(watched, await self._database.read(rows.Present(tuple(token.id for token in watched))))
 
     def _look_after(self, known: Iterable[Token], present: Collection[int]) -> None:
         """After a full scan: forget what is handled elsewhere; publish again what a broker seems to have lost."""
@@ -376,7 +476,8 @@ class SqlRelay:
         lost = []
         for token in known:
             if token.id not in present:
-                if self._by_uid.pop(token.record.id, None) is not None:
+                if self._is_alive(token):
+                    self._remove(token.record.id)
                     self._known.discard(token.id)
                     self._pass(token, now)
             elif token.published is not None:
@@ -387,8 +488,7 @@ class SqlRelay:
                     lost.append(token)
         if lost:
             log.warning("the broker lost %d records, or nobody takes them: publishing them again", len(lost))
-            self._outgoing.extend(sorted(lost, key=lambda token: token.id))
-            self._outgoing_any.set()
+            self._publishing.put(sorted(lost, key=lambda token: token.id))
 
     # --- the ledger of the consumptions -------------------------------------------------------------------------
 
@@ -416,25 +516,30 @@ class SqlRelay:
             token = by_uid.get(record.id)
             if token is None:
                 continue
-            if token.waiting is not None:
+            if token.waiting is not None and token.handled is not None:
                 token.waiting.discard(group)
+                token.handled.add(group)
             if not token.waiting:
                 self._finish(token)
             if record.attempt > 1:
                 self._recovered((record.topic, record.key))
-        if self._behind and len(by_uid) < self._settings.capacity // 2:
-            self._scan_now.set()
 
     async def failed(self, consumer: Consumer, record: BrokerRecord, reason: str) -> None:
         log.warning("%s of %s failed, attempt %d: %s", consumer.group, record.topic, record.attempt, reason)
         self._failing.setdefault((record.topic, record.key), 1)
         token = self._by_uid.get(record.id)
-        if token is not None:
-            await self._database.change(rows.Failure(token.id, record.attempt, reason))
+        if token is None:
+            return
+        group = None
+        if token.waiting is not None:
+            group = consumer.group
+            token.attempts = token.attempts or {}
+            token.attempts[group] = record.attempt
+        await self._database.change(settling.Failure(token.id, group, record.attempt, reason))
 
     async def bury(self, consumer: Consumer, record: BrokerRecord, reason: str) -> None:
         log.error("%s of %s buries a record after attempt %d: %s", consumer.group, record.topic, record.attempt, reason)
-        await self._database.change(rows.Burial(consumer.group, record, reason, self._clock.wall_ms()))
+        await self._database.change(settling.Burial(consumer.group, record, reason, self._clock.wall_ms()))
         self.handled(consumer, [record])
         self._recovered((record.topic, record.key))
 
@@ -449,25 +554,30 @@ class SqlRelay:
         self._recovered((record.topic, record.key))
 
     def _park(self, token: Token, group: str, reason: str | None = None, attempt: int = 0) -> None:
-        if token.parked is None:
-            token.parked = set()
-        token.parked.add(group)
-        head = self._parked[(token.record.topic, group)][token.record.key]
-        self._parking.append(rows.Parking(token.id, head, group, reason, attempt))
+        topic, key = token.record.topic, token.record.key
+        head = self._parked[topic, group][key]
+        token.kept = token.kept or {}
+        token.kept[group] = Parking(head, reason, attempt)
         if token.waiting is not None:
             token.waiting.discard(group)
         if not token.waiting:
             self._finish(token)
+        else:  # to be seen, and to last, while the others are at it
+            self._keep(self._standing(token))
 
     def _finish(self, token: Token) -> None:
-        del self._by_uid[token.record.id]
-        if token.parked is None:
+        self._remove(token.record.id)
+        if token.kept is None and not token.settled and token.attempts is None:
             self._done.append(token.id)
+        else:
+            self._kept.append(self._standing(token))
+            self._over.append(token.id)
         self._some_done.set()
-        if not self._by_uid:
-            self._empty.set()
         if len(self._done) >= 1_000:
             self._many_done.set()
+
+    def _standing(self, token: Token) -> settling.Kept:
+        return settling.Kept(token.id, token.shard, frozenset(token.handled or ()), dict(token.kept or {}))
 
     def _recovered(self, key: Key) -> None:
         """A failing key goes on; what was left in the table for its sake is read again."""
@@ -499,22 +609,31 @@ class SqlRelay:
             self._many_done.clear()
             await self._settle()
 
+    def _collect(self) -> None:
+        """What is done so far, under the groups that were known meanwhile."""
+        if self._done or self._kept:
+            runs = settling.runs(self._done)
+            kept = tuple(self._kept)
+            self._unsettled.append(settling.Settlement(runs, kept, self._registered, dict(self._held.fences)))
+            self._over += self._done
+            self._done, self._kept = [], []
+
     async def _settle(self) -> None:
-        done, self._done = self._done, []
-        parking, self._parking = self._parking, []
+        self._collect()
         fresh = list(self._fresh)
-        if not done and not parking:
-            return
+        over, self._over = self._over, []
+        unsettled, self._unsettled = self._unsettled, []
         try:
-            await self._database.change_many(self._apply, rows.Settlement(rows.runs(done), tuple(parking)))
+            while unsettled:
+                await self._database.change_many(self._apply, unsettled[0])
+                del unsettled[0]
         except BaseException:
-            self._done = done + self._done
-            self._parking = parking + self._parking
+            self._over = over + self._over
+            self._unsettled = unsettled + self._unsettled
             self._some_done.set()
             raise
         self._fresh.update((place, True) for place in fresh if place in self._fresh)
-        self._gone += done
-        self._gone += [each.id for each in parking]
+        self._gone += over
 
     # --- leases -------------------------------------------------------------------------------------------------
 
@@ -524,15 +643,97 @@ class SqlRelay:
             await self._renew()
 
     async def _renew(self) -> None:
-        releasing = [shard for shard in self._leaving if not self._is_busy(shard)]
-        held, surplus = await self._leases.renew(releasing)
-        before = self._held.fences
-        self._lose([shard for shard, fence in before.items() if held.fences.get(shard) != fence])
-        fences = {shard: fence for shard, fence in held.fences.items() if shard not in surplus}
-        self._leaving = surplus
-        self._held = attrs.evolve(held, fences=fences)
-        if any(before.get(shard) != fence for shard, fence in fences.items()):
+        async with self._stock:
+            releasing = [shard for shard in self._leaving if not self._is_busy(shard)]
+            if releasing:
+                await self._settle()
+            held, surplus = await self._leases.renew(self._abilities, releasing)
+            before = self._held.fences
+            self._lose([shard for shard, fence in before.items() if held.fences.get(shard) != fence])
+            fences = {shard: fence for shard, fence in held.fences.items() if shard not in surplus}
+            await self._take_stock(held, tuple(fences))
+            self._leaving = surplus
+            self._held = attrs.evolve(held, fences=fences)
+            if any(before.get(shard) != fence for shard, fence in fences.items()):
+                self.wake()
+
+    # --- groups -------------------------------------------------------------------------------------------------
+
+    async def _take_stock(self, held: Held, shards: tuple[int, ...]) -> None:
+        """Which groups there are, who is run by somebody, and which rows have waited for one that is run again."""
+        now = self._clock.monotonic()
+        if now - self._seen_at >= _SEEN:
+            wall, patience = self._clock.wall_ms(), round(self._settings.group_patience * 1000)
+            await self._database.change(lambda connection: registry.note(connection, self._abilities.groups, wall))
+            unseen = await self._database.read(partial(registry.unseen, since=wall - patience))
+            for topic, group in unseen:
+                log.warning("nobody has run group %s of topic %s for long: nothing waits for it any more", group, topic)
+                await self._database.change(partial(settling.forget, topic=topic, group=group))
+            await self._database.change(settling.tidy)
+            self._seen_at = now
+        registered, absent = await self._database.read(
+            lambda connection: (registry.read(connection), rows.absent(connection, shards))
+        )
+        everybody = frozenset[tuple[str, str]]().union(*(each.groups for each in held.live.values()))
+        running: dict[str, frozenset[str]] = {}
+        for topic, groups in registered.items():
+            who = self._abilities.groups if self._is_local(topic) else everybody
+            if here := frozenset(group for group in groups if (topic, group) in who):
+                running[topic] = here
+        self._adopt(registered, running)
+        back = {topic for topic, group in absent if group in running.get(topic, ())}
+        if back:
+            self._reviving |= back
+            self._late |= back
+            self._some_revive.set()
+
+    def _adopt(self, registered: Registered, running: Registered) -> None:
+        """From now on these groups count. What is on its way stays for those who have joined or gone meanwhile."""
+        if registered == self._registered and running == self._running:
+            return
+        self._collect()
+        for token in self._by_uid.values():
+            topic = token.record.topic
+            before, now = self._registered.get(topic, frozenset()), registered.get(topic, frozenset())
+            here = running.get(topic, frozenset())
+            new = now - before if token.only is None else frozenset()
+            gone = (self._running.get(topic, frozenset()) - here) & (token.waiting or before)
+            if not new and not gone:
+                continue
+            if token.waiting is None:
+                token.waiting, token.handled = set(before), set()
+            token.kept = (token.kept or {}) | dict.fromkeys(new | gone)
+            if not self._is_local(topic):
+                self._keep(settling.Kept(token.id, token.shard, kept=dict.fromkeys(new | gone)))
+        if running.keys() - self._running.keys():
             self.wake()
+        self._registered, self._running = registered, running
+        self._plain = frozenset(topic for topic, here in running.items() if len(registered[topic]) == 1)
+
+    async def _revive(self) -> None:
+        """Rows that stayed for an absent group go on, once nothing of their topic is on its way, which would overtake
+        them. A key that fails meanwhile is not waited for: it is read again with the others."""
+        await self._some_revive.wait()
+        self._some_revive.clear()
+        async with self._stock:
+            failing = [
+                uid
+                for uid, token in self._by_uid.items()
+                if token.record.topic in self._reviving and (token.record.topic, token.record.key) in self._failing
+            ]
+            for uid in failing:
+                self._drop(uid)
+            topics = {topic for topic in self._reviving if not self._count[topic]}
+            if topics:
+                await self._settle()
+                shards, running = tuple(self._held.fences), self._running
+                await self._database.change(partial(settling.revive, topics=topics, groups=running, shards=shards))
+                self._reviving -= topics
+                self.wake()
+
+    async def _reviving_all(self) -> None:
+        while True:
+            await self._revive()
 
     def _is_busy(self, shard: int) -> bool:
         return any(token.shard == shard for token in self._by_uid.values())
@@ -542,13 +743,19 @@ class SqlRelay:
         lost = set(shards)
         if not lost:
             return
+        self._collect()  # under the fences that it was done under
         kept = {shard: fence for shard, fence in self._held.fences.items() if shard not in lost}
         self._held = attrs.evolve(self._held, fences=kept)
         for uid, token in list(self._by_uid.items()):
             if token.shard in lost:
-                del self._by_uid[uid]
-                self._known.discard(token.id)
-                self._pass(token, self._clock.monotonic())
+                self._drop(uid)
+
+    def _drop(self, uid: str) -> None:
+        """Forget one that is on its way: it is in the table; what is queued of it is not accepted."""
+        token = self._remove(uid)
+        if token is not None:
+            self._known.discard(token.id)
+            self._pass(token, self._clock.monotonic())
 
 
 def statistics(relay: SqlRelay) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The statements of the relay: synchronous functions of one connection."""
+"""What the relay and its consumers read: synchronous functions of one connection."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Any
 
 from attrs import frozen
 from chat_common.ports.broker import BrokerRecord
-from sqlalchemy import bindparam, delete, func, insert, not_, select, text, tuple_, update
+from sqlalchemy import func, not_, select, text, tuple_
 
 from chat_transaction.outbox import Token
-from chat_transaction.tables import dead_letters, done, outbox
+from chat_transaction.tables import GroupState, outbox, state
 
-_DELETE_RUN = delete(outbox).where(outbox.c.id.between(bindparam("first"), bindparam("last")))
-_DELETE_ONE = delete(outbox).where(outbox.c.id == bindparam("of"), outbox.c.uid == bindparam("as"))
 _PAGE = 1_000
+_PART = 500
+"""Numbers in one statement."""
 
 
 @frozen
@@ -32,13 +32,15 @@ class Found:
 
 @frozen
 class Scan:
-    """Reads the ready rows above ``floor`` that are not ``known``, in order, at most ``limit``."""
+    """Reads the ready rows above ``floor`` that are not ``known``, in order, at most ``limit``. ``shared``: topics
+    whose groups stand apart (see `tables.state`)."""
 
     now: int
     floor: int
     limit: int
     known: Collection[int]
     topics: tuple[str, ...]
+    shared: frozenset[str]
     excluded: tuple[tuple[str, str], ...]
     shards: tuple[int, ...] | None
     heads: bool = False
@@ -60,9 +62,10 @@ class Scan:
             after = page[-1]
         wanted = wanted[: self.limit]
         tokens: list[Token] = []
-        for start in range(0, len(wanted), 500):
-            part = wanted[start : start + 500]
-            tokens += map(_token, connection.execute(select(outbox).where(outbox.c.id.in_(part)).order_by(outbox.c.id)))
+        for part in _parts(wanted):
+            rows = connection.execute(select(outbox).where(outbox.c.id.in_(part)).order_by(outbox.c.id))
+            tokens += map(_token, rows)
+        _mark(connection, [token for token in tokens if token.only or token.record.topic in self.shared])
         heads = parked_heads(connection) if self.heads else None
         due = select(func.min(outbox.c.due_at)).where(outbox.c.parked == 0, outbox.c.due_at > self.now)
         return Found(
@@ -93,8 +96,7 @@ class Present:
 
     def __call__(self, connection: Any) -> set[int]:
         found: set[int] = set()
-        for start in range(0, len(self.ids), 500):
-            part = self.ids[start : start + 500]
+        for part in _parts(self.ids):
             found.update(connection.execute(select(outbox.c.id).where(outbox.c.id.in_(part))).scalars())
         return found
 
@@ -103,163 +105,46 @@ def _token(row: Any) -> Token:
     record = BrokerRecord(row.topic, row.key, row.payload, row.uid, row.attempts + 1)
     token = Token(row.id, row.shard, row.due_at, record)
     if row.groups is not None:
-        token.waiting = set(row.groups.split(","))
+        token.only = frozenset(row.groups.split(","))
     return token
 
 
-@frozen
-class Failure:
-    """Notes on a row how often it failed, and why: what survives a crash."""
-
-    id: int
-    attempts: int
-    reason: str
-
-    def __call__(self, connection: Any) -> None:
-        row = update(outbox).where(outbox.c.id == self.id)
-        connection.execute(row.values(attempts=self.attempts, error=self.reason))
-
-
-@frozen
-class Burial:
-    """Writes a dead letter for one group, once."""
-
-    group: str
-    record: BrokerRecord
-    reason: str
-    now: int
-
-    def __call__(self, connection: Any) -> None:
-        table, record = dead_letters, self.record
-        same = select(table.c.id).where(table.c.uid == record.id, table.c.group == self.group)
-        if connection.execute(same).first() is None:
-            connection.execute(
-                insert(table).values(
-                    topic=record.topic,
-                    group=self.group,
-                    key=record.key,
-                    uid=record.id,
-                    payload=record.payload,
-                    attempts=record.attempt,
-                    reason=self.reason,
-                    buried_at=self.now,
-                )
-            )
-
-
-@frozen
-class Parking:
-    """A row that waits, for one group, behind the parked row ``head`` of its key (or is that row itself)."""
-
-    id: int
-    head: int
-    group: str
-    reason: str | None
-    attempt: int
-
-
-@frozen
-class Settlement:
-    """Rows to delete, as runs of consecutive numbers, and rows to park."""
-
-    handled: Sequence[tuple[int, int]]
-    parking: Sequence[Parking]
-
-
-def settle(connection: Any, settlements: Sequence[Settlement]) -> Sequence[None]:
-    """Delete what was handled, park what waits."""
-    spans = [{"first": first, "last": last} for each in settlements for first, last in each.handled]
-    if spans:
-        connection.execute(_DELETE_RUN, spans)
-    for each in settlements:
-        for parking in each.parking:
-            _park(connection, parking)
-    return [None] * len(settlements)
-
-
-def _park(connection: Any, parking: Parking) -> None:
-    row = connection.execute(select(outbox).where(outbox.c.id == parking.id)).first()
-    if row is None:
-        return
-    if parking.id != parking.head:
-        # Released meanwhile: the row stays ready, and the next scan hands it over behind the released head.
-        head = select(outbox.c.parked).where(outbox.c.id == parking.head)
-        if not connection.execute(head).scalar():
-            return
-    values: dict[str, Any] = {"parked": 1}
-    already = set(row.groups.split(",")) if row.parked and row.groups else set()
-    values["groups"] = ",".join(sorted(already | {parking.group}))
-    if parking.reason is not None:
-        values |= {"error": parking.reason, "attempts": parking.attempt}
-    connection.execute(update(outbox).where(outbox.c.id == parking.id).values(values))
-
-
-@frozen
-class Confirmed:
-    """A row that a group behind a broker has handled. ``groups``: all that its topic has here."""
-
-    id: int
-    uid: str
-    group: str
-    groups: tuple[str, ...]
-
-
-def confirm(connection: Any, confirmed: Sequence[Confirmed]) -> Sequence[None]:
-    """Delete the rows that all their groups have handled."""
-    alone = [{"of": each.id, "as": each.uid} for each in confirmed if len(each.groups) == 1]
-    if alone:
-        connection.execute(_DELETE_ONE, alone)
-    shared = {each.id: each for each in confirmed if len(each.groups) > 1}
-    if shared:
-        _confirm_shared(connection, [each for each in confirmed if each.id in shared])
-    return [None] * len(confirmed)
-
-
-def _confirm_shared(connection: Any, confirmed: Sequence[Confirmed]) -> None:
-    """The same for topics with several groups, which are counted in a table; the last one deletes the row."""
-    ids = sorted({each.id for each in confirmed})
-    # The row locks make one of two groups that confirm at once the last one.
-    held = select(outbox.c.id, outbox.c.uid, outbox.c.groups).where(outbox.c.id.in_(ids))
-    found = {row.id: row for row in connection.execute(held.order_by(outbox.c.id).with_for_update())}
-    earlier = connection.execute(select(done.c.id, done.c.group).where(done.c.id.in_(list(found)))).all()
-    finished: dict[int, set[str]] = {}
-    for row in earlier:
-        finished.setdefault(row.id, set()).add(row.group)
-    known = {(row.id, row.group) for row in earlier}
-    added: dict[tuple[int, str], None] = {}
-    wanted: dict[int, set[str]] = {}
-    for each in confirmed:
-        row = found.get(each.id)
-        if row is not None and row.uid == each.uid:
-            wanted[each.id] = set(row.groups.split(",")) if row.groups else set(each.groups)
-            finished.setdefault(each.id, set()).add(each.group)
-            if (each.id, each.group) not in known:
-                added[each.id, each.group] = None
-    over = [id for id, groups in wanted.items() if groups <= finished[id]]
-    gone = set(over)
-    noted = [{"id": id, "group": group} for id, group in added if id not in gone]
-    if noted:
-        connection.execute(insert(done), noted)
-    if over:
-        connection.execute(delete(done).where(done.c.id.in_(over)))
-        connection.execute(delete(outbox).where(outbox.c.id.in_(over)))
+def _mark(connection: Any, tokens: Sequence[Token]) -> None:
+    """Tell the tokens of shared topics where their groups stand."""
+    by_id = {token.id: token for token in tokens}
+    failing: dict[int, dict[str, int]] = {}
+    for part in _parts(list(by_id)):
+        for row in connection.execute(select(state).where(state.c.id.in_(part))):
+            token = by_id[row.id]
+            if row.state == GroupState.FAILING:
+                failing.setdefault(row.id, {})[row.group] = row.attempts
+            else:
+                token.settled = (token.settled or frozenset()) | {row.group}
+    for id, attempts in failing.items():
+        by_id[id].attempts = attempts
 
 
 @frozen
 class Pending:
-    """Of these rows, the ones that a group has not handled yet; ``shared``: the topic has several groups."""
+    """Of these rows, those that a group has not handled yet, and those of them that it must not run now, because it
+    was absent and the owner of their shard will send them again in order. ``shared``: the topic has several groups."""
 
     group: str
     ids: tuple[int, ...]
     shared: bool
 
-    def __call__(self, connection: Any) -> set[int]:
+    def __call__(self, connection: Any) -> tuple[set[int], set[int]]:
         rows = connection.execute(select(outbox.c.id, outbox.c.groups).where(outbox.c.id.in_(self.ids)))
         found = {row.id for row in rows if row.groups is None or self.group in row.groups.split(",")}
+        absent: set[int] = set()
         if self.shared and found:
-            handled = select(done.c.id).where(done.c.id.in_(found), done.c.group == self.group)
-            found -= set(connection.execute(handled).scalars())
-        return found
+            stands = select(state.c.id, state.c.state).where(state.c.id.in_(found), state.c.group == self.group)
+            for row in connection.execute(stands):
+                if row.state == GroupState.DONE:
+                    found.discard(row.id)
+                elif row.state == GroupState.ABSENT:
+                    absent.add(row.id)
+        return found, absent
 
 
 @frozen
@@ -271,31 +156,30 @@ class ParkedKeys:
     keys: tuple[str, ...]
 
     def __call__(self, connection: Any) -> dict[str, int]:
-        table = outbox
-        rows = select(table.c.id, table.c.key, table.c.groups).where(table.c.parked == 1, table.c.topic == self.topic)
+        rows = select(outbox.c.id, outbox.c.key).join(state, state.c.id == outbox.c.id)
+        rows = rows.where(state.c.state == GroupState.PARKED, state.c.group == self.group)
+        rows = rows.where(outbox.c.topic == self.topic, outbox.c.key.in_(self.keys)).order_by(outbox.c.id)
         found: dict[str, int] = {}
-        for row in connection.execute(rows.where(table.c.key.in_(self.keys)).order_by(table.c.id)):
-            if self.group in (row.groups or "").split(","):
-                found.setdefault(row.key, row.id)
+        for row in connection.execute(rows):
+            found.setdefault(row.key, row.id)
         return found
 
 
 def parked_heads(connection: Any) -> dict[tuple[str, str], dict[str, int]]:
     """(topic, group) → key → number of the first parked row."""
+    rows = select(outbox.c.id, outbox.c.topic, outbox.c.key, state.c.group).join(state, state.c.id == outbox.c.id)
     found: dict[tuple[str, str], dict[str, int]] = {}
-    parked = select(outbox.c.id, outbox.c.topic, outbox.c.key, outbox.c.groups).where(outbox.c.parked == 1)
-    for row in connection.execute(parked.order_by(outbox.c.id)):
-        for group in (row.groups or "").split(","):
-            found.setdefault((row.topic, group), {}).setdefault(row.key, row.id)
+    for row in connection.execute(rows.where(state.c.state == GroupState.PARKED).order_by(outbox.c.id)):
+        found.setdefault((row.topic, row.group), {}).setdefault(row.key, row.id)
     return found
 
 
-def runs(ids: Iterable[int]) -> list[tuple[int, int]]:
-    """Numbers as (first, last) of each run without a gap."""
-    found: list[tuple[int, int]] = []
-    for id in sorted(ids):
-        if found and id == found[-1][1] + 1:
-            found[-1] = (found[-1][0], id)
-        else:
-            found.append((id, id))
-    return found
+def absent(connection: Any, shards: Collection[int]) -> set[tuple[str, str]]:
+    """The (topic, group) pairs for which rows of these shards wait because nobody runs the group."""
+    rows = select(outbox.c.topic, state.c.group).join(state, state.c.id == outbox.c.id).distinct()
+    rows = rows.where(state.c.state == GroupState.ABSENT, outbox.c.shard.in_(sorted(shards)))
+    return {(row.topic, row.group) for row in connection.execute(rows)}
+
+
+def _parts(ids: Sequence[int]) -> Iterable[Sequence[int]]:
+    return (ids[start : start + _PART] for start in range(0, len(ids), _PART))

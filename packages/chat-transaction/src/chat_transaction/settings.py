@@ -21,13 +21,16 @@ class RelaySettings:
         0.05, help="The same while other relays, whose writers report elsewhere, are alive."
     )
     scan_limit: Count = setting(1_000, help="Rows read at once.")
-    capacity: Count = setting(10_000, help="Rows on their way at once.")
+    capacity: Count = setting(10_000, help="Rows of a topic on their way at once; the others wait in the table.")
     lease: Seconds = setting(15.0, help="How long a relay that vanished keeps its shards.")
     retry_first: Seconds = setting(0.2, help="Pause after the first failure; it doubles from there.")
     retry_cap: Seconds = setting(60.0, help="Longest pause between two attempts.")
     purge_interval: Seconds = setting(0.5, help="Delete handled rows this often.")
     republish_after: Seconds = setting(
         30.0, help="Publish again what a broker took and nobody confirmed, when its topic stands still this long."
+    )
+    group_patience: Seconds = setting(
+        604_800.0, help="Rows wait this long for a consumer group that no process runs any more; then it is forgotten."
     )
     drain: Annotated[float, Meta(ge=0)] = setting(2.0, help="At the end, wait this long for what is on its way.")
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import BigInteger, Column, Integer, LargeBinary, MetaData, SmallInteger, Table, Text
+from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, SmallInteger, Table, Text
 
 OWNER = "transaction"
 REVISIONS = str(Path(__file__).parent / "revisions")
@@ -33,7 +34,12 @@ outbox = Table(
     Column("groups", Text),
     sqlite_autoincrement=True,
 )
-"""One row an intent, deleted when handled. ``groups`` (comma separated) are the only ones that still want it."""
+"""One row an intent, deleted when all groups of its topic have handled it.
+
+``groups`` (comma separated): only they want it (a replayed letter); null: all that are registered. ``parked``: 1 while
+every group that still wants it has parked it or is absent, so that nobody need look at it. ``attempts`` and ``error``
+belong to the one group of a topic that has one group; others have theirs in `state`.
+"""
 
 leases = Table(
     "chat_outbox_lease",
@@ -50,16 +56,41 @@ relays = Table(
     metadata,
     Column("owner", Text, primary_key=True),
     Column("until", BigInteger, nullable=False),
+    Column("abilities", Text, nullable=False, server_default="[]"),
 )
-"""The live relays, which share the shards evenly."""
+"""The live relays, which share the shards evenly. ``abilities``: what each runs, as `registry.Abilities` writes it."""
 
-done = Table(
-    "chat_outbox_done",
+groups = Table(
+    "chat_outbox_group",
+    metadata,
+    Column("topic", Text, primary_key=True),
+    Column("group", Text, primary_key=True),
+    Column("seen_at", BigInteger, nullable=False),
+)
+"""The groups of each topic, from the first relay that ran one on: a row is done when all of them have handled it."""
+
+
+class GroupState(IntEnum):
+    """Where a group stands with a row. No entry: it has not handled it."""
+
+    FAILING = 0
+    DONE = 1
+    PARKED = 2
+    ABSENT = 3
+
+
+state = Table(
+    "chat_outbox_state",
     metadata,
     Column("id", BigInteger, primary_key=True, autoincrement=False),
     Column("group", Text, primary_key=True),
+    Column("state", SmallInteger, nullable=False),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("reason", Text),
+    Index("ix_chat_outbox_state_state", "state", "group"),
 )
-"""Which groups have handled a row of a topic with several groups; the last one deletes it."""
+"""`GroupState` by row and group, where a topic has several groups or a key is parked. ``reason``: why it failed; of
+what is parked, only the head of the key has one."""
 
 dead_letters = Table(
     "chat_dead_letter",

@@ -52,6 +52,15 @@ class NotHandled(Exception):
         self.errors = errors or {}
 
 
+class Refused(Exception):
+    """Raised by `Broker.publish`: the backend will never take these records. All others of the call it has taken.
+    ``reasons`` says why, by record id."""
+
+    def __init__(self, reasons: Mapping[str, str]) -> None:
+        super().__init__(f"{len(reasons)} records are refused: {next(iter(reasons.values()), '')}")
+        self.reasons = reasons
+
+
 class Broker(Protocol):
     """Guarantees of every backend: at least once; per (topic, key) in the order of `publish`; one consumer of a group
     owns a key's shard at a time; a record whose handler raises or dies is delivered again before its successors of

@@ -87,6 +87,18 @@ class DeadLetter:
 
 
 @frozen
+class GroupStatus:
+    """A consumer group. ``running``: some live process runs it; ``seen``: seconds since one noted that it does (every
+    few minutes); ``waiting``: rows kept for it while nobody does."""
+
+    topic: str
+    group: str
+    running: bool
+    seen: float
+    waiting: int
+
+
+@frozen
 class OutboxStatus:
     """How much waits: rows by topic, the oldest row's age in seconds (None: there is none), what was given up."""
 
@@ -94,6 +106,7 @@ class OutboxStatus:
     oldest: float | None
     parked: int
     buried: int
+    groups: Sequence[GroupStatus] = ()
 
 
 class DeadLetters(Protocol):
@@ -119,6 +132,10 @@ class DeadLetters(Protocol):
         ...
 
     async def status(self) -> OutboxStatus: ...
+
+    async def forget(self, topic: str, group: str) -> bool:
+        """A group that no process will run again: no row waits for it any more. False: it was not known."""
+        ...
 
 
 def ensured_entry(ensured: Ensured, arguments: Any, *, key: str = "", delay: float = 0.0) -> OutboxEntry:

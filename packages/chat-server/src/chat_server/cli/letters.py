@@ -13,7 +13,7 @@ from attrs import evolve
 from chat_common.assembly import Assembly
 from chat_common.errors import NotFound
 from chat_common.ports.broker import Broker
-from chat_common.ports.outbox import DeadLetter, DeadLetters
+from chat_common.ports.outbox import DeadLetter, DeadLetters, GroupStatus
 from chat_common.settings import SetupError
 
 from chat_server.cli.data import furnish, is_embedded, load, sqlite_file
@@ -75,9 +75,24 @@ def status_lines(choice: Choice) -> Sequence[str]:
             f"rate    {depth - sum(before.depth.values()):+d} rows/s",
             f"parked  {status.parked}",
             f"buried  {status.buried}",
+            *(_group_line(group) for group in status.groups),
         ]
 
     return _with(choice, look)
+
+
+def _group_line(group: GroupStatus) -> str:
+    stands = "runs" if group.running else f"is run by nobody, last seen {group.seen / 60:.0f} min ago"
+    return f"group   {group.topic}/{group.group} {stands}" + (f", {group.waiting} wait for it" if group.waiting else "")
+
+
+def forget_group(choice: Choice, topic: str, group: str) -> str:
+    async def work(letters: DeadLetters) -> bool:
+        return await letters.forget(topic, group)
+
+    if not _with(choice, work):
+        raise SetupError(f"topic {topic!r} has no group {group!r}: see `chat-server outbox status`")
+    return f"nothing waits for {topic}/{group} any more"
 
 
 def provision(choice: Choice, broker: str, what: str) -> str:

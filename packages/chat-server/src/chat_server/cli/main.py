@@ -262,6 +262,18 @@ def outbox_status(ctx: click.Context, config: Path | None, data: str | None) -> 
         click.echo(line)
 
 
+@outbox.command("forget")
+@_shared
+@click.argument("topic")
+@click.argument("group")
+@click.pass_context
+def outbox_forget(ctx: click.Context, config: Path | None, data: str | None, topic: str, group: str) -> None:
+    """The consumer group GROUP of TOPIC is gone for good: let no row wait for it any more."""
+    from chat_server.cli.letters import forget_group
+
+    click.echo(forget_group(_choice(ctx, config, data), topic, group))
+
+
 @main.group()
 def rocketmq() -> None:
     """What a RocketMQ broker needs to know before the server can use it."""

@@ -1,0 +1,159 @@
+"""From the relay to a broker: in order per key, and nobody waits for what the broker does not want."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from contextlib import asynccontextmanager
+
+from chat_common.clock import Clock
+from chat_common.ports.broker import Broker, BrokerRecord, Refused
+
+from chat_transaction.backoff import pause
+from chat_transaction.outbox import Token
+
+log = logging.getLogger(__name__)
+
+_BATCH = 500
+_TRIES = 10
+"""A record that fails so often, alone, while others of its topic pass, is refused."""
+_FIRST, _CAP = 0.1, 10.0
+"""Seconds between two attempts."""
+
+
+class Publishing:
+    """A lane for each topic: a topic whose records fail waits alone.
+
+    ``alive`` says whether a token is still wanted, ``addressed`` makes the record for the broker, ``refused`` is told
+    of what the broker will never take.
+    """
+
+    def __init__(
+        self,
+        broker: Broker,
+        clock: Clock,
+        alive: Callable[[Token], bool],
+        addressed: Callable[[Token], BrokerRecord],
+        refused: Callable[[Token, str], Awaitable[None]],
+    ) -> None:
+        self.broker = broker
+        self.clock = clock
+        self.alive = alive
+        self.addressed = addressed
+        self.refused = refused
+        self._lanes: dict[str, _Lane] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            self._lanes.clear()
+
+    def put(self, tokens: Collection[Token]) -> None:
+        """Publish them soon, each topic in this order."""
+        for token in tokens:
+            topic = token.record.topic
+            lane = self._lanes.get(topic)
+            if lane is None:
+                lane = self._lanes[topic] = _Lane(self, topic)
+                task = asyncio.get_running_loop().create_task(lane.run(), name=f"outbox publishing {topic}")
+                self._tasks.add(task)
+            lane.waiting.append(token)
+            lane.some.set()
+
+
+class _Lane:
+    """The records of one topic on their way to the broker."""
+
+    def __init__(self, publishing: Publishing, topic: str) -> None:
+        self.waiting: deque[Token] = deque()
+        self.some = asyncio.Event()
+        self._publishing = publishing
+        self._topic = topic
+        self._size = _BATCH
+        self._failures = 0
+        self._passed = 0
+        self._tries: dict[int, tuple[int, int]] = {}
+
+    async def run(self) -> None:
+        while True:
+            if not self.waiting:
+                self.some.clear()
+                await self.some.wait()
+            await self._step()
+
+    async def _step(self) -> None:
+        batch = self._batch()
+        tokens = [token for token in batch if self._publishing.alive(token)]
+        try:
+            reasons = await self._publish(tokens)
+            for token in tokens:
+                if token.record.id in reasons:
+                    await self._publishing.refused(token, reasons[token.record.id])
+        except Exception as error:
+            await self._failed(tokens, error)
+            return
+        for token in batch:
+            self.waiting.popleft()
+            self._tries.pop(token.id, None)
+        if len(reasons) < len(tokens):
+            self._passed += 1
+            self._failures = 0
+        self._size = min(self._size * 2, _BATCH)
+
+    def _batch(self) -> list[Token]:
+        """The next ones; a record that has failed alone goes alone."""
+        batch: list[Token] = []
+        for token in self.waiting:
+            if len(batch) >= self._size or (batch and token.id in self._tries):
+                break
+            batch.append(token)
+            if token.id in self._tries:
+                break
+        return batch
+
+    async def _publish(self, tokens: Sequence[Token]) -> dict[str, str]:
+        """Why the broker refused which of them, by record id."""
+        refused: dict[str, str] = {}
+        if tokens:
+            try:
+                await self._publishing.broker.publish([self._publishing.addressed(token) for token in tokens])
+            except Refused as error:
+                refused = dict(error.reasons)
+            now = self._publishing.clock.monotonic()
+            for token in tokens:
+                if token.record.id not in refused:
+                    token.published = now
+        return refused
+
+    async def _failed(self, tokens: Sequence[Token], error: Exception) -> None:
+        """Find the record that is to blame, if it is one: take fewer at once; then let other keys pass, and see."""
+        self._failures += 1
+        log.warning("%d records of topic %s cannot be published now: %r", len(tokens), self._topic, error)
+        if len(tokens) > 1:
+            self._size = max(1, len(tokens) // 8)
+        elif tokens:
+            token = tokens[0]
+            tries, passed = self._tries.get(token.id, (0, self._passed))
+            # While no other passes, the broker may just be down.
+            tries += tries == 0 or passed != self._passed
+            self._tries[token.id] = tries, self._passed
+            if tries >= _TRIES:
+                await self._publishing.refused(token, f"the broker failed {tries} times with this record: {error!r}")
+                self.waiting.remove(token)
+                del self._tries[token.id]
+                return
+            self._step_aside(token.record.key)
+        if self._failures > 2 or len(self.waiting) < 2:
+            await asyncio.sleep(pause(self._failures, _FIRST, _CAP))
+
+    def _step_aside(self, key: str) -> None:
+        behind = [each for each in self.waiting if each.record.key == key]
+        self.waiting = deque([*(each for each in self.waiting if each.record.key != key), *behind])
