@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
+import httpx2
 from chat_common.hookspecs import hookimpl
 from chat_common.ports.broker import BrokerRecord
 from chat_common.ports.outbox import Outbox
@@ -61,12 +62,54 @@ async def test_poison_is_buried_listed_and_replayed(tmp_path: Path) -> None:
         assert "6 bytes" in page
         assert "poison" not in page
         assert "poison" in await command("dead-letters", "show", letter, "--payload")
-        assert "buried  1" in await command("outbox", "status")
+        status = await command("outbox", "status")
+        assert "buried  1" in status
+        assert "group   orders/print runs\n" in status
+        async with httpx2.AsyncClient(transport=httpx2.ASGITransport(server.app), base_url="http://chat") as web:
+            numbers = (await web.get("/metrics")).text.splitlines()
+        for line in (
+            'chat_outbox_attempts_total{group="print",outcome="handled",topic="orders"} 3.0',
+            'chat_outbox_attempts_total{group="print",outcome="failed",topic="orders"} 2.0',
+            'chat_outbox_attempts_total{group="print",outcome="buried",topic="orders"} 1.0',
+            'chat_outbox_in_flight{topic="orders"} 0.0',
+            "chat_outbox_oldest_seconds 0.0",
+            'chat_dead_letters{state="buried"} 1.0',
+            'chat_dead_letters{state="parked"} 0.0',
+            'chat_outbox_waiting_for_group{group="print",topic="orders"} 0.0',
+        ):
+            assert line in numbers
         printing.broken = False
         assert await command("dead-letters", "replay", letter) == "1 given to the relay again\n"
         await printing.seen.count(4)
         assert printing.seen.payloads("a")[-1] == b"poison"
         assert "no dead letters" in await command("dead-letters", "list")
+
+
+async def test_a_group_whose_plugin_was_taken_out_waits_until_it_is_forgotten(tmp_path: Path) -> None:
+    async def command(*words: str) -> str:
+        result = await asyncio.to_thread(CliRunner().invoke, main, ["--data", str(tmp_path), *words], env={})
+        return result.output
+
+    class Auditing(Printing):
+        @hookimpl
+        def chat_consumers(self, context: Context) -> Sequence[Consumer]:
+            return [Consumer("orders", "audit", self.handle)]
+
+    printing, auditing = Printing(), Auditing()
+    settings = {"server": {"data": str(tmp_path)}, "relay": {"sql": {"scan_interval": 0.05, "purge_interval": 0.01}}}
+    async with Server(settings=settings, environ={}, plugins=[printing, auditing]):
+        pass
+    async with Server(settings=settings, environ={}, plugins=[printing]) as server:
+        outbox = await server.assembly.get(Outbox)  # type: ignore[type-abstract]
+        await server.database.change(lambda connection: outbox.write(connection, [entry("a", "one")]))
+
+        async def says(text: str) -> bool:
+            return text in await command("outbox", "status")
+
+        await until(lambda: says("orders/audit is run by nobody, last seen 0 min ago, 1 wait for it"))
+        assert await command("outbox", "forget", "orders", "audit") == "nothing waits for orders/audit any more\n"
+        assert "has no group 'audit'" in await command("outbox", "forget", "orders", "audit")
+        await until(lambda: says("depth   0"))
 
 
 def test_without_a_database_it_says_so(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
@@ -20,6 +20,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry(auto_describe=False)
+        self.questions: list[Callable[[], Awaitable[None]]] = []
 
     def counter(self, name: str, help: str, labels: Iterable[str] = ()) -> Counter:
         """A counter to be incremented. Keep its ``.labels()`` child where it is used often."""
@@ -59,6 +60,10 @@ class Metrics:
     def collect(self, source: Source) -> None:
         """Ask ``source`` at every scrape; it must not wait."""
         self.registry.register(_Asked(source))
+
+    def ask_first(self, ask: Callable[[], Awaitable[None]]) -> None:
+        """Await ``ask`` before a scrape is answered: for what only a database knows. It must bound itself."""
+        self.questions.append(ask)
 
     def render(self) -> tuple[bytes, str]:
         """The text and its content type."""

@@ -33,7 +33,7 @@ from chat_common.ports.database import Database
 from chat_common.ports.directory import Directory
 from chat_common.ports.identity import IdentityProvider, Logins
 from chat_common.ports.objects import DataFolder, ObjectTelemetry
-from chat_common.ports.outbox import Outbox, Relay
+from chat_common.ports.outbox import DeadLetters, Outbox, Relay
 from chat_common.ports.push import PushProvider
 from chat_common.records import Caller, Command, Consumer, Context, Push, Task
 from chat_common.settings import Settings, SetupError
@@ -46,6 +46,7 @@ from chat_server.files.telemetry import FileTelemetry
 from chat_server.gateway import Gateway, Watched, WatchPresence
 from chat_server.http.app import http_app
 from chat_server.metrics import Metrics
+from chat_server.outbox_metrics import OutboxMetrics
 from chat_server.pipeline import Observers, Pipeline
 from chat_server.rooms import Rooms, build
 from chat_server.services import Delivery
@@ -212,7 +213,8 @@ class Server:
         await stack.enter_async_context(_tasks(self.contributions, self.assembly))
         await stack.enter_async_context(self.gateway)
         await rooms.sweeper.sweep()
-        self.metrics = self._metrics()
+        letters: DeadLetters = await assembly.get(DeadLetters)  # type: ignore[type-abstract]
+        self.metrics = self._metrics(OutboxMetrics(relay, letters, self.clock))
         self.app = self._app([origin] if (origin := await store_origin(assembly)) else [])
 
     def _app(self, stores: Sequence[str]) -> Starlette:
@@ -233,11 +235,13 @@ class Server:
             ],
         )
 
-    def _metrics(self) -> Metrics:
+    def _metrics(self, outbox: OutboxMetrics) -> Metrics:
         metrics = Metrics()
         metrics.commands(self.pipeline.commands)
         metrics.gauges(self.gateway.stats)
         metrics.collect(self._file_telemetry.source)
+        metrics.ask_first(outbox.ask)
+        metrics.collect(outbox.source)
         return metrics
 
     async def _database_ready(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import traceback
+from collections import Counter
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -55,6 +56,8 @@ class Consumption:
     def __init__(self, consumer: Consumer, ledger: Ledger, *, retry_first: float, retry_cap: float) -> None:
         self._consumer = consumer
         self._ledger = ledger
+        self.outcomes: Counter[str] = Counter()
+        """Records by what became of them: handled, failed, buried, parked."""
         self._retry_first = retry_first
         self._retry_cap = retry_cap
 
@@ -76,7 +79,8 @@ class Consumption:
             if isinstance(error, NotHandled):
                 known = {record.id: error.errors.get(record.id, error) for record in error.failed}
                 left = {record.id for record in (*error.failed, *error.later)}
-                self._ledger.handled(self._consumer, [record for record in fresh if record.id not in left])
+                handled = [record for record in fresh if record.id not in left]
+                self._handled(handled)
                 fresh = [record for record in fresh if record.id in left]
             elif len(fresh) == 1:
                 known = {fresh[0].id: error}
@@ -93,15 +97,18 @@ class Consumption:
                 if error is None:
                     continue
                 if not self._is_last(record, error):
+                    self.outcomes["failed"] += 1
                     await self._ledger.failed(self._consumer, record, reason_of(error))
                     failed.append(record)
                     later += chain[number + 1 :]
                     break
                 if self._consumer.on_failure == "park":
+                    self.outcomes["parked"] += 1
                     await self._ledger.park(self._consumer, record, reason_of(error))
                     # What stands behind it is parked as well: the ledger accepts none of it.
                     await self._ledger.accept(self._consumer, chain[number + 1 :])
                     break
+                self.outcomes["buried"] += 1
                 await self._ledger.bury(self._consumer, record, reason_of(error))
         if failed or accepted.wait:
             attempt = max((record.attempt for record in failed), default=1)
@@ -115,8 +122,12 @@ class Consumption:
                 raise
             except Exception as error:
                 return error
-            self._ledger.handled(self._consumer, records)
+            self._handled(records)
         return None
+
+    def _handled(self, records: Sequence[BrokerRecord]) -> None:
+        self.outcomes["handled"] += len(records)
+        self._ledger.handled(self._consumer, records)
 
     def _is_last(self, record: BrokerRecord, error: Exception) -> bool:
         return record.attempt >= self._consumer.attempts or isinstance(error, Unprocessable)

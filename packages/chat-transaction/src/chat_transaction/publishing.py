@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 
+import attrs
 from chat_common.clock import Clock
 from chat_common.ports.broker import Broker, BrokerRecord, Refused
 
 from chat_transaction.backoff import pause
+from chat_transaction.confirmations import AFTER, GROUPS, ROW
 from chat_transaction.outbox import Token
 
 log = logging.getLogger(__name__)
@@ -26,8 +28,7 @@ _FIRST, _CAP = 0.1, 10.0
 class Publishing:
     """A lane for each topic: a topic whose records fail waits alone.
 
-    ``alive`` says whether a token is still wanted, ``addressed`` makes the record for the broker, ``refused`` is told
-    of what the broker will never take.
+    ``alive`` says whether a token is still wanted; ``refused`` is told of what the broker will never take.
     """
 
     def __init__(
@@ -35,15 +36,15 @@ class Publishing:
         broker: Broker,
         clock: Clock,
         alive: Callable[[Token], bool],
-        addressed: Callable[[Token], BrokerRecord],
         refused: Callable[[Token, str], Awaitable[None]],
     ) -> None:
         self.broker = broker
         self.clock = clock
         self.alive = alive
-        self.addressed = addressed
         self.refused = refused
         self._lanes: dict[str, _Lane] = {}
+        self._progress: dict[str, float] = {}
+        self._last: dict[tuple[str, str], int] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
@@ -56,17 +57,46 @@ class Publishing:
             await asyncio.gather(*self._tasks, return_exceptions=True)
             self._lanes.clear()
 
-    def put(self, tokens: Collection[Token]) -> None:
+    def put(self, tokens: Iterable[Token]) -> None:
         """Publish them soon, each topic in this order."""
         for token in tokens:
-            topic = token.record.topic
-            lane = self._lanes.get(topic)
-            if lane is None:
-                lane = self._lanes[topic] = _Lane(self, topic)
-                task = asyncio.get_running_loop().create_task(lane.run(), name=f"outbox publishing {topic}")
-                self._tasks.add(task)
-            lane.waiting.append(token)
-            lane.some.set()
+            key = (token.record.topic, token.record.key)
+            token.after = self._last.get(key, 0)
+            self._last[key] = token.id
+            self._line_up(token)
+
+    def passed(self, token: Token) -> None:
+        """It is no longer on its way."""
+        topic, key = token.record.topic, token.record.key
+        self._progress[topic] = self.clock.monotonic()
+        if self._last.get((topic, key)) == token.id:
+            del self._last[topic, key]
+
+    def look_after(self, tokens: Iterable[Token], patience: float) -> None:
+        """Publish again those that the broker took, and seems to have lost: nobody has confirmed them for ``patience``
+        seconds, and nothing else of their topic either; or for three times as long."""
+        now, lost = self.clock.monotonic(), []
+        for token in tokens:
+            if token.published is not None:
+                age, still = now - token.published, now - self._progress.get(token.record.topic, 0.0)
+                # While its topic moves on, a row is probably waiting its turn.
+                if age > patience and (still > patience or age > 3 * patience):
+                    token.published = None
+                    lost.append(token)
+        if lost:
+            log.warning("the broker lost %d records, or nobody takes them: publishing them again", len(lost))
+            for token in sorted(lost, key=lambda token: token.id):
+                self._line_up(token)
+
+    def _line_up(self, token: Token) -> None:
+        topic = token.record.topic
+        lane = self._lanes.get(topic)
+        if lane is None:
+            lane = self._lanes[topic] = _Lane(self, topic)
+            task = asyncio.get_running_loop().create_task(lane.run(), name=f"outbox publishing {topic}")
+            self._tasks.add(task)
+        lane.waiting.append(token)
+        lane.some.set()
 
 
 class _Lane:
@@ -124,7 +154,7 @@ class _Lane:
         refused: dict[str, str] = {}
         if tokens:
             try:
-                await self._publishing.broker.publish([self._publishing.addressed(token) for token in tokens])
+                await self._publishing.broker.publish([_addressed(token) for token in tokens])
             except Refused as error:
                 refused = dict(error.reasons)
             now = self._publishing.clock.monotonic()
@@ -157,3 +187,14 @@ class _Lane:
     def _step_aside(self, key: str) -> None:
         behind = [each for each in self.waiting if each.record.key == key]
         self.waiting = deque([*(each for each in self.waiting if each.record.key != key), *behind])
+
+
+def _addressed(token: Token) -> BrokerRecord:
+    """The record with what a consumer in another process needs to keep its order and to confirm its row."""
+    record = token.record
+    headers = {**record.headers, ROW: str(token.id)}
+    if token.after:
+        headers[AFTER] = str(token.after)
+    if token.waiting is not None:
+        headers[GROUPS] = ",".join(sorted(token.waiting))
+    return attrs.evolve(record, headers=headers, live=None)

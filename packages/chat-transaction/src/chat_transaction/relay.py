@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
-from typing import Any
 
 import attrs
 from chat_common.clock import Clock
@@ -18,17 +17,19 @@ from chat_common.ports.database import Database
 from chat_common.ports.outbox import ENSURED_TOPIC
 from chat_common.records import Consumer, Ensured
 
-from chat_transaction import fencing, registry, rows, settling
-from chat_transaction.confirmations import AFTER, GROUPS, ROW, Confirmations
-from chat_transaction.consumption import Accepted, Consumption
+from chat_transaction import registry, rows, settling
+from chat_transaction.confirmations import Confirmations
+from chat_transaction.consumption import Consumption
 from chat_transaction.ensured import EnsuredCalls
 from chat_transaction.fencing import Fence
 from chat_transaction.leases import Held, Leases, plant
+from chat_transaction.ledger import OwnersLedger
 from chat_transaction.memory_broker import MemoryBroker
 from chat_transaction.outbox import Parking, SqlOutbox, Token
 from chat_transaction.publishing import Publishing
 from chat_transaction.registry import Abilities, Registered
 from chat_transaction.settings import RelaySettings
+from chat_transaction.settlements import Settlements, standing
 from chat_transaction.tables import SHARDS
 
 log = logging.getLogger(__name__)
@@ -80,47 +81,41 @@ class SqlRelay:
         self._gap: asyncio.TimerHandle | None = None
         self._known: set[int] = set()
         self._gone: list[int] = []
+        now = lambda: (self._registered, self._held.fences)  # noqa: E731
+        self._settlements = Settlements(database, self._settings.purge_interval, now)
         self._by_uid: dict[str, Token] = {}
         self._count: Counter[str] = Counter()
         self._full_topics: set[str] = set()
         self._late: set[str] = set()
         self._missed: set[str] = set()
-        self._done: list[int] = []
-        self._kept: list[settling.Kept] = []
-        self._over: list[int] = []
-        self._unsettled: list[settling.Settlement] = []
-        self._parked: dict[tuple[str, str], dict[str, int]] = {}
-        self._fresh: dict[tuple[str, str, str], bool] = {}
-        self._failing: dict[Key, int] = {}
+        self._ledger = OwnersLedger(
+            database, clock, self._settlements, self._by_uid, self._fence, self._finish, self._recovered
+        )
+        self._failing = self._ledger.failing
         self._skipped: set[Key] = set()
         self._catching: set[Key] = set()
         # In this process a row's way ends here; behind a broker it ends with a confirmation. Ensured functions need
         # no broker: they are run by the owner of their shard.
         self._local = broker if isinstance(broker, MemoryBroker) else MemoryBroker()
-        self._publishing = Publishing(broker, clock, self._is_alive, self._addressed, self._refused)
+        self._publishing = Publishing(broker, clock, self._is_alive, self._refused)
         self._confirmations = Confirmations(database, clock, self._confirmed, lambda topic: topic not in self._plain)
         self._due: tuple[int, asyncio.TimerHandle] | None = None
-        self._progress: dict[str, float] = {}
-        self._last: dict[Key, int] = {}
+        self._consumptions: dict[tuple[str, str], Consumption] = {}
         self._scan_now = asyncio.Event()
         self._empty = asyncio.Event()
-        self._some_done = asyncio.Event()
-        self._many_done = asyncio.Event()
-        self._apply = settling.settle
 
     # --- life ---------------------------------------------------------------------------------------------------
 
     @asynccontextmanager
     async def running(self, consumers: Sequence[Consumer], ensured: Sequence[Ensured]) -> AsyncIterator[None]:
         every = [*consumers, EnsuredCalls(ensured).consumer()]
-        names = Counter((each.topic, each.group) for each in every)
-        if names.most_common(1)[0][1] > 1:
-            (topic, group), _ = names.most_common(1)[0]
+        ((topic, group), count), *_ = Counter((each.topic, each.group) for each in every).most_common(1)
+        if count > 1:
             raise ValueError(f"two consumers of topic {topic!r} share the group {group!r}")
         self._abilities = Abilities.of(every, ensured, broker=self._local is not self._broker)
         self._parks = frozenset((each.topic, each.group) for each in every if each.on_failure == "park")
         await self._database.change(plant)
-        self._parked = await self._database.read(rows.parked_heads)
+        self._ledger.parked = await self._database.read(rows.parked_heads)
         await self._renew()
         async with AsyncExitStack() as stack:
             if self._local is not self._broker:
@@ -129,14 +124,15 @@ class SqlRelay:
                 await stack.enter_async_context(self._publishing.opened())
             for consumer in every:
                 broker = self._local if self._is_local(consumer.topic) else self._broker
-                ledger = self if self._is_local(consumer.topic) else self._confirmations
+                ledger = self._ledger if self._is_local(consumer.topic) else self._confirmations
                 run = Consumption(
                     consumer, ledger, retry_first=self._settings.retry_first, retry_cap=self._settings.retry_cap
                 )
+                self._consumptions[consumer.topic, consumer.group] = run
                 await stack.enter_async_context(
                     broker.subscribe(consumer.topic, consumer.group, run, batch=consumer.batch)
                 )
-            loops = [self._scanning, self._purging, self._renewing, self._reviving_all]
+            loops = [self._scanning, self._settlements.writing, self._renewing, self._revive]
             tasks = [asyncio.create_task(self._persist(loop), name=f"outbox {loop.__name__}") for loop in loops]
             self._outbox.attach(self)
             try:
@@ -150,9 +146,21 @@ class SqlRelay:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
         # What some groups have handled is theirs only once, even if the others get it after the next start.
-        self._kept += [self._standing(token) for token in self._by_uid.values() if token.handled or token.kept]
-        await self._settle()
+        for token in self._by_uid.values():
+            if token.handled or token.kept:
+                self._settlements.keep(standing(token))
+        await self._settlements.write()
         await self._leases.give_back()
+
+    def outcomes(self) -> Mapping[tuple[str, str, str], int]:
+        return {
+            (*place, outcome): count
+            for place, run in self._consumptions.items()
+            for outcome, count in run.outcomes.items()
+        }
+
+    def on_their_way(self) -> Mapping[str, int]:
+        return self._count
 
     def _is_local(self, topic: str) -> bool:
         return self._local is self._broker or topic == ENSURED_TOPIC
@@ -238,9 +246,9 @@ class SqlRelay:
         if self._full_topics:
             await self._look_after_full()
         # Deleted rows are forgotten only now: a scan that began before their deletion may still have seen them.
-        self._known.difference_update(self._gone)
+        self._known.difference_update(self._settlements.take_settled(), self._gone)
         self._gone.clear()
-        self._fresh = {place: settled for place, settled in self._fresh.items() if not settled}
+        self._ledger.age()
         full, self._full = self._full, False
         if full:
             self._full_at = self._clock.monotonic()
@@ -262,14 +270,14 @@ class SqlRelay:
             shared=frozenset(topics - self._plain),
             excluded=tuple(excluded)[:500],
             shards=None if len(self._held.fences) == SHARDS else tuple(self._held.fences),
-            heads=any(self._parked.values()),
+            heads=any(self._ledger.parked.values()),
         )
-        watched = [] if self._local is self._broker or not full else self._on_their_way(topics)
+        watched = [] if self._local is self._broker or not full else self._sent(topics)
         found = await self._database.read(query)
         if found.complete and watched:
             self._look_after(watched, found.present)
         if found.heads is not None:
-            self._unpark(found.heads)
+            self._ledger.unpark(found.heads)
         tokens = []
         for token in found.tokens:
             reported = self._early.pop(token.id, None)
@@ -348,9 +356,6 @@ class SqlRelay:
             if self._is_local(topic):
                 records.append(record)
             else:
-                key = (topic, record.key)
-                token.after = self._last.get(key, 0)
-                self._last[key] = token.id
                 outgoing.append(token)
         if records:
             self._local.offer(records)
@@ -380,15 +385,10 @@ class SqlRelay:
         if wanted - running:
             token.kept = dict.fromkeys(wanted - running)
             if running and not self._is_local(topic):
-                self._keep(settling.Kept(token.id, token.shard, kept=token.kept))
+                self._settlements.keep(settling.Kept(token.id, token.shard, kept=token.kept))
         if not running:
-            self._keep(settling.Kept(token.id, token.shard, kept=token.kept or {}))
-            self._over.append(token.id)
+            self._settlements.keep(settling.Kept(token.id, token.shard, kept=token.kept or {}), over=True)
         return bool(running)
-
-    def _keep(self, kept: settling.Kept) -> None:
-        self._kept.append(kept)
-        self._some_done.set()
 
     def _remove(self, uid: str) -> Token | None:
         """It is no longer on its way."""
@@ -406,7 +406,7 @@ class SqlRelay:
             self._empty.set()
         return token
 
-    def _on_their_way(self, topics: Collection[str]) -> list[Token]:
+    def _sent(self, topics: Collection[str]) -> list[Token]:
         """Those of these topics that a broker has."""
         topics = {topic for topic in topics if not self._is_local(topic)}
         return [token for token in self._by_uid.values() if token.record.topic in topics]
@@ -415,16 +415,6 @@ class SqlRelay:
 
     def _is_alive(self, token: Token) -> bool:
         return self._by_uid.get(token.record.id) is token
-
-    def _addressed(self, token: Token) -> BrokerRecord:
-        """The record with what a consumer in another process needs to keep its order and to confirm its row."""
-        record = token.record
-        headers = {**record.headers, ROW: str(token.id)}
-        if token.after:
-            headers[AFTER] = str(token.after)
-        if token.waiting is not None:
-            headers[GROUPS] = ",".join(sorted(token.waiting))
-        return attrs.evolve(record, headers=headers, live=None)
 
     async def _refused(self, token: Token, reason: str) -> None:
         """The broker will never take it: every group that waits for it gives it up."""
@@ -438,25 +428,17 @@ class SqlRelay:
                 burial = settling.Burial(group, token.record, reason, self._clock.wall_ms())
                 await self._database.change(burial)
         if self._remove(token.record.id) is not None:
-            self._pass(token, self._clock.monotonic())
-        self._keep(settling.Kept(token.id, token.shard, frozenset(groups - kept.keys()), kept))
-        self._over.append(token.id)
-        await self._settle()
+            self._publishing.passed(token)
+        self._settlements.keep(settling.Kept(token.id, token.shard, frozenset(groups - kept.keys()), kept), over=True)
+        await self._settlements.write()
 
     def _confirmed(self, uids: Iterable[str]) -> None:
         """These rows were handled and are deleted."""
-        now = self._clock.monotonic()
         for uid in uids:
             token = self._remove(uid)
             if token is not None:
                 self._gone.append(token.id)
-                self._pass(token, now)
-
-    def _pass(self, token: Token, now: float) -> None:
-        key = (token.record.topic, token.record.key)
-        self._progress[token.record.topic] = now
-        if self._last.get(key) == token.id:
-            del self._last[key]
+                self._publishing.passed(token)
 
     async def _look_after_full(self) -> None:
         """Topics with no room: are any rows on their way handled elsewhere, or lost by the broker?
@@ -465,175 +447,38 @@ class SqlRelay:
         """
         if self._clock.monotonic() - self._full_at < self._settings.scan_interval * 0.9:
             return
-        watched = self._on_their_way(self._full_topics)
+        watched = self._sent(self._full_topics)
         if watched:
             self._full_at = self._clock.monotonic()
             self._look_after(watched, await self._database.read(rows.Present(tuple(token.id for token in watched))))
 
     def _look_after(self, known: Iterable[Token], present: Collection[int]) -> None:
         """After a full scan: forget what is handled elsewhere; publish again what a broker seems to have lost."""
-        now, patience = self._clock.monotonic(), self._settings.republish_after
-        lost = []
+        here: list[Token] = []
         for token in known:
-            if token.id not in present:
-                if self._is_alive(token):
-                    self._remove(token.record.id)
-                    self._known.discard(token.id)
-                    self._pass(token, now)
-            elif token.published is not None:
-                age, still = now - token.published, now - self._progress.get(token.record.topic, 0.0)
-                # While its topic moves on, a row is probably waiting its turn: then only after three times that.
-                if age > patience and (still > patience or age > 3 * patience):
-                    token.published = None
-                    lost.append(token)
-        if lost:
-            log.warning("the broker lost %d records, or nobody takes them: publishing them again", len(lost))
-            self._publishing.put(sorted(lost, key=lambda token: token.id))
+            if token.id in present:
+                here.append(token)
+            elif self._is_alive(token):
+                self._drop(token.record.id)
+        self._publishing.look_after(here, self._settings.republish_after)
 
-    # --- the ledger of the consumptions -------------------------------------------------------------------------
+    # --- the ends of ways ---------------------------------------------------------------------------------------
 
-    async def accept(self, consumer: Consumer, records: Sequence[BrokerRecord]) -> Accepted:
+    def _fence(self) -> Fence | None:
+        """Under which this process may run records now; None: it has slept too long to know."""
         if self._clock.monotonic() > self._held.deadline:
             self._lose(range(SHARDS))
-            return Accepted(())
-        fencing.current.set(Fence(self._held.fences))
-        by_uid, group = self._by_uid, consumer.group
-        parked = self._parked.get((consumer.topic, group))
-        accepted = []
-        for record in records:
-            token = by_uid.get(record.id)
-            if token is None or (token.waiting is not None and group not in token.waiting):
-                continue
-            if parked and record.key in parked:
-                self._park(token, group)
-            else:
-                accepted.append(record)
-        return Accepted(accepted)
-
-    def handled(self, consumer: Consumer, records: Sequence[BrokerRecord]) -> None:
-        by_uid, group = self._by_uid, consumer.group
-        for record in records:
-            token = by_uid.get(record.id)
-            if token is None:
-                continue
-            if token.waiting is not None and token.handled is not None:
-                token.waiting.discard(group)
-                token.handled.add(group)
-            if not token.waiting:
-                self._finish(token)
-            if record.attempt > 1:
-                self._recovered((record.topic, record.key))
-
-    async def failed(self, consumer: Consumer, record: BrokerRecord, reason: str) -> None:
-        log.warning("%s of %s failed, attempt %d: %s", consumer.group, record.topic, record.attempt, reason)
-        self._failing.setdefault((record.topic, record.key), 1)
-        token = self._by_uid.get(record.id)
-        if token is None:
-            return
-        group = None
-        if token.waiting is not None:
-            group = consumer.group
-            token.attempts = token.attempts or {}
-            token.attempts[group] = record.attempt
-        await self._database.change(settling.Failure(token.id, group, record.attempt, reason))
-
-    async def bury(self, consumer: Consumer, record: BrokerRecord, reason: str) -> None:
-        log.error("%s of %s buries a record after attempt %d: %s", consumer.group, record.topic, record.attempt, reason)
-        await self._database.change(settling.Burial(consumer.group, record, reason, self._clock.wall_ms()))
-        self.handled(consumer, [record])
-        self._recovered((record.topic, record.key))
-
-    async def park(self, consumer: Consumer, record: BrokerRecord, reason: str) -> None:
-        log.error("%s of %s parks a key after attempt %d: %s", consumer.group, record.topic, record.attempt, reason)
-        token = self._by_uid.get(record.id)
-        if token is None:
-            return
-        self._parked.setdefault((record.topic, consumer.group), {})[record.key] = token.id
-        self._fresh[record.topic, consumer.group, record.key] = False
-        self._park(token, consumer.group, reason, record.attempt)
-        self._recovered((record.topic, record.key))
-
-    def _park(self, token: Token, group: str, reason: str | None = None, attempt: int = 0) -> None:
-        topic, key = token.record.topic, token.record.key
-        head = self._parked[topic, group][key]
-        token.kept = token.kept or {}
-        token.kept[group] = Parking(head, reason, attempt)
-        if token.waiting is not None:
-            token.waiting.discard(group)
-        if not token.waiting:
-            self._finish(token)
-        else:  # to be seen, and to last, while the others are at it
-            self._keep(self._standing(token))
+            return None
+        return Fence(self._held.fences)
 
     def _finish(self, token: Token) -> None:
         self._remove(token.record.id)
-        if token.kept is None and not token.settled and token.attempts is None:
-            self._done.append(token.id)
-        else:
-            self._kept.append(self._standing(token))
-            self._over.append(token.id)
-        self._some_done.set()
-        if len(self._done) >= 1_000:
-            self._many_done.set()
-
-    def _standing(self, token: Token) -> settling.Kept:
-        return settling.Kept(token.id, token.shard, frozenset(token.handled or ()), dict(token.kept or {}))
+        self._settlements.finish(token)
 
     def _recovered(self, key: Key) -> None:
         """A failing key goes on; what was left in the table for its sake is read again."""
-        if self._failing.pop(key, None) is not None and (key in self._skipped or key in self._catching):
+        if key in self._skipped or key in self._catching:
             self.wake()
-
-    def _unpark(self, heads: Mapping[tuple[str, str], Mapping[str, int]]) -> None:
-        """Keys whose parked head is gone from the table, released or dropped, go on: once nothing of them is on its
-        way any more, which would overtake the head."""
-        for place, keys in self._parked.items():
-            gone = [key for key in keys if key not in heads.get(place, {}) and (*place, key) not in self._fresh]
-            if gone:
-                busy = {token.record.key for token in self._by_uid.values() if token.record.topic == place[0]}
-                for key in gone:
-                    if key not in busy:
-                        del keys[key]
-
-    # --- handled rows -------------------------------------------------------------------------------------------
-
-    async def _purging(self) -> None:
-        while True:
-            await self._some_done.wait()
-            try:
-                async with asyncio.timeout(self._settings.purge_interval):
-                    await self._many_done.wait()
-            except TimeoutError:
-                pass
-            self._some_done.clear()
-            self._many_done.clear()
-            await self._settle()
-
-    def _collect(self) -> None:
-        """What is done so far, under the groups that were known meanwhile."""
-        if self._done or self._kept:
-            runs = settling.runs(self._done)
-            kept = tuple(self._kept)
-            self._unsettled.append(settling.Settlement(runs, kept, self._registered, dict(self._held.fences)))
-            self._over += self._done
-            self._done, self._kept = [], []
-
-    async def _settle(self) -> None:
-        self._collect()
-        fresh = list(self._fresh)
-        over, self._over = self._over, []
-        unsettled, self._unsettled = self._unsettled, []
-        try:
-            while unsettled:
-                await self._database.change_many(self._apply, unsettled[0])
-                del unsettled[0]
-        except BaseException:
-            self._over = over + self._over
-            self._unsettled = unsettled + self._unsettled
-            self._some_done.set()
-            raise
-        self._fresh.update((place, True) for place in fresh if place in self._fresh)
-        self._gone += over
 
     # --- leases -------------------------------------------------------------------------------------------------
 
@@ -646,7 +491,7 @@ class SqlRelay:
         async with self._stock:
             releasing = [shard for shard in self._leaving if not self._is_busy(shard)]
             if releasing:
-                await self._settle()
+                await self._settlements.write()
             held, surplus = await self._leases.renew(self._abilities, releasing)
             before = self._held.fences
             self._lose([shard for shard, fence in before.items() if held.fences.get(shard) != fence])
@@ -691,7 +536,7 @@ class SqlRelay:
         """From now on these groups count. What is on its way stays for those who have joined or gone meanwhile."""
         if registered == self._registered and running == self._running:
             return
-        self._collect()
+        self._settlements.collect()
         for token in self._by_uid.values():
             topic = token.record.topic
             before, now = self._registered.get(topic, frozenset()), registered.get(topic, frozenset())
@@ -704,7 +549,7 @@ class SqlRelay:
                 token.waiting, token.handled = set(before), set()
             token.kept = (token.kept or {}) | dict.fromkeys(new | gone)
             if not self._is_local(topic):
-                self._keep(settling.Kept(token.id, token.shard, kept=dict.fromkeys(new | gone)))
+                self._settlements.keep(settling.Kept(token.id, token.shard, kept=dict.fromkeys(new | gone)))
         if running.keys() - self._running.keys():
             self.wake()
         self._registered, self._running = registered, running
@@ -713,27 +558,24 @@ class SqlRelay:
     async def _revive(self) -> None:
         """Rows that stayed for an absent group go on, once nothing of their topic is on its way, which would overtake
         them. A key that fails meanwhile is not waited for: it is read again with the others."""
-        await self._some_revive.wait()
-        self._some_revive.clear()
-        async with self._stock:
-            failing = [
-                uid
-                for uid, token in self._by_uid.items()
-                if token.record.topic in self._reviving and (token.record.topic, token.record.key) in self._failing
-            ]
-            for uid in failing:
-                self._drop(uid)
-            topics = {topic for topic in self._reviving if not self._count[topic]}
-            if topics:
-                await self._settle()
-                shards, running = tuple(self._held.fences), self._running
-                await self._database.change(partial(settling.revive, topics=topics, groups=running, shards=shards))
-                self._reviving -= topics
-                self.wake()
-
-    async def _reviving_all(self) -> None:
         while True:
-            await self._revive()
+            await self._some_revive.wait()
+            self._some_revive.clear()
+            async with self._stock:
+                failing = [
+                    uid
+                    for uid, token in self._by_uid.items()
+                    if token.record.topic in self._reviving and (token.record.topic, token.record.key) in self._failing
+                ]
+                for uid in failing:
+                    self._drop(uid)
+                topics = {topic for topic in self._reviving if not self._count[topic]}
+                if topics:
+                    await self._settlements.write()
+                    shards, running = tuple(self._held.fences), self._running
+                    await self._database.change(partial(settling.revive, topics=topics, groups=running, shards=shards))
+                    self._reviving -= topics
+                    self.wake()
 
     def _is_busy(self, shard: int) -> bool:
         return any(token.shard == shard for token in self._by_uid.values())
@@ -743,7 +585,7 @@ class SqlRelay:
         lost = set(shards)
         if not lost:
             return
-        self._collect()  # under the fences that it was done under
+        self._settlements.collect()  # under the fences that it was done under
         kept = {shard: fence for shard, fence in self._held.fences.items() if shard not in lost}
         self._held = attrs.evolve(self._held, fences=kept)
         for uid, token in list(self._by_uid.items()):
@@ -755,9 +597,4 @@ class SqlRelay:
         token = self._remove(uid)
         if token is not None:
             self._known.discard(token.id)
-            self._pass(token, self._clock.monotonic())
-
-
-def statistics(relay: SqlRelay) -> dict[str, Any]:
-    """What is on its way now, for metrics."""
-    return {"in_flight": len(relay._by_uid), "undeleted": len(relay._done), "parked_groups": len(relay._parked)}
+            self._publishing.passed(token)

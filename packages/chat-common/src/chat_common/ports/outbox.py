@@ -67,6 +67,15 @@ class Relay(Protocol):
         """
         ...
 
+    def outcomes(self) -> Mapping[tuple[str, str, str], int]:
+        """How often, since the start and in this process, records of a (topic, group) were ``handled``, ``failed`` (an
+        attempt that will be followed by another), ``buried`` or ``parked``."""
+        ...
+
+    def on_their_way(self) -> Mapping[str, int]:
+        """Rows by topic that this process has read from the table and that are not handled yet."""
+        ...
+
 
 @frozen
 class DeadLetter:

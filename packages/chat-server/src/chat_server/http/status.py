@@ -54,6 +54,7 @@ def metrics_page(metrics: Metrics) -> Endpoint:
     """Prometheus' text format."""
 
     async def endpoint(request: Request) -> Response:
+        await asyncio.gather(*(ask() for ask in metrics.questions))
         text, kind = metrics.render()
         return Response(text, media_type=kind, headers={"cache-control": "no-store"})
 
