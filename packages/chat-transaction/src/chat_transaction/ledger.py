@@ -106,12 +106,13 @@ class OwnersLedger:
         if token is None:
             return
         self.parked.setdefault((record.topic, consumer.group), {})[record.key] = token.id
-        self._fresh[record.topic, consumer.group, record.key] = self._settlements.next_round
         self._park(token, consumer.group, reason, record.attempt)
         self._goes_on(record)
 
     def _park(self, token: Token, group: str, reason: str | None = None, attempt: int = 0) -> None:
-        head = self.parked[token.record.topic, group][token.record.key]
+        topic, key = token.record.topic, token.record.key
+        head = self.parked[topic, group][key]
+        self._fresh[topic, group, key] = self._settlements.next_round
         token.kept = token.kept or {}
         token.kept[group] = Parking(head, reason, attempt)
         if token.waiting is not None:
@@ -131,13 +132,26 @@ class OwnersLedger:
         rounds = self._settlements.rounds
         self._fresh = {place: since for place, since in self._fresh.items() if since > rounds}
 
-    def unpark(self, heads: Mapping[tuple[str, str], Mapping[str, int]]) -> None:
+    def learn(self, heads: Mapping[tuple[str, str], Mapping[str, int]]) -> None:
+        """What the owners before have parked."""
+        for place, keys in heads.items():
+            known = self.parked.setdefault(place, {})
+            for key, head in keys.items():
+                known.setdefault(key, head)
+
+    def unpark(self, heads: Mapping[tuple[str, str], Mapping[str, int]]) -> set[tuple[str, str]]:
         """Keys whose parked head is gone from the table, released or dropped, go on: once nothing of them is on its
-        way any more, which would overtake the head."""
+        way any more, or being written as parked, which would overtake the head. Returns the (topic, key) pairs that
+        wait for that."""
+        waiting: set[tuple[str, str]] = set()
         for place, keys in self.parked.items():
-            gone = [key for key in keys if key not in heads.get(place, {}) and (*place, key) not in self._fresh]
+            topic = place[0]
+            gone = [key for key in keys if key not in heads.get(place, {})]
             if gone:
-                busy = {token.record.key for token in self._tokens.values() if token.record.topic == place[0]}
+                busy = {token.record.key for token in self._tokens.values() if token.record.topic == topic}
                 for key in gone:
-                    if key not in busy:
+                    if key in busy or (*place, key) in self._fresh:
+                        waiting.add((topic, key))
+                    else:
                         del keys[key]
+        return waiting

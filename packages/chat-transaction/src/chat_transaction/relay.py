@@ -62,6 +62,7 @@ class SqlRelay:
         self._settings = settings or RelaySettings()
         self._leases = Leases(database, clock, self._settings.lease)
         self._held = Held({}, 0.0)
+        self._leased: Mapping[int, int] = {}
         self._leaving: frozenset[int] = frozenset()
         self._abilities = Abilities()
         self._parks: frozenset[tuple[str, str]] = frozenset()
@@ -94,6 +95,7 @@ class SqlRelay:
         self._failing = self._ledger.failing
         self._skipped: set[Key] = set()
         self._catching: set[Key] = set()
+        self._releasing: set[Key] = set()
         # In this process a row's way ends here; behind a broker it ends with a confirmation. Ensured functions need
         # no broker: they are run by the owner of their shard.
         self._local = broker if isinstance(broker, MemoryBroker) else MemoryBroker()
@@ -115,7 +117,6 @@ class SqlRelay:
         self._abilities = Abilities.of(every, ensured, broker=self._local is not self._broker)
         self._parks = frozenset((each.topic, each.group) for each in every if each.on_failure == "park")
         await self._database.change(plant)
-        self._ledger.parked = await self._database.read(rows.parked_heads)
         await self._renew()
         async with AsyncExitStack() as stack:
             if self._local is not self._broker:
@@ -270,14 +271,14 @@ class SqlRelay:
             shared=frozenset(topics - self._plain),
             excluded=tuple(excluded)[:500],
             shards=None if len(self._held.fences) == SHARDS else tuple(self._held.fences),
-            heads=any(self._ledger.parked.values()),
+            heads=full and any(self._ledger.parked.values()),
         )
         watched = [] if self._local is self._broker or not full else self._sent(topics)
         found = await self._database.read(query)
         if found.complete and watched:
             self._look_after(watched, found.present)
         if found.heads is not None:
-            self._ledger.unpark(found.heads)
+            self._releasing = self._ledger.unpark(found.heads)
         tokens = []
         for token in found.tokens:
             reported = self._early.pop(token.id, None)
@@ -290,8 +291,8 @@ class SqlRelay:
             if full:
                 # Rows are seen when they are committed, not in the order of their numbers: quick scans look back.
                 self._floor = head if found.tokens else self._head
-                self._catching = excluded
-                if self._skipped - excluded:
+                self._catching = excluded | self._releasing
+                if self._skipped - self._catching:
                     self.wake()
         else:
             self._behind = True
@@ -338,11 +339,11 @@ class SqlRelay:
                 continue
             if self._must_wait(topic, scanned):
                 continue
-            if self._failing or self._skipped or self._catching:
+            if self._failing or self._skipped or self._catching or self._releasing:
                 key = (topic, record.key)
                 count = self._failing.get(key)
-                is_late = not scanned and (key in self._skipped or key in self._catching)
-                if is_late or (count is not None and count >= _KEY_LIMIT):
+                is_late = key in self._skipped or key in self._catching
+                if (is_late and not scanned) or key in self._releasing or (count is not None and count >= _KEY_LIMIT):
                     self._skipped.add(key)
                     continue
                 if count is not None:
@@ -493,13 +494,16 @@ class SqlRelay:
             if releasing:
                 await self._settlements.write()
             held, surplus = await self._leases.renew(self._abilities, releasing)
-            before = self._held.fences
+            before, self._leased = self._leased, held.fences
             self._lose([shard for shard, fence in before.items() if held.fences.get(shard) != fence])
             fences = {shard: fence for shard, fence in held.fences.items() if shard not in surplus}
             await self._take_stock(held, tuple(fences))
+            gained = any(self._held.fences.get(shard) != fence for shard, fence in fences.items())
+            if gained:
+                self._ledger.learn(await self._database.read(rows.parked_heads))
             self._leaving = surplus
             self._held = attrs.evolve(held, fences=fences)
-            if any(before.get(shard) != fence for shard, fence in fences.items()):
+            if gained:
                 self.wake()
 
     # --- groups -------------------------------------------------------------------------------------------------

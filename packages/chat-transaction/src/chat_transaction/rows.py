@@ -46,6 +46,9 @@ class Scan:
     heads: bool = False
 
     def __call__(self, connection: Any) -> Found:
+        # First, because not every driver reads several statements from one snapshot: whose head is gone from here, its
+        # rows are found ready below.
+        heads = parked_heads(connection) if self.heads else None
         top = self._top(connection)
         wanted: list[int] = []
         present: set[int] = set()
@@ -54,7 +57,6 @@ class Scan:
             page = connection.execute(self._ids(after)).scalars().all()
             wanted += [id for id in page if id not in self.known]
             present.update(page)
-            # Not every driver reads several statements from one snapshot.
             top = max(top, page[-1]) if page else top
             if len(page) < _PAGE:
                 complete = len(wanted) <= self.limit
@@ -66,7 +68,6 @@ class Scan:
             rows = connection.execute(select(outbox).where(outbox.c.id.in_(part)).order_by(outbox.c.id))
             tokens += map(_token, rows)
         _mark(connection, [token for token in tokens if token.only or token.record.topic in self.shared])
-        heads = parked_heads(connection) if self.heads else None
         due = select(func.min(outbox.c.due_at)).where(outbox.c.parked == 0, outbox.c.due_at > self.now)
         return Found(
             tokens, complete, top, connection.execute(due).scalar() if self.floor == 0 else None, present, heads

@@ -136,15 +136,11 @@ def _still_owned(connection: Any, settlement: Settlement) -> Sequence[Kept]:
 
 
 def _keep(connection: Any, rows: Sequence[Kept], registered: Registered) -> None:
-    present = _lock(connection, [each.id for each in rows])
+    heads = {parking.head for each in rows for parking in each.kept.values() if parking is not None}
+    numbers = heads | {each.id for each in rows}
+    # The heads too: none of them may be released between the look at it and what is parked behind it.
+    present = _lock(connection, numbers)
     rows = [each for each in rows if each.id in present]
-    heads = {
-        (parking.head, group)
-        for each in rows
-        for group, parking in each.kept.items()
-        if parking is not None and parking.head != each.id
-    }
-    numbers = {head for head, _ in heads} | {each.id for each in rows}
     parked = {(id, group) for id, group, where in _states(connection, numbers) if where == GroupState.PARKED}
     entries: list[dict[str, Any]] = []
     for each in sorted(rows, key=lambda each: each.id):
@@ -152,11 +148,11 @@ def _keep(connection: Any, rows: Sequence[Kept], registered: Registered) -> None
         for group, parking in each.kept.items():
             if parking is None:
                 entries.append(_entry(each.id, group, GroupState.ABSENT))
-            elif parking.head == each.id:
-                if parking.reason is not None or (each.id, group) not in parked:
-                    entries.append(_entry(each.id, group, GroupState.PARKED, parking.attempts, parking.reason))
+            elif parking.reason is not None:
+                entries.append(_entry(each.id, group, GroupState.PARKED, parking.attempts, parking.reason))
                 parked.add((each.id, group))
-            # Released meanwhile: the row stays ready, and the next scan hands it over behind the released head.
+            # Where the head was released meanwhile, or this is that head, the row stays ready: the next scan hands it
+            # over in its turn.
             elif (parking.head, group) in parked and (each.id, group) not in parked:
                 entries.append(_entry(each.id, group, GroupState.PARKED))
     _write(connection, entries)
@@ -208,9 +204,10 @@ def release(connection: Any, id: int, group: str, *, drop: bool = False) -> bool
     if head is None or GroupState.PARKED not in stands:
         return False
     behind = select(outbox.c.id).join(state, state.c.id == outbox.c.id)
-    behind = behind.where(outbox.c.topic == head.topic, outbox.c.key == head.key, outbox.c.id >= id)
+    behind = behind.where(outbox.c.topic == head.topic, outbox.c.key == head.key)
     behind = behind.where(state.c.group == group, state.c.state == GroupState.PARKED)
     ids = list(connection.execute(behind).scalars())
+    _lock(connection, ids)
     for part in _parts(ids):
         connection.execute(delete(state).where(state.c.id.in_(part), state.c.group == group))
         connection.execute(update(outbox).where(outbox.c.id.in_(part)).values(attempts=0, error=None))
