@@ -18,6 +18,18 @@ CLAMP = """{
   window.setTimeout = (act, after = 0, ...rest) => real(act, Math.ceil(Math.max(after, 1) / 60000) * 60000, ...rest);
 }"""
 
+# Another transaction on the queue's storage that does not end until it is told to.
+HOLD_STORAGE = """async () => {
+  const database = await new Promise((resolve) => {
+    indexedDB.open("chat-client", 1).onsuccess = ({ target }) => resolve(target.result);
+  });
+  const store = database.transaction("queue", "readwrite").objectStore("queue");
+  let released = false;
+  const go_on = () => released || Object.assign(store.count(), { onsuccess: go_on });
+  go_on();
+  window.held = { release: () => (released = true) };
+}"""
+
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL], ids=["stopped", "killed"])
 async def test_both_go_on_after_a_restart_without_a_reload(
@@ -46,39 +58,96 @@ async def test_both_go_on_after_a_restart_without_a_reload(
         assert person.problems == []
 
 
-async def test_what_is_unsent_survives_a_reload(browser: Browser, server: Server) -> None:
-    blocked = False
-    open_ones: list[WebSocketRoute] = []
+class Line:
+    """The WebSockets of one page, which can be cut and be kept from coming back."""
 
-    async def route(socket: WebSocketRoute) -> None:
-        if blocked:
+    def __init__(self) -> None:
+        self.blocked = False
+        self.sockets: list[WebSocketRoute] = []
+
+    async def take(self, socket: WebSocketRoute) -> None:
+        if self.blocked:
             await socket.close()
         else:
-            open_ones.append(socket)
+            self.sockets.append(socket)
             socket.connect_to_server()
 
+    async def cut(self, person: Person) -> None:
+        self.blocked = True
+        await self.sockets[-1].close()
+        await expect(person.page.locator(".banner")).to_be_visible(timeout=WAIT)
+
+
+async def two_with_a_line(browser: Browser, server: Server) -> tuple[Person, Person, Line]:
+    line = Line()
     ada = await Person.arrive(browser, server.url, "Ada")
-    await ada.context.route_web_socket("**/ws", route)
+    await ada.page.route_web_socket("**/ws", line.take)
     await ada.page.reload()
     await ada.log_in()
     bob = await (await Person.arrive(browser, server.url, "Bob")).log_in()
     await ada.find("Bob")
     await ada.say("one")
     await bob.open("Ada")
-    blocked = True
-    await open_ones[-1].close()
-    await expect(ada.page.locator(".banner")).to_be_visible(timeout=WAIT)
+    await bob.sees("one")
+    return ada, bob, line
+
+
+async def test_what_is_unsent_survives_a_reload(browser: Browser, server: Server) -> None:
+    ada, bob, line = await two_with_a_line(browser, server)
+    await line.cut(ada)
     for text in ("two", "three", "four"):
         await ada.say(text)
     await expect(ada.page.get_by_role("img", name="Sending")).to_have_count(3)
     await ada.page.reload()
-    await ada.page.wait_for_timeout(500)
-    blocked = False
+    await ada.page.locator(".splash").wait_for()
+    line.blocked = False
     await ada.page.reload()
     await bob.sees("four")
     assert list((await bob.screen()).values()) == ["one", "two", "three", "four"]
     await expect(ada.page.get_by_role("img", name="Sending")).to_have_count(0, timeout=WAIT)
     assert list((await ada.screen()).values()) == ["one", "two", "three", "four"]
+    assert ada.problems + bob.problems == []
+
+
+async def test_only_what_is_kept_is_shown_as_sending(browser: Browser, server: Server) -> None:
+    """On a disk that is slow: until the message is on it nothing is promised, and the browser asks before it leaves."""
+    ada, bob, line = await two_with_a_line(browser, server)
+    await line.cut(ada)
+    await ada.page.evaluate(HOLD_STORAGE)
+    await ada.say("two")
+    await ada.sees("two")
+    await expect(ada.page.locator(".state.keeping")).to_have_count(1)
+    await expect(ada.page.get_by_role("img", name="Sending")).to_have_count(0)
+    async with ada.page.expect_event("dialog") as asking:
+        await ada.page.evaluate("setTimeout(() => location.reload())")
+    question = await asking.value
+    assert question.type == "beforeunload"
+    await question.dismiss()
+    await ada.page.evaluate("held.release()")
+    await expect(ada.page.get_by_role("img", name="Sending")).to_have_count(1)
+    line.blocked = False
+    await ada.page.reload()  # which now asks nothing
+    await bob.sees("two")
+    assert ada.problems == ["dialog: "]
+    assert bob.problems == []
+
+
+async def test_what_a_closed_tab_left_unsent_is_sent_by_another(browser: Browser, server: Server) -> None:
+    ada, bob, line = await two_with_a_line(browser, server)
+    second = Person("Ada", ada.context, await ada.context.new_page())
+    await second.page.goto(server.url)
+    await second.open("Bob")
+    await second.sees("one")
+    await line.cut(ada)
+    await ada.say("two")
+    await expect(ada.page.get_by_role("img", name="Sending")).to_have_count(1)
+    await second.say("three")
+    await bob.sees("three")
+    await ada.page.close()
+    await bob.sees("two")
+    await second.sees("two")
+    assert list((await bob.screen()).values()) == ["one", "three", "two"]
+    assert second.problems + bob.problems == []
 
 
 async def test_tabs_of_one_device_see_the_same(browser: Browser, server: Server) -> None:

@@ -65,12 +65,41 @@ test("a final error fails one message and lets the next pass; retry keeps the re
   queue.take(0);
   queue.refused("1", { code: "not_permitted", message: "muted" }, 0);
   assert.deepEqual(refs(queue.take(0)), ["2"]);
-  const reloaded = queueOn(storage);
+  const reloaded = queueOn(storage, "tab2");
   await reloaded.adopt();
   assert.equal(reloaded.entries.get("1").state, "failed");
   queue.retry("1", 10);
   queue.sent("2", { seq: 1, rev: 1 });
   assert.deepEqual(refs(queue.take(10)), ["1"]);
+});
+
+test("an entry is kept when the storage says so, and not before", async () => {
+  const answers = [];
+  const storage = { load: async () => [], put: () => new Promise((answer) => answers.push(answer)), delete: () => {} };
+  const told = [];
+  const queue = new SendQueue(storage, { user: "ada", tab: "t", kept: ({ ref, kept }) => told.push([ref, kept]) });
+  const first = queue.add(message("1"), 0);
+  queue.add(message("2"), 0);
+  assert.equal(first.kept, undefined);
+  answers[0](true);
+  answers[1](false);
+  await new Promise((resolve) => setImmediate(resolve));
+  assert.deepEqual(told, [["1", true], ["2", false]]);
+  assert.equal(queue.fleeting, true);
+  queue.sent("2", { seq: 1, rev: 1 });
+  assert.equal(queue.fleeting, false);
+});
+
+test("what a tab wrote itself is not taken over again by a later adoption", async () => {
+  const storage = new MemoryStorage();
+  const queue = queueOn(storage, "mine");
+  queue.add(message("1"), 0);
+  queueOn(storage, "other").add(message("left behind"), 1);
+  const adoption = queue.adopt();
+  queue.seen("1"); // acknowledged while the storage was read
+  await adoption;
+  assert.deepEqual(refs(queue.of("c")), ["left behind"]);
+  assert.equal(storage.rows.get("left behind").tab, "mine");
 });
 
 test("a receipt after the echo, and an error after the receipt, change nothing", () => {

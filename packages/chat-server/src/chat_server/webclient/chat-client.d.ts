@@ -127,6 +127,8 @@ export interface QueueEntry {
   /** When it was written, in milliseconds since 1970 UTC. */
   at: number;
   state: "queued" | "sending" | "sent" | "failed";
+  /** Whether it survives a reload; absent until the storage has answered. */
+  kept?: boolean;
   error?: { code: string; message: string };
   seq?: number;
 }
@@ -187,7 +189,8 @@ export interface Device {
 /** Where unsent messages are remembered; `put` and `delete` are best effort and keep their order. */
 export interface QueueStorage {
   load(user: string): Promise<object[]>;
-  put(entry: object): void;
+  /** Resolves with whether the entry is now safe from a reload; never rejects. */
+  put(entry: object): Promise<boolean>;
   delete(ref: string): void;
 }
 
@@ -269,6 +272,8 @@ export class ChatClient {
   /** Known from the first welcome on; undefined for a guest. */
   readonly me: User | undefined;
   readonly limits: Record<string, number>;
+  /** Whether a message or an upload that is not sent yet would be lost if the page went away now. */
+  readonly fleeting: boolean;
   /** Ids of watched people who are online. */
   readonly online: ReadonlySet<string>;
 
@@ -360,14 +365,14 @@ export function newRef(): string;
 
 export class MemoryStorage implements QueueStorage {
   load(user: string): Promise<object[]>;
-  put(entry: object): void;
+  put(entry: object): Promise<boolean>;
   delete(ref: string): void;
 }
 
 export class IndexedDbStorage implements QueueStorage {
   constructor(name?: string);
   load(user: string): Promise<object[]>;
-  put(entry: object): void;
+  put(entry: object): Promise<boolean>;
   delete(ref: string): void;
 }
 
@@ -426,8 +431,9 @@ export class Connection {
 
 /** Messages on their way out. */
 export class SendQueue {
-  constructor(storage: QueueStorage, owner: { user: string; tab: string });
+  constructor(storage: QueueStorage, owner: { user: string; tab: string; kept?: (entry: QueueEntry) => void });
   readonly entries: Map<string, QueueEntry>;
+  readonly fleeting: boolean;
   adopt(living?: Set<string>): Promise<void>;
   add(message: { ref: string; conversation: string; kind: string; body: object }, now: number): QueueEntry;
   take(now: number): QueueEntry[];

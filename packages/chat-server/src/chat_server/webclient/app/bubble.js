@@ -6,7 +6,7 @@ import { isEmojiOnly, richText } from "./richtext.js";
 import { clock, dayName, fullTime, has, t } from "./words.js";
 
 const ATTACHED = new Set(["image", "file", "voice", "video"]);
-const STATES = { uploading: "clock", waiting: "clock", queued: "clock", sending: "clock", sent: "check", read: "checks", failed: "alert" };
+const STATES = { keeping: "clock", uploading: "clock", waiting: "clock", queued: "clock", sending: "clock", sent: "check", read: "checks", failed: "alert" };
 
 export function dayRow(time) {
   return h("div.day", { role: "separator" }, h("span", dayName(time)));
@@ -19,7 +19,7 @@ export function newRow() {
 /**
  * @param row `{message?, entry?, mine, first, last, state, tiles?}`: `first` and `last` of its sender's group; `tiles`:
  *   the pictures that are drawn together, the last of which is `message`
- * @param acts `{menu(event, row), quote(seq), view(said), retry(ref), discard(ref)}`
+ * @param acts `{menu(row), quote(seq), view(said), retry(ref), discard(ref)}`
  */
 export function messageRow(client, conversation, row, acts) {
   const said = row.message ?? row.entry;
@@ -47,7 +47,7 @@ export function messageRow(client, conversation, row, acts) {
       "div.meta",
       said.edited_at ? h("span", t("edited")) : null,
       h("time", { datetime: new Date(time).toISOString(), title: fullTime(time) }, clock(time)),
-      row.mine ? h("span.state", { role: "img", "aria-label": t(`state.${said_state(row.state)}`) }, icon(STATES[row.state])) : null,
+      row.mine ? stateMark(row.state) : null,
     ),
   );
   if (said.reactions?.length) {
@@ -65,8 +65,8 @@ export function messageRow(client, conversation, row, acts) {
         h("button.link", { type: "button", onclick: () => acts.discard(row.entry.ref) }, t("discard")),
       ),
     );
-  } else if (row.message) {
-    const more = iconButton("more", t("more"), (event) => acts.menu(event, row), { tabindex: "-1", "aria-haspopup": "menu" });
+  } else if (row.message || !row.entry.blob) {
+    const more = iconButton("more", t("more"), () => acts.menu(row), { tabindex: "-1", "aria-haspopup": "menu" });
     more.classList.add("more");
     element.append(more);
   }
@@ -74,7 +74,12 @@ export function messageRow(client, conversation, row, acts) {
 }
 
 function said_state(state) {
-  return ["queued", "uploading", "waiting"].includes(state) ? "sending" : state;
+  return ["keeping", "queued", "uploading", "waiting"].includes(state) ? "sending" : state;
+}
+
+function stateMark(state) {
+  if (state === "keeping") return h("span.state.keeping", { "aria-hidden": "true" }, icon(STATES[state])); // its space
+  return h("span.state", { role: "img", "aria-label": t(`state.${said_state(state)}`) }, icon(STATES[state]));
 }
 
 function label(client, row, said, time) {

@@ -102,6 +102,8 @@ class Page {
     addEventListener("hashchange", this.onhash);
     this.onkey = (event) => this.#key(event);
     addEventListener("keydown", this.onkey);
+    this.onleave = (event) => this.#client.fleeting && event.preventDefault(); // the browser asks whether to leave
+    addEventListener("beforeunload", this.onleave);
     this.#empty();
     this.#route();
     this.#net();
@@ -113,6 +115,7 @@ class Page {
     clearInterval(this.#timer);
     removeEventListener("hashchange", this.onhash);
     removeEventListener("keydown", this.onkey);
+    removeEventListener("beforeunload", this.onleave);
     this.#thread?.close();
     for (const dialog of document.querySelectorAll("dialog[open]")) dialog.close();
     document.title = t("name");

@@ -92,6 +92,12 @@ export class Scroller {
     this.#newFrom = undefined;
   }
 
+  /** The focusable part of a row `{message?, entry?}`, where it is on the page. */
+  elementOf({ message, entry }) {
+    const said = message && this.#content.querySelector(`[data-seq="${Number(message.seq)}"]`)?.closest(".row");
+    return (said ?? this.#rows.get(`ref:${entry?.ref}`)?.element)?.firstElementChild;
+  }
+
   focusLast() {
     const rows = this.#focusable();
     rows.at(-1)?.focus();
@@ -151,7 +157,7 @@ export class Scroller {
       const mine = entry !== undefined || message.sender === me;
       const time = entry ? entry.at : message.time;
       const line = { message, entry, mine, time, sender: mine ? me : message.sender, plain: isPlain(message ?? entry) };
-      line.state = entry ? entry.state : mine && message.seq <= conversation.peerRead ? "read" : "sent";
+      line.state = entry ? stateOf(entry) : mine && message.seq <= conversation.peerRead ? "read" : "sent";
       return line;
     });
     const grouped = albums(lines, this.#newFrom);
@@ -343,6 +349,11 @@ function albums(lines, newFrom) {
 
 function isTile({ message }) {
   return message?.kind === "image" && message.body?.file && !message.body.text && !message.reply_to && !message.recalled && !message.reactions?.length;
+}
+
+/** Nothing is said to be on its way that a reload would still lose. */
+function stateOf({ state, kept }) {
+  return ["queued", "sending"].includes(state) && kept === undefined ? "keeping" : state;
 }
 
 function isPlain(said) {

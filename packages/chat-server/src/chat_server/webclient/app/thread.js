@@ -15,6 +15,7 @@ export class Thread {
   #since = 0; // messages that came while one looked further up
   #watching = () => this.#seen(this.#lastSeen);
   #lastSeen = 0;
+  #menuUpdate = () => {};
   #newest = 0;
 
   /** @param acts `{back()}` */
@@ -31,7 +32,7 @@ export class Thread {
       client,
       id,
       {
-        menu: (event, row) => this.#menu(event.currentTarget, row),
+        menu: (row) => this.#menu(row),
         quote: (seq) => this.scroller.toMessage(seq),
         view: (said) => this.#view(said),
         retry: (ref) => client.retry(ref),
@@ -106,6 +107,7 @@ export class Thread {
     this.composer.element.hidden = Boolean(conversation.left);
     this.composer.refresh();
     this.scroller.update();
+    this.#menuUpdate();
   }
 
   /** A message has come to this conversation. */
@@ -147,33 +149,52 @@ export class Thread {
 
   // ---- what can be done with a message ----
 
-  #menu(trigger, { message, mine }, point) {
-    if (!message || message.recalled || message.kind === "system") return;
-    const conversation = this.#client.conversation(this.#id);
-    const text = message.body?.text;
-    showMenu(
-      trigger,
-      [
-        !conversation.left && { label: t("reply"), symbol: "reply", act: () => this.composer.reply(message) },
+  /** What can be done follows the message while the menu is open: it is acknowledged, edited, recalled. */
+  #menu(row, point) {
+    const items = () => {
+      const { message, entry, mine } = this.#current(row);
+      const said = message ?? entry;
+      if (!said || said.blob || said.recalled || said.kind === "system") return [];
+      const here = !this.#client.conversation(this.#id)?.left && entry?.state !== "failed";
+      const text = said.body?.text;
+      const disabled = !message; // until the server has it
+      return [
+        here && { label: t("reply"), symbol: "reply", disabled, act: () => this.#with(row, (one) => this.composer.reply(one)) },
         text !== undefined && { label: t("copy"), symbol: "copy", act: () => this.#copy(text) },
-        mine && message.kind === "text" && !conversation.left && { label: t("edit"), symbol: "edit", act: () => this.composer.edit(message) },
-        mine && !conversation.left && { label: t("recall"), symbol: "recall", danger: true, act: () => this.#recall(message) },
-      ],
-      point,
-    );
+        here && mine && said.kind === "text" && { label: t("edit"), symbol: "edit", disabled, act: () => this.#with(row, (one) => this.composer.edit(one)) },
+        here && mine && { label: t("recall"), symbol: "recall", danger: true, disabled, act: () => this.#with(row, (one) => this.#recall(one)) },
+      ].filter(Boolean);
+    };
+    if (items().length > 0) this.#menuUpdate = showMenu(() => this.scroller.elementOf(this.#current(row)), items, point);
+  }
+
+  /** A row as it is now: what was on its way has perhaps arrived. */
+  #current({ message, entry, mine }) {
+    const { messages, pending } = this.#client.messages(this.#id);
+    if (message) return { message: this.#client.conversation(this.#id)?.timeline?.get(message.seq) ?? message, mine };
+    const arrived = messages.findLast(({ ref, sender }) => ref === entry.ref && sender === this.#client.me.user);
+    return { message: arrived, entry: pending.find(({ ref }) => ref === entry.ref), mine };
+  }
+
+  #with(row, act) {
+    const { message } = this.#current(row);
+    if (message && !message.recalled) act(message);
   }
 
   #rowOf(element) {
-    const holder = element.closest?.(".row [data-seq], .row[data-seq]"); // a picture among others, or the whole row
-    const message = holder && this.#client.conversation(this.#id)?.timeline?.get(Number(holder.dataset.seq));
-    return message && { message, mine: message.sender === this.#client.me.user, element: holder.closest(".row").firstElementChild };
+    const holder = element.closest?.(".row [data-seq], .row"); // a picture among others, or the whole row
+    if (!holder) return undefined;
+    const message = this.#client.conversation(this.#id)?.timeline?.get(Number(holder.dataset.seq));
+    if (message) return { message, mine: message.sender === this.#client.me.user };
+    const entry = this.#client.messages(this.#id).pending.find(({ ref }) => holder.dataset.key === `ref:${ref}`);
+    return entry && { entry, mine: true };
   }
 
   #contextMenu(event) {
     const row = this.#rowOf(event.target);
     if (!row || event.target.closest("a") || !getSelection().isCollapsed) return;
     event.preventDefault();
-    this.#menu(row.element, row, { x: event.clientX, y: event.clientY });
+    this.#menu(row, { x: event.clientX, y: event.clientY });
   }
 
   #key(event) {
@@ -185,9 +206,9 @@ export class Thread {
       } else if (!row) return;
       else if (event.key === "Enter" || event.key === " ") {
         event.preventDefault();
-        this.#menu(row.element, row);
-      } else if (event.key === "Delete" && row.mine && !row.message.recalled) this.#recall(row.message);
-      else if (event.key.toLowerCase() === "r" && !event.ctrlKey && !event.metaKey && !row.message.recalled) {
+        this.#menu(row);
+      } else if (event.key === "Delete" && row.mine) this.#with(row, (message) => this.#recall(message));
+      else if (event.key.toLowerCase() === "r" && !event.ctrlKey && !event.metaKey && row.message && !row.message.recalled) {
         event.preventDefault();
         this.composer.reply(row.message);
       }

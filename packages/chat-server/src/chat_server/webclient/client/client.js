@@ -13,6 +13,9 @@ const PASSING = new Set(["rate_limited", "unavailable", "internal"]);
 /** At most one typing note per conversation in so many milliseconds. */
 const TYPING_EVERY = 3000;
 const WATCHED = 200;
+const LOCK = "chat-tab-";
+const lockOf = (tab) => LOCK + tab;
+const locks = globalThis.navigator?.locks;
 
 export class ChatClient {
   #session;
@@ -27,6 +30,7 @@ export class ChatClient {
   #watched = [];
   #queueTimer;
   #letGo;
+  #ending = new AbortController();
   #stopListening = () => {};
 
   constructor({ url, token, device, storage, transport, clock = systemClock, random, put } = {}) {
@@ -61,6 +65,11 @@ export class ChatClient {
     return this.replica.me;
   }
 
+  /** Whether something that is not sent yet would be lost if the page went away now. */
+  get fleeting() {
+    return this.uploads.all.size > 0 || Boolean(this.queue?.fleeting);
+  }
+
   get limits() {
     return this.#session.limits;
   }
@@ -73,6 +82,7 @@ export class ChatClient {
   stop() {
     this.#stopListening();
     this.#letGo?.();
+    this.#ending.abort();
     this.#clock.cancel(this.#queueTimer);
     this.#connection.stop();
   }
@@ -309,9 +319,16 @@ export class ChatClient {
   }
 
   async #openQueue(user) {
-    this.queue = new SendQueue(this.#storage ?? defaultStorage(), { user, tab: this.#tab });
+    const kept = ({ conversation }) => this.#messagesChanged(conversation);
+    this.queue = new SendQueue(this.#storage ?? defaultStorage(), { user, tab: this.#tab, kept });
+    const living = await this.#livingTabs();
+    await this.#adopt(living);
+    for (const tab of living) this.#inherit(tab, living);
+  }
+
+  async #adopt(living) {
     try {
-      await this.queue.adopt(await this.#livingTabs());
+      await this.queue.adopt(living);
     } catch (error) {
       console.warn("chat-client: unsent messages cannot be kept over a reload", error);
     }
@@ -321,11 +338,21 @@ export class ChatClient {
 
   /** Tabs hold a lock while they live; without locks (plain http) all entries are adopted, and refs keep them single. */
   async #livingTabs() {
-    const locks = globalThis.navigator?.locks;
     if (!locks) return new Set();
-    locks.request(`chat-tab-${this.#tab}`, () => new Promise((resolve) => (this.#letGo = resolve))).catch(() => {});
-    const { held } = await locks.query();
-    return new Set(held.filter(({ name }) => name.startsWith("chat-tab-")).map(({ name }) => name.slice(9)));
+    const held = new Promise((resolve) => (this.#letGo = resolve));
+    locks.request(lockOf(this.#tab), () => held).catch(() => {});
+    const tabs = (await locks.query()).held.filter(({ name }) => name.startsWith(LOCK));
+    return new Set(tabs.map(({ name }) => name.slice(LOCK.length)).filter((tab) => tab !== this.#tab));
+  }
+
+  /** What a tab leaves unsent when it ends is ours: perhaps it was this page before its reload, and is not quite gone. */
+  #inherit(tab, living) {
+    const { signal } = this.#ending;
+    const take = async () => {
+      living.delete(tab);
+      await this.#adopt(living);
+    };
+    locks.request(lockOf(tab), { signal }, take).catch(() => {}); // stopped before
   }
 
   #drain() {

@@ -2,8 +2,9 @@
  * Messages on their way out: kept until the server's receipt, in order per conversation, once per ref.
  *
  * The queue decides, its storage remembers (see storage.js), somebody else sends. An entry is
- * `{ref, n, user, tab, conversation, kind, body, reply_to?, mentions?, at, state, error?, seq?, rev?}` with the states
- * queued → sending → sent (receipt known, echo not yet seen) or failed (waits for `retry` or `discard`).
+ * `{ref, n, user, tab, conversation, kind, body, reply_to?, mentions?, at, state, kept?, error?, seq?, rev?}` with the
+ * states queued → sending → sent (receipt known, echo not yet seen) or failed (waits for `retry` or `discard`); `kept`:
+ * whether it survives a reload, absent until the storage has answered.
  */
 
 /** Errors that another try may not meet: the entry stays queued. Every other error is for the person. */
@@ -13,10 +14,15 @@ const LONGEST_WAIT = 30000;
 
 export class SendQueue {
   #storage;
+  #kept;
 
-  /** @param {{load(user: string): Promise<object[]>, put(entry: object): void, delete(ref: string): void}} storage */
-  constructor(storage, { user, tab }) {
+  /**
+   * @param {{load(user: string): Promise<object[]>, put(entry: object): Promise<boolean>, delete(ref: string): void}} storage
+   * @param owner `kept(entry)` is told when an entry's `kept` is known
+   */
+  constructor(storage, { user, tab, kept = () => {} }) {
     this.#storage = storage;
+    this.#kept = kept;
     this.user = user;
     this.tab = tab;
     this.entries = new Map(); // ref → entry, in order of n
@@ -24,20 +30,21 @@ export class SendQueue {
     this.last = 0;
   }
 
-  /** Takes over what earlier lives of this user left behind, except what a living tab still owns. */
+  /** Takes over what earlier lives of this user left behind, except what a living tab still owns; ends when it is kept. */
   async adopt(living = new Set()) {
     const found = await this.#storage.load(this.user);
     const mine = [...this.entries.values()];
+    const owned = [];
     this.entries.clear();
     for (const entry of found.sort((a, b) => a.n - b.n)) {
-      if (living.has(entry.tab) && entry.tab !== this.tab) continue;
-      if (mine.some((other) => other.ref === entry.ref)) continue;
-      const adopted = { ...entry, tab: this.tab, state: entry.state === "failed" ? "failed" : "queued" };
+      if (entry.tab === this.tab || living.has(entry.tab)) continue;
+      const adopted = { ...entry, tab: this.tab, state: entry.state === "failed" ? "failed" : "queued", kept: true };
       this.entries.set(entry.ref, adopted);
       this.last = Math.max(this.last, entry.n);
-      this.#storage.put(adopted);
+      owned.push(this.#storage.put(adopted));
     }
     for (const entry of mine) this.entries.set(entry.ref, entry);
+    await Promise.all(owned);
   }
 
   /** Appends a message; the same ref twice is one message. */
@@ -47,7 +54,7 @@ export class SendQueue {
     this.last = Math.max(this.last + 1, now); // grows over reloads and tabs, for the order after an adoption
     const entry = { ...message, user: this.user, tab: this.tab, n: this.last, at: now, state: "queued" };
     this.entries.set(entry.ref, entry);
-    this.#storage.put(entry);
+    this.#keep(entry);
     return entry;
   }
 
@@ -120,6 +127,16 @@ export class SendQueue {
 
   discard(ref) {
     if (this.entries.get(ref)?.state === "failed") this.seen(ref);
+  }
+
+  /** Whether a reload would lose something now. */
+  get fleeting() {
+    return [...this.entries.values()].some(({ state, kept }) => state !== "sent" && !kept);
+  }
+
+  async #keep(entry) {
+    entry.kept = (await this.#storage.put(entry)) === true;
+    this.#kept(entry);
   }
 
   of(conversation) {

@@ -1,4 +1,7 @@
-/** Where a send queue remembers its entries: IndexedDB in a browser, a Map elsewhere and where IndexedDB is barred. */
+/**
+ * Where a send queue remembers its entries: IndexedDB in a browser, a Map elsewhere and where IndexedDB is barred.
+ * `put` resolves with whether the entry is now safe from a reload; it never rejects.
+ */
 
 export class MemoryStorage {
   constructor() {
@@ -9,8 +12,9 @@ export class MemoryStorage {
     return [...this.rows.values()].filter((entry) => entry.user === user).map((entry) => structuredClone(entry));
   }
 
-  put(entry) {
+  async put(entry) {
     this.rows.set(entry.ref, structuredClone(entry));
+    return false;
   }
 
   delete(ref) {
@@ -29,7 +33,7 @@ export class IndexedDbStorage {
       request.onsuccess = () => resolve(request.result);
       request.onerror = () => reject(request.error);
     });
-    this.#opened.catch(() => {}); // told to whoever loads; put and delete are best effort
+    this.#opened.catch(() => {}); // told to whoever loads; put says no, delete is best effort
   }
 
   async load(user) {
@@ -43,16 +47,28 @@ export class IndexedDbStorage {
 
   put(entry) {
     const row = structuredClone(entry);
-    this.#write((store) => store.put(row));
+    return this.#write((store) => store.put(row));
   }
 
   delete(ref) {
     this.#write((store) => store.delete(ref));
   }
 
-  // Transactions on one store run in the order they were made, so a late put cannot outlive its delete.
-  #write(act) {
-    this.#opened.then((database) => act(database.transaction("queue", "readwrite").objectStore("queue"))).catch(() => {});
+  // Transactions on one store run in the order they were made, so a late put cannot outlive its delete. A page that goes
+  // away takes its unfinished ones with it: only `complete` says that a row stays.
+  async #write(act) {
+    try {
+      const transaction = (await this.#opened).transaction("queue", "readwrite");
+      const done = new Promise((resolve) => {
+        transaction.oncomplete = () => resolve(true);
+        transaction.onabort = () => resolve(false);
+      });
+      act(transaction.objectStore("queue"));
+      transaction.commit();
+      return await done;
+    } catch {
+      return false;
+    }
   }
 }
 
