@@ -121,13 +121,18 @@ class Person:
     async def sees(self, text: str) -> None:
         await expect(self.page.locator(".text", has_text=text)).to_have_count(1, timeout=WAIT)
 
+    async def has_sent(self, text: str) -> None:
+        """Until the server has acknowledged it."""
+        await expect(self.page.locator(".row[data-seq]").filter(has=self.message(text))).to_have_count(1)
+
     async def act(self, text: str, item: str) -> None:
         """Chooses an item of a message's menu."""
         await self.message(text).click(button="right")
         await self.page.get_by_role("menuitem", name=item).click()
 
     async def screen(self) -> dict[int, str]:
-        """Everything the open conversation shows, by seq, read by scrolling through it."""
+        """Everything the open conversation shows, by seq, read by scrolling through it; nothing is on its way then."""
+        await expect(self.page.locator(".row:not([data-seq]) > .message:not(.failed)")).to_have_count(0)
         return {int(seq): text for seq, text in await self.page.evaluate(COLLECT)}
 
     async def log(self) -> list[tuple[int, str, str]]:

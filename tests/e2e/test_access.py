@@ -8,8 +8,11 @@ import pytest
 from axe_playwright_python.async_playwright import Axe  # type: ignore[import-untyped]  # ships no stubs
 from playwright.async_api import Browser, Page, expect
 
+from tests.e2e.line import Line
 from tests.e2e.person import WAIT, Person
 from tests.e2e.server import Server
+
+FOCUSED = "document.activeElement.getAttribute('aria-label') || document.activeElement.textContent"
 
 
 async def serious(page: Page) -> list[dict[str, Any]]:
@@ -70,10 +73,11 @@ async def test_by_keyboard_alone(browser: Browser, server: Server) -> None:
     keys = ada.page.keyboard
 
     async def focused() -> str:
-        label: str = await ada.page.evaluate(
-            "document.activeElement.getAttribute('aria-label') || document.activeElement.textContent"
-        )
+        label: str = await ada.page.evaluate(FOCUSED)
         return label
+
+    async def focus_is_on(label: str) -> None:
+        await ada.page.wait_for_function(f"label => ({FOCUSED}).includes(label)", arg=label)
 
     async def tab_to(label: str, key: str = "Tab") -> None:
         for _ in range(30):
@@ -91,10 +95,10 @@ async def test_by_keyboard_alone(browser: Browser, server: Server) -> None:
     await keys.type("Bob")
     await ada.page.locator(".person").wait_for()
     await keys.press("ArrowDown")
-    assert "Bob" in await focused()
+    await focus_is_on("Bob")
     await keys.press("Enter")
     await expect(ada.page.locator(".thread-head h1")).to_have_text("Bob")
-    assert await focused() == "Write a message"
+    await focus_is_on("Write a message")
     await keys.type("with keys")
     await keys.press("Enter")
     await bob.open("Ada")
@@ -103,15 +107,16 @@ async def test_by_keyboard_alone(browser: Browser, server: Server) -> None:
     await ada.sees("well done")
 
     await keys.press("Shift+Tab")  # to the newest message
-    assert "well done" in await focused()
+    await focus_is_on("well done")
     await keys.press("Enter")
     await ada.page.get_by_role("menuitem", name="Reply").wait_for()
-    assert "Reply" in await focused()
+    await focus_is_on("Reply")
     await keys.press("Enter")
     await keys.type("thank you")
     await keys.press("Enter")
     await expect(bob.message("thank you").locator(".quote-text")).to_have_text("well done", timeout=WAIT)
 
+    await ada.has_sent("thank you")
     await keys.press("ArrowUp")  # in an empty text: edit what one said last
     await keys.type("!")
     await keys.press("Enter")
@@ -120,16 +125,16 @@ async def test_by_keyboard_alone(browser: Browser, server: Server) -> None:
     await keys.press("Shift+Tab")
     await keys.press("ArrowUp")
     await keys.press("ArrowUp")
-    assert "with keys" in await focused()
+    await focus_is_on("with keys")
     await keys.press("Delete")
     await ada.page.get_by_role("dialog").wait_for()
-    assert "Recall" in await focused()
+    await focus_is_on("Recall")
     await keys.press("Enter")
     await expect(bob.page.locator(".timeline .recalled")).to_be_visible(timeout=WAIT)
-    assert await focused() == "Write a message"
+    await focus_is_on("Write a message")
 
     await keys.press("Escape")  # back to the list
-    assert await focused() == "Search chats and people"
+    await focus_is_on("Search chats and people")
     await tab_to("New chat or group", "Shift+Tab")
     await keys.press("Enter")
     await keys.press("ArrowDown")
@@ -147,7 +152,44 @@ async def test_by_keyboard_alone(browser: Browser, server: Server) -> None:
     await keys.press("Escape")
     await keys.press("ArrowDown")
     await keys.press("ArrowDown")
-    assert "Bob" in await focused()
+    await focus_is_on("Bob")
     await keys.press("Enter")
     await expect(ada.page.locator(".thread-head h1")).to_have_text("Bob")
     assert ada.problems == []
+
+
+async def test_a_menu_follows_its_message(browser: Browser, server: Server) -> None:
+    """Opened while the message is on its way it stays open, and lets one recall when the server has the message."""
+    ada = await Person.arrive(browser, server.url, "Ada")
+    line = Line()
+    await ada.page.route_web_socket("**/ws", line.take)
+    await ada.page.reload()
+    await ada.log_in()
+    bob = await (await Person.arrive(browser, server.url, "Bob")).log_in()
+    await ada.find("Bob")
+    await ada.say("one")
+    await bob.open("Ada")
+    await ada.has_sent("one")
+    await line.cut(ada)
+    await ada.say("a slip")
+    await expect(ada.page.get_by_role("img", name="Sending")).to_have_count(1)
+    await ada.page.keyboard.press("ArrowUp")  # edits the last message, not the one before
+    await expect(ada.page.locator(".composer-input")).to_have_value("")
+    await ada.message("a slip").click(button="right")
+    recall = ada.page.get_by_role("menuitem", name="Recall")
+    await expect(recall).to_be_disabled()
+    await expect(ada.page.get_by_role("menuitem", name="Copy")).to_be_focused()
+    line.blocked = False
+    await bob.sees("a slip")
+    await expect(recall).to_be_enabled()
+    await expect(ada.page.get_by_role("menuitem", name="Copy")).to_be_focused()
+    await recall.click()
+    await ada.page.get_by_role("dialog").get_by_role("button", name="Recall").click()
+    await expect(bob.page.locator(".timeline .recalled")).to_have_count(1)
+
+    await bob.message("one").click(button="right")
+    await expect(bob.page.get_by_role("menuitem", name="Reply")).to_be_visible()
+    await ada.act("one", "Recall")
+    await ada.page.get_by_role("dialog").get_by_role("button", name="Recall").click()
+    await expect(bob.page.get_by_role("menu")).to_have_count(0)  # there is nothing left that could be done
+    assert ada.problems + bob.problems == []

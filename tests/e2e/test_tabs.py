@@ -7,8 +7,9 @@ import signal
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, WebSocketRoute, expect
+from playwright.async_api import Browser, expect
 
+from tests.e2e.line import Line
 from tests.e2e.person import WAIT, Person
 from tests.e2e.server import Server
 
@@ -56,26 +57,6 @@ async def test_both_go_on_after_a_restart_without_a_reload(
         assert await person.page.evaluate("window.mark") == 1
         assert list((await person.screen()).values()) == ["before", "meanwhile", "after"]
         assert person.problems == []
-
-
-class Line:
-    """The WebSockets of one page, which can be cut and be kept from coming back."""
-
-    def __init__(self) -> None:
-        self.blocked = False
-        self.sockets: list[WebSocketRoute] = []
-
-    async def take(self, socket: WebSocketRoute) -> None:
-        if self.blocked:
-            await socket.close()
-        else:
-            self.sockets.append(socket)
-            socket.connect_to_server()
-
-    async def cut(self, person: Person) -> None:
-        self.blocked = True
-        await self.sockets[-1].close()
-        await expect(person.page.locator(".banner")).to_be_visible(timeout=WAIT)
 
 
 async def two_with_a_line(browser: Browser, server: Server) -> tuple[Person, Person, Line]:
@@ -180,7 +161,7 @@ async def test_tabs_of_one_device_see_the_same(browser: Browser, server: Server)
 
 
 async def test_a_hidden_tab_stays_connected(browser: Browser, tmp_path: Path) -> None:
-    server = Server(tmp_path / "data", env={"CHAT__GATEWAY__HEARTBEAT": "1", "CHAT__GATEWAY__ACK_TIMEOUT": "2"})
+    server = Server(tmp_path / "data", env={"CHAT__GATEWAY__HEARTBEAT": "2", "CHAT__GATEWAY__ACK_TIMEOUT": "4"})
     await server.start()
     ada = await Person.arrive(browser, server.url, "Ada")
     await ada.page.add_init_script(CLAMP)
@@ -192,10 +173,10 @@ async def test_a_hidden_tab_stays_connected(browser: Browser, tmp_path: Path) ->
     await ada.row("Bob").wait_for()
     sockets: list[str] = []
     ada.page.on("websocket", lambda socket: sockets.append(socket.url))
-    for n in range(12):  # twelve heartbeats, six times what the server waits for an acknowledgement
+    for n in range(10):  # ten heartbeats, five times what the server waits for an acknowledgement
         await bob.say(f"still {n}")
-        await asyncio.sleep(1)
-    await expect(ada.row("Bob").locator(".list-preview")).to_have_text("still 11", timeout=WAIT)
+        await asyncio.sleep(2)
+    await expect(ada.row("Bob").locator(".list-preview")).to_have_text("still 9", timeout=WAIT)
     assert sockets == []
     assert ada.problems == []
     await server.stop()

@@ -51,6 +51,7 @@ async def test_text_is_never_markup(browser: Browser, server: Server) -> None:
     await mallory.say('javascript:alert(4) and https://example.org/"onmouseover=alert(5) and data:text/html,<b>')
     await ada.open(mallory.name)
     await ada.sees(evil)
+    await ada.sees("javascript:alert(4)")
     assert await ada.page.locator(".text a").evaluate_all("links => links.map(({href}) => href)") == [
         "https://example.org/"
     ]

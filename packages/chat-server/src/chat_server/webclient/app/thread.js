@@ -252,7 +252,9 @@ export class Thread {
     });
   }
 
+  /** Not an older one while the last is still on its way. */
   #editLast() {
+    if (this.#client.messages(this.#id).pending.length > 0) return;
     const { messages = [] } = this.#client.conversation(this.#id)?.timeline ?? {};
     const last = messages.findLast((one) => one.sender === this.#client.me.user && one.kind === "text" && !one.recalled);
     if (last) this.composer.edit(last);
