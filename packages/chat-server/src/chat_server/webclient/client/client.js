@@ -311,11 +311,17 @@ export class ChatClient {
   }
 
   #pushed({ event, data }) {
-    if (event === "message" && data.sender === this.me?.user) this.queue?.seen(data.ref);
     if (event === "token") this.#session.token = data.token;
     if (this.me) this.replica.pushed(event, data);
+    if (event === "message" && data.sender === this.me?.user) this.#echoed(data);
     this.#emit("push", { event, data });
     if (event === "message") this.#emit("message", data);
+  }
+
+  /** Where the open conversation must be synced first, its entry stays on the screen until the message stands there. */
+  #echoed({ conversation, seq, ref }) {
+    const timeline = this.conversation(conversation)?.timeline;
+    if (!timeline || timeline.get(seq)) this.queue?.seen(ref);
   }
 
   async #openQueue(user) {
