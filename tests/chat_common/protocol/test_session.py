@@ -77,6 +77,12 @@ def test_until_welcome_everything_but_hello_is_refused() -> None:
         ("not_authenticated", "r1"), ("not_authenticated", None), ("not_authenticated", None),
         ("not_authenticated", None),
     ]  # fmt: skip
+    unknown, not_one = JsonCodec().client_frames(b'[{"op": "sing", "ref": "r9"}, 7]')
+    for frame in (unknown, not_one):
+        assert session.receive(frame, T0) is None
+    assert [(frame["code"], frame.get("ref")) for frame in written(session)] == [
+        ("not_authenticated", "r9"), ("invalid", None),
+    ]  # fmt: skip
     assert session.receive(HELLO, T0) is HELLO
     assert session.receive(frames.Call("r2", "c"), T0) is None
     assert [frame["code"] for frame in written(session)] == ["not_authenticated"]

@@ -36,6 +36,7 @@ async def test_guests(guest: httpx2.AsyncClient) -> None:
         ("/api/say", b'{"text": "too long"}', {}, 400, {"code": "invalid", "field": "text", "limit": 5}),
         ("/api/say", b'{"text": ', {}, 400, {"code": "invalid"}),
         ("/api/say", b'{"text": "\xff"}', {}, 400, {"code": "invalid"}),
+        ("/api/say", b'{"text": "hi", "unknown": "\xff"}', {}, 400, {"code": "invalid"}),
         ("/api/say", b'{"text": "\\u0000"}', {}, 400, {"code": "invalid"}),
         ("/api/say", b'[{"text": "hi"}]', {}, 400, {"code": "invalid"}),
         ("/api/say", b"", {}, 400, {"code": "invalid", "field": "text"}),
@@ -91,7 +92,11 @@ async def test_a_body_without_a_length_is_cut_off_too(client: httpx2.AsyncClient
 
 async def test_other_methods_are_refused(client: httpx2.AsyncClient) -> None:
     answer = await client.get("/api/say")
-    assert (answer.status_code, answer.json()["code"]) == (405, "invalid")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
+    assert answer.json() == {"code": "invalid", "message": "only POST is answered here"}
+    answer = await client.post("/healthz")
+    assert answer.status_code == 405
+    assert "GET" in answer.json()["message"]
 
 
 async def test_the_own_origin_may(client: httpx2.AsyncClient) -> None:

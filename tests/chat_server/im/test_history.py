@@ -89,14 +89,55 @@ async def test_one_who_has_left_reads_his_own_time_and_nothing_of_after(house: H
     for command, params in (
         ("group.members", {}),
         ("group.get", {}),
-        ("read", {"seq": 1}),
-        ("inbox.set", {"muted": True}),
         ("message.readers", {"seq": 1}),
         ("message.react", {"seq": 1, "emoji": "x", "on": True}),
         ("group.leave", {}),
     ):
         with pytest.raises(NotAMember):
             await house.call(bob, command, conversation=room, **params)
+
+
+async def test_the_own_entry_of_a_group_that_one_has_left_can_be_read_and_hidden(house: House) -> None:
+    ada, bob = await house.users("ada", "bob")
+    room = await house.group(ada, bob)
+    for _ in range(3):
+        await house.say(ada, room)
+    await house.call(ada, "group.kick", conversation=room, users=[bob])
+    await house.say(ada, room)
+    await house.pump()
+    assert await house.call(bob, "read", conversation=room, seq=2) == {"read": 2, "unread": 1}
+    assert await house.call(bob, "read", conversation=room, seq=100) == {"read": 3, "unread": 0}
+    (entry,) = (await house.call(bob, "inbox.list"))["inbox"]
+    assert (entry["left"], entry["read"], entry["unread"]) == (True, 3, 0)
+    hidden = await house.call(bob, "inbox.set", conversation=room, hidden=True)
+    assert (hidden["left"], hidden["hidden"]) == (True, True)
+    head = (await house.call(ada, "history", conversation=room))["head"]
+    await house.say(ada, room)
+    await house.pump()
+    assert (await house.call(bob, "inbox.list"))["inbox"][0]["hidden"] is True, "what others say there is not for him"
+    assert (await house.call(ada, "history", conversation=room))["head"]["rev"] == head["rev"] + 1
+
+
+async def test_a_cursor_is_of_one_list_alone(house: House) -> None:
+    ada, bob, cem, dan = await house.users("ada", "bob", "cem", "dan")
+    room = await house.group(ada, bob, cem, dan)
+    for other in (bob, cem, dan):
+        await house.call(ada, "contact.request", user=other)
+    lists: list[tuple[str, dict[str, Any]]] = [
+        ("contact.list", {}), ("group.members", {"conversation": room}), ("user.search", {"query": "ada"}),
+        ("inbox.list", {}), ("message.readers", {"conversation": room, "seq": 1}),
+    ]  # fmt: skip
+    cursor = (await house.call(ada, "contact.list", limit=1))["cursor"]
+    for command, params in lists[1:]:
+        with pytest.raises(Invalid, match="another list") as refused:
+            await house.call(ada, command, cursor=cursor, **params)
+        assert refused.value.field == "cursor"
+    cursor = (await house.call(ada, "group.members", conversation=room, limit=1))["cursor"]
+    assert (await house.call(ada, "group.members", conversation=room, cursor=cursor, limit=1))["members"]
+    with pytest.raises(Invalid, match="another list"):
+        await house.call(ada, "contact.list", cursor=cursor)
+    with pytest.raises(Invalid, match="not one that this server gave"):
+        await house.call(ada, "contact.list", cursor="nonsense")
 
 
 async def test_no_answer_grows_beyond_256_kib_however_long_the_texts(house: House) -> None:

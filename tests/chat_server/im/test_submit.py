@@ -256,7 +256,6 @@ async def test_mentions_name_members_once_each_and_everybody_by_right_alone(hous
         (room, [eve]),
         (room, ["nobody"]),
         (room, [bob, bob]),
-        (room, []),
         (room, ["@all", bob]),
         (room, [bob] * 51),
         (chat, ["@all"]),
@@ -267,6 +266,9 @@ async def test_mentions_name_members_once_each_and_everybody_by_right_alone(hous
         if names in ([eve], ["nobody"]):
             texts.add(str(refused.value))
     assert len(texts) == 1, "an unknown user and a non-member look alike"
+    await house.say(ada, room, "of nobody", mentions=[])
+    newest = (await house.call(ada, "history", conversation=room))["messages"][-1]
+    assert (newest["body"], "mentions" in newest) == ({"text": "of nobody"}, False)
 
 
 async def test_a_reply_quotes_what_its_writer_may_see(house: House) -> None:

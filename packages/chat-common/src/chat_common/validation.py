@@ -15,6 +15,30 @@ T = TypeVar("T")
 _WHERE = re.compile(r" - at `\$?\.?(?P<path>.*)`$")
 _LIMIT = re.compile(r"(?:<=|>=|<|>) (?P<limit>-?\d+)")
 _MISSING = re.compile(r"missing required field `(?P<name>[^`]+)`")
+_PLAIN = (
+    (re.compile(r"(?:Object )?missing required field `[^`]+`"), "is missing"),
+    (re.compile(r".*matching regex.*"), "is empty or blank, or has characters that may not stand here"),
+    (re.compile(r"Expected `str` of length >= 1$"), "may not be empty"),
+    (re.compile(r"Expected `str` of length <= (\d+)"), r"at most \1 characters"),
+    (re.compile(r"Expected `str` of length >= (\d+)"), r"at least \1 characters"),
+    (re.compile(r"Expected `array` of length <= (\d+)"), r"at most \1 entries"),
+    (re.compile(r"Expected `array` of length >= (\d+)"), r"at least \1 entries"),
+    (re.compile(r"Expected `(?:int|float)` <= (-?\d+)"), r"at most \1"),
+    (re.compile(r"Expected `(?:int|float)` >= (-?\d+)"), r"at least \1"),
+    (re.compile(r"Expected `(?:int|float)` < (-?\d+)"), r"less than \1"),
+    (re.compile(r"Expected `(?:int|float)` > (-?\d+)"), r"more than \1"),
+)
+_TYPES = {"str": "text", "int": "a whole number", "float": "a number", "bool": "true or false", "array": "a list"}
+_TYPE = re.compile(r"`(str|int|float|bool|array|object|null)(?: \| null)?`")
+
+
+def in_plain_words(reason: str) -> str:
+    """What msgspec says is wrong with a value, for a person who knows nothing of Python."""
+    for pattern, words in _PLAIN:
+        if pattern.match(reason):
+            return pattern.sub(words, reason)
+    plain = _TYPE.sub(lambda match: _TYPES.get(match[1], match[1]), reason)
+    return plain[:1].lower() + plain[1:]
 
 
 def named(limit: int) -> Any:
@@ -33,11 +57,9 @@ def invalid_from(error: msgspec.ValidationError, prefix: str = "") -> Invalid:
         path = f"{path}.{missing['name']}" if path else missing["name"]
     if prefix:
         path = f"{prefix}{path}" if path.startswith("[") else f"{prefix}.{path}" if path else prefix
-    if "matching regex" in reason:
-        reason = "empty or blank, or with characters that may not stand here"
     limit = _LIMIT.search(reason)
     return Invalid(
-        f"{path or 'the request'}: {reason[0].lower()}{reason[1:]}",
+        f"{path or 'the request'}: {in_plain_words(reason)}",
         field=path or None,
         limit=None if limit is None else int(limit["limit"]),
     )

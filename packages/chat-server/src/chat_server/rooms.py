@@ -145,9 +145,10 @@ async def build(
         providers=identity_providers or {},
         node=node,
         tell=router.tell,
+        deliver=router.fanout,
         page_key=page_key(secret),
     )
-    logic = Logic(database, changes, lambda tx, me, name: inbox.one(tx.connection, tx.preview, me, name))
+    logic = Logic(database, changes, lambda tx, me, name: inbox.one(tx.connection, tx.preview, me, name), router.fanout)
     im = Im(database, changes, known, submit, fanout, im_settings, attachments)
     sweeper = Sweeper(database, outbox, clock)
     push = OfflinePush(database, changes, directory, clock, push_providers, known.preview, lease)

@@ -15,6 +15,7 @@ from chat_common.codec import MAX_DEPTH, MAX_FRAMES
 from chat_common.codec.text import bad_text, ref_of, too_deep
 from chat_common.errors import Invalid
 from chat_common.protocol.frames import SUBPROTOCOL, BadFrame, Call, ClientFrame, ClientNote, ServerFrame
+from chat_common.validation import in_plain_words
 
 T = TypeVar("T")
 
@@ -42,13 +43,18 @@ def invalid_of(error: Exception, *, what: str = "the value") -> Invalid:
     path = _PATH.search(text)
     if path is None:
         missing = re.search(r"missing required field `([^`]*)`", text)
-        return Invalid(text, field=missing.group(1) if missing else None)
+        name = missing.group(1) if missing else None
+        return Invalid(f"{name or what}: {in_plain_words(text)}", field=name)
     field, problem = path.group(1), text[: path.start()]
     missing = re.search(r"missing required field `([^`]*)`", problem)
     if missing:
         field = f"{field}.{missing.group(1)}" if field else missing.group(1)
     bound = _BOUND.search(problem)
-    return Invalid(f"{field}: {problem}", field=field or None, limit=int(bound.group("limit")) if bound else None)
+    return Invalid(
+        f"{field or what}: {in_plain_words(problem)}",
+        field=field or None,
+        limit=int(bound.group("limit")) if bound else None,
+    )
 
 
 class JsonCodec:

@@ -41,6 +41,8 @@ from chat_common.protocol.frames import (
 from chat_common.protocol.versions import VersionTracker
 from chat_common.protocol.window import Window, WindowLimits
 
+GREET = "say hello first, and wait for welcome"
+
 
 class State(Enum):
     NEW = "new"
@@ -151,7 +153,8 @@ class ServerSession:
         if self.state is State.CLOSED or self.state is State.DETACHED:
             return None
         if type(frame) is BadFrame:
-            self.refuse(frame.error, frame.ref)
+            unknown = frame.error.field == "op" and self.state is not State.OPEN
+            self.refuse(NotAuthenticated(GREET) if unknown else frame.error, frame.ref)
             return None
         if type(frame) is Hello:
             if self.state is State.NEW:
@@ -161,7 +164,7 @@ class ServerSession:
             return None
         if self.state is not State.OPEN:
             ref = frame.ref if type(frame) is Call else None
-            self.refuse(NotAuthenticated("say hello first, and wait for welcome"), ref)
+            self.refuse(NotAuthenticated(GREET), ref)
             return None
         if type(frame) is Ping:
             self._served()
@@ -178,7 +181,7 @@ class ServerSession:
         self._heard_at = now
         if self.state is not State.OPEN:
             if self.state is State.NEW or self.state is State.GREETING:
-                self.refuse(NotAuthenticated("say hello first, and wait for welcome"))
+                self.refuse(NotAuthenticated(GREET))
             return False
         try:
             fresh = self.window.ack(received, covered)

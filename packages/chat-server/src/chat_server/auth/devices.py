@@ -1,10 +1,23 @@
-"""What a client says of the device that it is."""
+"""The devices of a user: what a client says of the one that it is, and what the others are told."""
 
 from __future__ import annotations
 
-from attrs import define
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Literal
+
+from attrs import define, field, frozen
 from chat_common import wire
+from chat_common.ports.database import Database
+from chat_common.records import Push
 from chat_common.validation import named
+from msgspec import UNSET, UnsetType
+from sqlalchemy import select
+
+from chat_server.services import Delivery
+from chat_server.store import views
+from chat_server.store.schema import device
+
+Deliver = Callable[[Sequence[Delivery]], Awaitable[None]]
 
 
 @define(kw_only=True)
@@ -17,3 +30,47 @@ class DeviceInfo:
 def device_id(given: str | DeviceInfo | None) -> str | None:
     """The id, whichever way it was given."""
     return given.id if isinstance(given, DeviceInfo) else given
+
+
+@define(kw_only=True)
+class DeviceChanged:
+    """Data of the event ``device``: one was seen for the first time, or its login was ended."""
+
+    device: str
+    platform: str
+    seen_at: int
+    state: Literal["added", "ended"]
+    name: str | UnsetType = field(default=UNSET)
+
+
+@frozen
+class DeviceNews:
+    """Tells a user's sessions of the user's devices. Lost where nobody is online: ``auth.devices`` has them all."""
+
+    database: Database
+    deliver: Deliver
+
+    async def tell(self, user: str, devices: Iterable[str], state: Literal["added", "ended"]) -> None:
+        names = sorted(set(devices))
+        if not names:
+            return
+        rows = await self.database.read(
+            lambda connection: connection.execute(
+                select(device).where(device.c.user == user, device.c.device.in_(names)).order_by(device.c.device)
+            ).all()
+        )
+        pushes = [
+            Push(
+                "device",
+                DeviceChanged(
+                    device=row.device,
+                    platform=row.platform or "unknown",
+                    name=views.or_unset(row.name),
+                    seen_at=row.seen_at,
+                    state=state,
+                ),
+            )
+            for row in rows
+        ]
+        if pushes:
+            await self.deliver([Delivery(pushes, {user: 0})])

@@ -19,7 +19,7 @@ from msgspec import UNSET, UnsetType
 from sqlalchemy import Connection, Row, delete, func, select, update
 
 from chat_server.auth.accounts import Accounts, LogInPassword, PasswordSet, Register, SetPassword
-from chat_server.auth.devices import DeviceInfo, device_id
+from chat_server.auth.devices import Deliver, DeviceInfo, DeviceNews, device_id
 from chat_server.auth.logins import BeginLogin, LoggedIn, LoginBegun, LoginState, PollLogin, TicketLogins
 from chat_server.auth.pages import LoginPages
 from chat_server.auth.passwords import Passwords
@@ -28,6 +28,7 @@ from chat_server.auth.settings import AuthSettings
 from chat_server.auth.tokens import Claims, Issued, Tokens, revoke_family
 from chat_server.services import CloseSessions, Identity
 from chat_server.store import views
+from chat_server.store.bulk import Prepared, any_pair, pairs
 from chat_server.store.changes import Changes, caller_user
 from chat_server.store.schema import ban, device, identity, token
 from chat_server.store.together import Together
@@ -110,9 +111,16 @@ class Seen:
     token: str | None
 
 
-def note_seen(connection: Connection, items: Sequence[Seen]) -> Sequence[None]:
-    """Devices as they were last seen, in bulk; a token without a device is bound to its first."""
+_KNOWN = Prepared(
+    select(device.c.user, device.c.device).where(any_pair(device.c.user, device.c.device, "pairs")), "pairs"
+)
+
+
+def note_seen(connection: Connection, items: Sequence[Seen]) -> Sequence[bool]:
+    """Devices as they were last seen, in bulk; a token without a device is bound to its first. Tells of each whether it
+    is new."""
     newest = {(item.user, item.device): item for item in items}
+    known = {(row.user, row.device) for row in _KNOWN.all(connection, pairs(newest))}
     statement = upsert(connection, device)
     connection.execute(
         statement.on_conflict_do_update(
@@ -134,7 +142,7 @@ def note_seen(connection: Connection, items: Sequence[Seen]) -> Sequence[None]:
             connection.execute(
                 update(token).where(token.c.token == item.token, token.c.device.is_(None)).values(device=item.device)
             )
-    return [None] * len(items)
+    return [(item.user, item.device) not in known for item in items]
 
 
 def _standing(
@@ -172,6 +180,7 @@ class Auth:
         providers: Mapping[str, IdentityProvider],
         node: str,
         tell: Tell,
+        deliver: Deliver,
         page_key: bytes,
     ) -> None:
         self._database = database
@@ -182,6 +191,7 @@ class Auth:
         self._create_user = create_user
         self._close = close
         self._online = online
+        self._news = DeviceNews(database, deliver)
         self._providers: dict[str, IdentityProvider] = dict(providers)
         if settings.dev:
             self._providers.setdefault("dev", DEV)
@@ -219,9 +229,11 @@ class Auth:
             # Where devices replace each other a token is one device's; else one login may serve several.
             raise NotAuthenticated("token: another device's", field="token")
         if device_id:
-            await self._database.change_many(
+            new = await self._database.change_many(
                 note_seen, Seen(claims.user, device_id, platform, name, now, None if bound else claims.token)
             )
+            if new:
+                await self._news.tell(claims.user, [device_id], "added")
             await self._replace_others(claims.user, device_id)
         return Identity(who, device_id or bound or "", claims.family, claims.expires_at)
 
@@ -269,6 +281,7 @@ class Auth:
 
         for other in await self._database.change(end):
             await self._close(CloseSessions(4409, "replaced by another device", "never", user=user, device=other))
+            await self._news.tell(user, [other], "ended")
 
     async def renew(self, who: Identity) -> tuple[str, int]:
         issued = await self._database.change(
@@ -417,12 +430,14 @@ class Auth:
         )
 
     async def _logout(self, caller: Caller, request: Nothing) -> Nothing:
-        caller_user(caller)
+        user = caller_user(caller)
         family, now = caller.token, self._clock.wall_ms()
         if family is None:
             raise Invalid("this caller has no token to end")
         await self._database.change(lambda connection: revoke_family(connection, family, now))
         await self._close(CloseSessions(4401, "logged out", "never", user=caller.user, token=family))
+        if caller.device is not None:
+            await self._news.tell(user, [caller.device], "ended")
         return Nothing()
 
     async def _devices(self, caller: Caller, request: Nothing) -> Devices:
@@ -466,8 +481,9 @@ class Auth:
         kicked = await self._database.change(end)
         if request.all:
             await self._close(
-                CloseSessions(4409, "logged out by another device", "never", user=me, except_session=caller.session)
+                CloseSessions(4409, "logged out by another device", "never", user=me, except_token=caller.token)
             )
         for name in [] if request.all else kicked:
             await self._close(CloseSessions(4409, "logged out by another device", "never", user=me, device=name))
+        await self._news.tell(me, kicked, "ended")
         return Kicked(kicked=kicked)

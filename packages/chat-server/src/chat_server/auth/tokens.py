@@ -11,7 +11,7 @@ from attrs import define, frozen
 from chat_common.clock import Clock
 from chat_common.errors import NotAuthenticated
 from chat_common.settings import SetupError
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import Connection, bindparam, delete, exists, select, update
 
 from chat_server.store.schema import meta, token
 from chat_server.store.tx import new_id
@@ -61,8 +61,11 @@ class Tokens:
         family: str | None = None,
         audience: str | None = None,
     ) -> Issued:
-        """A fresh token, recorded in this transaction. With an ``audience`` it is good for that alone."""
+        """A fresh token, recorded in this transaction. With an ``audience`` it is good for that alone. A renewal, of a
+        ``family``: `NotAuthenticated` when that login was ended meanwhile."""
         now = self._clock.wall_ms()
+        if family is not None and connection.execute(_ENDED, {"family": family}).scalar_one():
+            raise NotAuthenticated("token: ended", field="token")
         expires_at = now + round(self._lifetime * 1000)
         name = new_id()
         connection.execute(
@@ -111,6 +114,9 @@ class Tokens:
             return Claims(str(claims["sub"]), str(claims["jti"]), str(claims["fam"]), int(claims["exp"]) * 1000)
         except (jwt.PyJWTError, KeyError, TypeError, ValueError):
             raise NotAuthenticated("token: not valid", field="token") from None
+
+
+_ENDED = select(exists().where(token.c.family == bindparam("family"), token.c.revoked_at.is_not(None)))
 
 
 def stored_secret(connection: Connection) -> str:

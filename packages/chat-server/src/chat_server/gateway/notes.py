@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import structlog
 from attrs import define
 from chat_common.errors import ChatError, NotAuthenticated
 from chat_common.protocol.frames import ClientNote
@@ -13,6 +14,8 @@ from chat_server.gateway.session import Session
 
 if TYPE_CHECKING:
     from chat_server.gateway.gateway import Gateway
+
+log = structlog.get_logger("chat.gateway")
 
 LIMIT = 256
 """Notes of a node that are being carried out at once."""
@@ -24,7 +27,7 @@ class Typing:
 
 
 class Notes:
-    """One note of a session at a time; events that nobody knows are passed over."""
+    """One note of a session at a time; events that nobody knows, and notes to where one is not, are passed over."""
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
@@ -54,8 +57,7 @@ class Notes:
             if users:
                 await near.router.note(users, "typing", {"conversation": conversation, "user": user})
         except ChatError as error:
-            session.refuse(error)
-            self._gateway.flush.touch(session)
+            log.debug("note_dropped", session=session.id, code=error.code)
         finally:
             session.noting = False
             self._running -= 1

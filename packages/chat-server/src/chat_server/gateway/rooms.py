@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from chat_common.errors import ChatError
@@ -224,7 +224,7 @@ class Rooms:
 
     def _push_to_all(self, conversation: str, room: Room, fresh: Sequence[Push], seers: Seers) -> None:
         """As few chunks as may be. A change of members stands alone: who joins sees it and what follows, who leaves
-        nothing after it. So does a change of an old message, which not all may see."""
+        nothing after it. So does a change of an old message: who may not see it is told of its stamp alone."""
         start = 0
         for at, push in enumerate(fresh):
             if push.event == "members":
@@ -240,7 +240,9 @@ class Rooms:
                 start = at + 1
             elif push.seq in seers:
                 self._send(conversation, room.sessions, fresh[start:at])
-                self._send(conversation, list(filter(seers[push.seq], room.sessions)), [push])
+                sees = {session: seers[push.seq](session) for session in room.sessions}
+                self._send(conversation, [session for session, may in sees.items() if may], [push])
+                self._send(conversation, [session for session, may in sees.items() if not may], [_stamp_of(push)])
                 start = at + 1
             elif push.seq > room.seq:
                 room.seq = push.seq
@@ -263,3 +265,9 @@ class Rooms:
             if session.rooms is None:
                 session.rooms = set()
             session.rooms.add(conversation)
+
+
+def _stamp_of(push: Push) -> Push:
+    """The stamp of a push for those who may not see the rest: memberships of nobody."""
+    data: dict[str, Any] = {"conversation": push.conversation, "rev": push.rev, "members": []}
+    return Push("members", data, push.conversation, push.rev, push.since)

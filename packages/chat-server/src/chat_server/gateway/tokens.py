@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import structlog
-from chat_common.errors import ChatError
+from chat_common.errors import ChatError, NotAuthenticated, NotPermitted
 from chat_common.protocol.closing import CloseCode
 from chat_common.records import Push
 
@@ -52,6 +52,13 @@ class Tokens:
         try:
             token, expires_at = await gateway.neighbours.auth.renew(identity)
             fresh = await gateway.neighbours.auth.authenticate(token, session.device, None, None)
+        except (NotAuthenticated, NotPermitted) as error:
+            # Ended where this node was not told of it.
+            banned = isinstance(error, NotPermitted)
+            session.close(CloseCode.BANNED if banned else CloseCode.TOKEN_INVALID, error.message)
+            gateway.flush.touch(session)
+            gateway.look_after(session)
+            return
         except ChatError as error:
             log.warning("token_not_renewed", session=session.id, code=error.code)
             return

@@ -87,6 +87,10 @@ async def _body(request: Request) -> bytes:
             raise too_large
         parts.append(part)
     body = b"".join(parts)
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        raise Invalid("the body: text must be UTF-8") from None
     # Params stand one level deep in a frame; the same params are refused here and there.
     if too_deep(body, MAX_DEPTH - 1):
         raise Invalid(f"JSON may be nested at most {MAX_DEPTH} deep, counted from the frame", limit=MAX_DEPTH)

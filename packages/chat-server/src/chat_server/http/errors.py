@@ -33,7 +33,9 @@ async def _refused(request: Request, error: Exception) -> Response:
 async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     code = {404: "not_found", 405: "invalid", 413: "too_large"}.get(error.status_code, "invalid")
-    text = "only POST is answered here" if error.status_code == 405 else error.detail
+    text = error.detail
+    if error.status_code == 405:
+        text = f"only {(error.headers or {}).get('Allow', 'another method')} is answered here"
     return JSONResponse({"code": code, "message": text}, error.status_code, error.headers)
 
 

@@ -22,8 +22,10 @@ class MembersChanged:
 
 @define(kw_only=True)
 class UserChanged:
+    """The own profile with its ``version``; of others without one."""
+
     user: wire.User
-    version: int
+    version: int | UnsetType = UNSET
 
 
 @define(kw_only=True)
@@ -41,6 +43,17 @@ class LoginProgress:
 class TokenRenewed:
     token: str
     expires_at: int
+
+
+@define(kw_only=True)
+class DeviceChanged:
+    """One of the own devices: seen for the first time, or its login was ended."""
+
+    device: str
+    platform: str
+    seen_at: int
+    state: Literal["added", "ended"]
+    name: str | UnsetType = UNSET
 
 
 @define(kw_only=True)
@@ -62,6 +75,7 @@ PUSHED: Mapping[str, type[Any]] = {
     "inbox": wire.Inbox,
     "contact": wire.Contact,
     "user": UserChanged,
+    "device": DeviceChanged,
     "login": LoginProgress,
     "token": TokenRenewed,
 }

@@ -19,12 +19,13 @@ from chat_common.ports.broker import BrokerRecord
 from chat_common.ports.database import Database
 from chat_common.records import Push
 from chat_common.settings import setting
-from sqlalchemy import Connection, bindparam, case, exists, false, select, update
+from sqlalchemy import Connection, bindparam, case, exists, false, select, true, update
 
 from chat_server.im.log import changes_between, pushes_between
 from chat_server.im.roster import Roster, Rosters, load
 from chat_server.services import Delivery
-from chat_server.store.bulk import Prepared
+from chat_server.store import views
+from chat_server.store.bulk import Prepared, any_of, texts
 from chat_server.store.changes import Changes
 from chat_server.store.schema import conversation, fanned, member, push_due, push_subscription
 from chat_server.store.tx import Changed, Stored, Tx, next_versions, upsert
@@ -59,8 +60,9 @@ class Diffusion:
     push_at: int
 
 
-def diffuse(connection: Connection, items: Sequence[Diffusion]) -> Sequence[dict[str, int]]:
-    """Write inboxes for several conversations at once; returns each one's user → version."""
+def diffuse(connection: Connection, items: Sequence[Diffusion]) -> Sequence[tuple[dict[str, int], list[str]]]:
+    """Write inboxes for several conversations at once; returns each one's user → version, and those to whom it was
+    hidden and is not any more."""
     steps: dict[str, int] = {}
     for item in items:
         for user in item.users:
@@ -77,10 +79,11 @@ def diffuse(connection: Connection, items: Sequence[Diffusion]) -> Sequence[dict
             rows.append((item.conversation, user, versions[user], item.time, item.rev, item.mentioned.get(user, 0)))
         outcomes.append(versions)
     rows.sort()
+    shown = _show_again(connection, items)
     _DIFFUSE.many(connection, [row[:5] for row in rows if not row[5]])
     _DIFFUSE_MENTION.many(connection, [row for row in rows if row[5]])
     _owe_pushes(connection, items)
-    return outcomes
+    return [(versions, shown.get(item.conversation, [])) for versions, item in zip(outcomes, items, strict=True)]
 
 
 _ROW = (
@@ -91,7 +94,6 @@ _ROW = (
 _INBOX = {
     "version": bindparam("number_"),
     "activity": case((member.c.activity < bindparam("at_"), bindparam("at_")), else_=member.c.activity),
-    "hidden": case((member.c.activity <= bindparam("at_"), false()), else_=member.c.hidden),
     "diffused": bindparam("upto_"),
 }
 _KEYS = ("name_", "who_", "number_", "at_", "upto_")
@@ -100,6 +102,33 @@ _NEWEST_MENTION = case((member.c.mention_seq < bindparam("seq_"), bindparam("seq
 _DIFFUSE_MENTION = Prepared(
     update(member).where(*_ROW).values({**_INBOX, "mention_seq": _NEWEST_MENTION}), *_KEYS, "seq_"
 )
+_HIDDEN = Prepared(
+    select(member.c.conversation, member.c.user, member.c.activity, member.c.diffused).where(
+        member.c.hidden == true(), any_of(member.c.conversation, "rooms_")
+    ),
+    "rooms_",
+)
+_SHOW = Prepared(
+    update(member)
+    .where(member.c.conversation == bindparam("name_"), member.c.user == bindparam("who_"))
+    .values(hidden=false()),
+    "name_",
+    "who_",
+)
+
+
+def _show_again(connection: Connection, items: Sequence[Diffusion]) -> dict[str, list[str]]:
+    """A new message ends that a conversation is hidden; by conversation, those to whom it was."""
+    told = {item.conversation: item for item in items if item.last_seq}
+    found: dict[str, list[str]] = {}
+    for name, user, activity, diffused in _HIDDEN.all(connection, texts(connection, told)) if told else ():
+        item = told[name]
+        if activity <= item.time and diffused < item.rev and user in item.users:
+            found.setdefault(name, []).append(user)
+    _SHOW.many(connection, [(name, user) for name, users in found.items() for user in users])
+    return found
+
+
 _ANYBODY = Prepared(select(exists(select(push_subscription.c.user))))
 
 
@@ -251,15 +280,17 @@ class Fanout:
                 first, last = pushes[0].since + 1, pushes[-1].rev
                 deliveries.append(Delivery(pushes, None, roster.conversation, first=first, last=last))
                 await self._tell_mentioned(roster, pushes)
+                await self._tell_hiding(roster, pushes)
             else:
                 groups = _grouped(roster, pushes)
                 normal.append((roster, groups, _diffusion(roster, pushes, groups, now, self._settings)))
         written = await asyncio.gather(*(self._database.change_many(diffuse, item) for _, _, item in normal))
-        for (roster, groups, item), versions in zip(normal, written, strict=True):
+        for (roster, groups, item), (versions, shown) in zip(normal, written, strict=True):
             deliveries.extend(_deliveries(roster.conversation, groups, versions))
             if roster.kind == "direct" and item.first_seq == 1:
-                users = list(item.users)
-                await self._changes.apply(lambda tx, name=item.conversation, users=users: tx.touch(name, users))  # type: ignore[misc]
+                shown = list(item.users)
+            if shown:
+                await self._changes.apply(lambda tx, name=item.conversation, users=shown: tx.touch(name, users))  # type: ignore[misc]
         await self._deliver(deliveries)
         for roster, pushes in prepared:
             roster.fanned = max(roster.fanned, pushes[-1].rev)
@@ -330,6 +361,14 @@ class Fanout:
             )
             await self._changes.apply(lambda tx, item=item: _tell(tx, item))  # type: ignore[misc]
 
+    async def _tell_hiding(self, roster: Roster, pushes: Sequence[Push]) -> None:
+        """In a hot room who has hidden it is told that it is there again."""
+        name, time = roster.conversation, max((push.data.time for push in pushes if push.seq > roster.seq), default=0)
+        rows = await self._database.read(lambda connection: _HIDDEN.all(connection, texts(connection, [name])))
+        users = [row.user for row in rows if row.activity < time]
+        if users:
+            await self._changes.apply(lambda tx: tx.touch(name, users, hidden=False))
+
     # --- what one user alone sees ---------------------------------------------------------------------------------
 
     async def changed(self, records: Sequence[BrokerRecord]) -> None:
@@ -365,7 +404,8 @@ def _tell(tx: Tx, item: Diffusion) -> None:
 
 
 def _grouped(roster: Roster, pushes: Sequence[Push]) -> list[Group]:
-    """Neighbouring pushes with the same receivers belong together; nearly always all of them."""
+    """Neighbouring pushes with the same receivers belong together; nearly always all of them. Members who may not see
+    what changed are told of the stamp alone, by memberships of nobody, so that they miss none."""
     groups: list[Group] = []
     for push in pushes:
         if push.event == "members":
@@ -375,6 +415,10 @@ def _grouped(roster: Roster, pushes: Sequence[Push]) -> list[Group]:
             groups[-1][0].append(push)
         else:
             groups.append(([push], receivers))
+        if receivers is not roster.everyone:
+            unseen = {user: 0 for user in roster.everyone if user not in receivers}
+            if unseen:
+                groups.append(([views.members_push(roster.conversation, [], push.rev, push.since)], unseen))
     return groups
 
 

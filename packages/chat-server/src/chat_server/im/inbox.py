@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Row, and_, or_, select
 from chat_server.store import epoch, pages, views
 from chat_server.store.changes import caller_user
 from chat_server.store.schema import conversation, member, version
-from chat_server.store.tx import Tx, enter, standing
+from chat_server.store.tx import Tx, standing
 
 
 @define(kw_only=True)
@@ -45,7 +45,7 @@ async def inbox_list(
 ) -> InboxPage:
     """A page of the list. The version is read before the rows: a client may go on from it by `sync`."""
     me = caller_user(caller)
-    after = None if request.cursor is None else pages.read_cursor(request.cursor, tuple[int, str])
+    after = None if request.cursor is None else pages.read_cursor("inbox.list", request.cursor, tuple[int, str])
     return await database.read(lambda connection: _page(connection, preview, me, after, request.limit or pages.DEFAULT))
 
 
@@ -71,7 +71,7 @@ def _page(
         inbox=views.inbox_records(connection, shown, preview),
         version=number,
         epoch=epoch.read(connection),
-        cursor=pages.write_cursor(*_place(shown[-1])) if len(rows) > limit else UNSET,
+        cursor=pages.write_cursor("inbox.list", *_place(shown[-1])) if len(rows) > limit else UNSET,
     )
 
 
@@ -95,13 +95,13 @@ def one(connection: Connection, preview: Callable[[str, Any], str], me: str, nam
 
 
 def set_inbox(tx: Tx, me: str, request: InboxSet) -> wire.Inbox:
-    """Mute, pin or hide; told to the own devices."""
-    here = standing(tx.connection, me, request.conversation)
+    """Mute, pin or hide; told to the own devices. The row stays one's own when one has left."""
+    here = standing(tx.connection, me, request.conversation, active=False)
     wanted = {"muted": request.muted, "pinned": request.pinned, "hidden": request.hidden}
     changed = {
         name: value for name, value in wanted.items() if value is not None and value != getattr(here.member, name)
     }
-    if changed.get("hidden") and here.room.hot:
+    if changed.get("hidden") and here.room.hot and not here.left:
         # No message writes this row: what is newer than this brings it back.
         changed["activity"] = max(here.member.activity, here.room.head_time)
     if changed:
@@ -122,10 +122,12 @@ class ReadState:
 
 
 def read(tx: Tx, me: str, request: Read) -> ReadState:
-    """Move the read pointer: forward only, at most to the head. In a direct chat the other one learns of it."""
-    room, here = enter(tx, me, request.conversation)
-    target = min(request.seq, room.head_seq)
+    """Move the read pointer: forward only, at most to the head (or one's end). In a direct chat the other learns it."""
+    room = tx.room(request.conversation)
+    here = standing(tx.connection, me, request.conversation, room=room, active=False)
     mine = here.member
+    end = mine.to_seq if here.left else room.head_seq
+    target = min(request.seq, end)
     if target > mine.read_seq:
         if room.kind == "direct":
             rev = room.stamp()
@@ -133,8 +135,8 @@ def read(tx: Tx, me: str, request: Read) -> ReadState:
             room.announce_members([me], rev)
         else:
             tx.touch(request.conversation, [me], read_seq=target)
-        mine = standing(tx.connection, me, request.conversation, room=room).member
+        mine = standing(tx.connection, me, request.conversation, room=room, active=False).member
     return ReadState(
         read=mine.read_seq,
-        unread=max(0, room.head_seq - max(mine.read_seq, mine.from_seq - 1, room.first_kept - 1, mine.own_seq)),
+        unread=max(0, end - max(mine.read_seq, mine.from_seq - 1, room.first_kept - 1, mine.own_seq)),
     )

@@ -196,7 +196,7 @@ async def reactions(database: Database, caller: Caller, request: Reactions) -> R
 async def readers(database: Database, caller: Caller, request: Readers) -> ReadersPage:
     """Members other than the sender whose read pointer passed this message."""
     me = caller_user(caller)
-    after = "" if request.cursor is None else pages.read_cursor(request.cursor, tuple[str])[0]
+    after = "" if request.cursor is None else pages.read_cursor("message.readers", request.cursor, tuple[str])[0]
     limit = request.limit or pages.DEFAULT
 
     def page(connection: Connection) -> ReadersPage:
@@ -219,7 +219,7 @@ async def readers(database: Database, caller: Caller, request: Readers) -> Reade
         return ReadersPage(
             users=users[:limit],
             count=count,
-            cursor=pages.write_cursor(users[limit - 1]) if more else UNSET,
+            cursor=pages.write_cursor("message.readers", users[limit - 1]) if more else UNSET,
         )
 
     return await database.read(page)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from attrs import define, field
+from attrs import define, evolve, field
 from chat_common import wire
 from chat_common.clock import Clock
 from chat_common.errors import ChatError, Invalid, NotAMember, NotFound, NotPermitted, RefConflict
@@ -176,6 +176,8 @@ class Submit:
         Submits of one caller are stored in the order in which this was called.
         """
         user = caller_user(caller)
+        if request.mentions == []:
+            request = evolve(request, mentions=None)
         kind, body = self._kinds.read(request.kind, request.body)
         stored = msgspec.json.encode(body)
         item = Item(
@@ -302,8 +304,6 @@ class Submit:
 
 
 def _check_mentions(mentions: list[str]) -> None:
-    if not mentions:
-        raise Invalid("mentions: at least one, or none at all", field="mentions", limit=1)
     if len(set(mentions)) != len(mentions):
         raise Invalid("mentions: each user once", field="mentions")
     if EVERYBODY in mentions and len(mentions) > 1:

@@ -166,7 +166,7 @@ def direct_key(first: str, second: str) -> str:
 async def list_contacts(database: Database, caller: Caller, wanted: ListContacts) -> ContactsPage:
     """Friends, open requests and blocked people, in order of user id."""
     me = caller_user(caller)
-    after = "" if wanted.cursor is None else pages.read_cursor(wanted.cursor, tuple[str])[0]
+    after = "" if wanted.cursor is None else pages.read_cursor("contact.list", wanted.cursor, tuple[str])[0]
     limit = wanted.limit or pages.DEFAULT
 
     def page(connection: Connection) -> ContactsPage:
@@ -184,7 +184,7 @@ async def list_contacts(database: Database, caller: Caller, wanted: ListContacts
         rows = rows[:limit]
         return ContactsPage(
             contacts=views.contact_records(connection, rows),
-            cursor=pages.write_cursor(rows[-1].other) if more else UNSET,
+            cursor=pages.write_cursor("contact.list", rows[-1].other) if more else UNSET,
         )
 
     return await database.read(page)

@@ -18,8 +18,9 @@ from chat_server.store.changes import Changes
 class Logic:
     """Who belongs with whom?"""
 
-    def __init__(self, database: Database, changes: Changes, inbox_of: direct.InboxOf) -> None:
+    def __init__(self, database: Database, changes: Changes, inbox_of: direct.InboxOf, deliver: users.Deliver) -> None:
         self._database = database
+        self._deliver = deliver
         self._changes = changes
         self._inbox_of = inbox_of
 
@@ -93,5 +94,10 @@ class Logic:
             read("user.me", users.Nothing, wire.User, users.me, "One's own profile."),
             read("user.get", users.GetUsers, users.Users, users.get, "Profiles by id."),
             read("user.search", users.SearchUsers, users.UsersPage, users.search, "Users by the beginning of a name."),
-            change("user.rename", users.Rename, users.Renamed, users.rename, "Change one's name."),
+            Command("user.rename", users.Rename, users.Renamed, self._rename, "keeps", summary="Change one's name."),
         ]
+
+    async def _rename(self, caller: Caller, request: users.Rename) -> users.Renamed:
+        renamed: users.Renamed = await self._changes.run(caller, "user.rename", request, users.rename, users.Renamed)
+        await users.tell(self._database, self._deliver, renamed.user.user)
+        return renamed

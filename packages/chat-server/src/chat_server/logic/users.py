@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import unicodedata
-from typing import Annotated
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Annotated, Any
 
 from attrs import define
 from chat_common import wire
 from chat_common.errors import NotAuthenticated
 from chat_common.ports.database import Database
-from chat_common.records import Caller
+from chat_common.records import Caller, Push
 from chat_common.validation import named
 from msgspec import UNSET, Meta, UnsetType
 from sqlalchemy import Connection, and_, or_, select, update
 
+from chat_server.services import Delivery
 from chat_server.store import pages, views
 from chat_server.store.changes import caller_user
 from chat_server.store.schema import contact, conversation, member, user, version
 from chat_server.store.tx import Tx, new_id
 
 Name = named(64)
+Deliver = Callable[[Sequence[Delivery]], Awaitable[None]]
 
 
 def folded(name: str) -> str:
@@ -97,7 +100,7 @@ async def get(database: Database, caller: Caller, request: GetUsers) -> Users:
 async def search(database: Database, caller: Caller, request: SearchUsers) -> UsersPage:
     """Users whose name begins so, in order of name."""
     caller_user(caller)
-    after = None if request.cursor is None else pages.read_cursor(request.cursor, tuple[str, str])
+    after = None if request.cursor is None else pages.read_cursor("user.search", request.cursor, tuple[str, str])
     limit = request.limit or pages.DEFAULT
     query = folded(request.query)
 
@@ -113,7 +116,7 @@ async def search(database: Database, caller: Caller, request: SearchUsers) -> Us
         rows = rows[:limit]
         return UsersPage(
             users=[views.user_record(row) for row in rows],
-            cursor=pages.write_cursor(rows[-1].folded, rows[-1].user) if more else UNSET,
+            cursor=pages.write_cursor("user.search", rows[-1].folded, rows[-1].user) if more else UNSET,
         )
 
     return await database.read(page)
@@ -130,11 +133,7 @@ def profile_changed(tx: Tx, who: str) -> None:
     """Stamp every row in which this user's record stands."""
     mine = tx.versions([who])
     tx.connection.execute(update(user).where(user.c.user == who).values(version=mine[who]))
-    others = list(
-        tx.connection.execute(
-            select(contact.c.user).where(contact.c.other == who, or_(contact.c.state != "none", contact.c.blocked))
-        ).scalars()
-    )
+    others = list(tx.connection.execute(_known_by(who)).scalars())
     for other, number in sorted(tx.versions(others).items()):
         tx.connection.execute(
             update(contact).where(contact.c.user == other, contact.c.other == who).values(version=number)
@@ -154,3 +153,29 @@ def profile_changed(tx: Tx, who: str) -> None:
             peer = views.peer_of(direct_key, who)
             if peer != who:
                 tx.touch(name, [peer])
+
+
+async def tell(database: Database, deliver: Deliver, who: str) -> None:
+    """Push the profile to those who see this user: contacts, and members of common conversations that are not hot.
+
+    It has no version and may be lost: the rows that `profile_changed` has stamped hold it too.
+    """
+
+    def seen_by(connection: Connection) -> tuple[wire.User, set[str]]:
+        mine = select(member.c.conversation).where(member.c.user == who, member.c.to_seq.is_(None))
+        together = (
+            select(member.c.user)
+            .join(conversation, conversation.c.conversation == member.c.conversation)
+            .where(member.c.conversation.in_(mine), member.c.to_seq.is_(None), ~conversation.c.hot)
+            .distinct()
+        )
+        others = {*connection.execute(together).scalars(), *connection.execute(_known_by(who)).scalars()}
+        return views.users_by_id(connection, [who])[who], others - {who}
+
+    profile, others = await database.read(seen_by)
+    if others:
+        await deliver([Delivery([Push("user", {"user": profile})], dict.fromkeys(sorted(others), 0))])
+
+
+def _known_by(who: str) -> Any:
+    return select(contact.c.user).where(contact.c.other == who, or_(contact.c.state != "none", contact.c.blocked))

@@ -33,15 +33,18 @@ def within_bytes(rows: list[Any]) -> list[Any]:
     return rows
 
 
-def write_cursor(*parts: Any) -> str:
-    """An opaque cursor."""
-    return base64.urlsafe_b64encode(msgspec.json.encode(parts)).decode().rstrip("=")
+def write_cursor(command: str, *parts: Any) -> str:
+    """An opaque cursor of this command's list."""
+    return base64.urlsafe_b64encode(msgspec.json.encode((command, parts))).decode().rstrip("=")
 
 
-def read_cursor(cursor: str, kinds: Any) -> Any:
-    """The parts again; `Invalid` (field ``cursor``) for what we did not write."""
+def read_cursor(command: str, cursor: str, kinds: Any) -> Any:
+    """The parts again; `Invalid` (field ``cursor``) for what we did not write, or for another list."""
     try:
         raw = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
-        return msgspec.json.decode(raw, type=kinds)
+        of, parts = msgspec.json.decode(raw, type=tuple[str, msgspec.Raw])
+        if of == command:
+            return msgspec.json.decode(parts, type=kinds)
     except (binascii.Error, msgspec.DecodeError, ValueError):
         raise Invalid("cursor: not one that this server gave", field="cursor") from None
+    raise Invalid(f"cursor: one of another list than {command}", field="cursor")

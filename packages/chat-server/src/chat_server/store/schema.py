@@ -130,6 +130,7 @@ member = _table(
     Index("chat_member_rev", "conversation", "rev"),
     Index("chat_member_version", "user", "version"),
     Index("chat_member_activity", "user", "activity", "conversation"),
+    Index("chat_member_hidden", "hidden", "conversation"),
 )
 """``from_seq``/``to_seq``: the newest span, ``earlier``: JSON of the closed ones before. ``silenced``: the other one
 of a direct chat has blocked this one. ``rev``: stamp of the public half, ``version``: of the private one.

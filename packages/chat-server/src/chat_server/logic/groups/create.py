@@ -100,7 +100,7 @@ def change(tx: Tx, me: str, request: UpdateGroup) -> wire.Conversation:
 async def members(database: Database, caller: Caller, request: ListMembers) -> MembersPage:
     """Current members in order of user id."""
     me = caller_user(caller)
-    after = "" if request.cursor is None else pages.read_cursor(request.cursor, tuple[str])[0]
+    after = "" if request.cursor is None else pages.read_cursor("group.members", request.cursor, tuple[str])[0]
     limit = request.limit or pages.DEFAULT
 
     def page(connection: Connection) -> MembersPage:
@@ -115,7 +115,7 @@ async def members(database: Database, caller: Caller, request: ListMembers) -> M
         rows = rows[:limit]
         return MembersPage(
             members=views.member_records(connection, rows, direct=here.room.kind == "direct"),
-            cursor=pages.write_cursor(rows[-1].user) if more else UNSET,
+            cursor=pages.write_cursor("group.members", rows[-1].user) if more else UNSET,
         )
 
     return await database.read(page)

@@ -6,12 +6,14 @@ from attrs import define, field
 from chat_common import wire
 from chat_common.errors import Conflict
 from chat_common.validation import named
+from msgspec import UNSET, UnsetType
 from sqlalchemy import select
 
 from chat_server.logic.contacts import blocks
 from chat_server.logic.direct import InboxOf
 from chat_server.logic.groups.create import OneConversation, UserIds
 from chat_server.logic.groups.membership import enter_group, join, leave, require_office, rows_of
+from chat_server.store import views
 from chat_server.store.schema import conversation, version
 from chat_server.store.tx import Tx, missing, new_id
 
@@ -58,7 +60,9 @@ class LinkSet:
 
 @define(kw_only=True)
 class Link:
-    link: str
+    """Absent: there is none any more."""
+
+    link: str | UnsetType = UNSET
 
 
 def invite(tx: Tx, me: str, request: Users) -> Outcome:
@@ -147,4 +151,4 @@ def set_link(tx: Tx, me: str, request: LinkSet) -> Link:
     require_office(here, "owner", "admin")
     room.link = new_id() if request.on else None
     room.dirty = True
-    return Link(link=room.link or "")
+    return Link(link=views.or_unset(room.link))
