@@ -77,7 +77,7 @@ class Person:
 
     @classmethod
     async def arrive(cls, browser: Browser, url: str, name: str, *, phone: bool = False, **options: object) -> Person:
-        context = await browser.new_context(locale="en-GB", **{**(PHONE if phone else DESKTOP), **options})  # type: ignore[arg-type]
+        context = await browser.new_context(**{"locale": "en-GB", **(PHONE if phone else DESKTOP), **options})  # type: ignore[arg-type]
         context.set_default_timeout(WAIT)
         person = cls(name, context, await context.new_page(), phone=phone)
         await person.page.goto(url)
@@ -111,7 +111,7 @@ class Person:
     async def say(self, text: str) -> None:
         await self.page.locator(".composer-input").fill(text)
         if self.phone:
-            await self.page.get_by_role("button", name="Send").tap()
+            await self.page.locator(".composer .send").tap()
         else:
             await self.page.locator(".composer-input").press("Enter")
 

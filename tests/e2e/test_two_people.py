@@ -73,10 +73,15 @@ async def test_recall_edit_reply_and_link(browser: Browser, server: Server) -> N
     ada, bob = await two(browser, server)
     await ada.find("Bob")
     await ada.say("see https://example.org/a_(b)?c=d&e=f.")
+    await ada.say("or www.example.org/x, not awww.example.org or me@www.example.org")
     await ada.say("a slip")
     await ada.say("a seceret")
     await bob.open("Ada")
-    assert await bob.page.locator(".text a").get_attribute("href") == "https://example.org/a_(b)?c=d&e=f"
+    await bob.sees("or www.")
+    assert await bob.page.locator(".text a").evaluate_all("links => links.map(({href}) => href)") == [
+        "https://example.org/a_(b)?c=d&e=f",
+        "https://www.example.org/x",
+    ]
     await ada.act("a seceret", "Edit")
     await ada.say("a secret")
     await expect(bob.message("a secret").locator(".meta")).to_contain_text("edited", timeout=WAIT)
@@ -190,3 +195,40 @@ async def test_a_new_name_is_seen_everywhere(browser: Browser, server: Server) -
     await expect(bob.page.locator(".thread-head h1")).to_have_text("Ada <i>Lovelace</i>", timeout=WAIT)
     await expect(bob.row("Ada <i>Lovelace</i>")).to_be_visible()
     assert ada.problems + bob.problems == []
+
+
+async def test_what_is_hidden_is_found_by_search_and_comes_back_with_a_message(
+    browser: Browser, server: Server
+) -> None:
+    ada, bob = await two(browser, server)
+    await ada.find("Bob")
+    await ada.say("hello")
+    await bob.open("Ada")
+
+    async def hide() -> None:
+        await ada.page.get_by_role("button", name="Chat details").click()
+        await ada.page.get_by_role("button", name="Hide from the list").click()
+        await expect(ada.page.locator(".thread")).to_have_count(0)
+        await expect(ada.row("Bob")).to_have_count(0)
+
+    await hide()
+    await ada.page.reload()
+    await expect(ada.page.get_by_text("No chats yet")).to_be_visible()
+    await bob.say("are you there?")
+    await expect(ada.row("Bob").locator(".unread")).to_have_text("1")
+    await ada.open("Bob")
+    await hide()
+    await ada.page.get_by_label("Search chats and people").fill("Bob")
+    await ada.row("Bob").get_by_role("button").click()
+    await ada.page.get_by_label("Search chats and people").fill("")
+    await expect(ada.row("Bob")).to_be_visible()
+    assert ada.problems + bob.problems == []
+
+
+async def test_the_phone_is_told_which_browser_waits(browser: Browser, server: Server) -> None:
+    ada = await Person.arrive(browser, server.url, "Ada")
+    link = await ada.page.locator(".login-link").get_attribute("href")
+    assert link is not None
+    phone = await browser.new_page()
+    await phone.goto(link)
+    await expect(phone.get_by_text("Chrome on Linux")).to_be_visible()

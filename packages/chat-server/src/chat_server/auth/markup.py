@@ -29,7 +29,7 @@ input { display: block; width: 100%; font: inherit; padding: .625rem; border-rad
   border: 1px solid color-mix(in srgb, CanvasText 50%, Canvas); background: Canvas; color: CanvasText; }
 button { width: 100%; min-height: 3rem; font: inherit; font-weight: 600; border-radius: .75rem; padding: .5rem 1rem;
   border: 1px solid color-mix(in srgb, CanvasText 50%, Canvas); background: Canvas; color: CanvasText; }
-button.main { background: #1d4ed8; border-color: #1d4ed8; color: #fff; }
+button.main { background: #0f766e; border-color: #0f766e; color: #fff; }
 :focus-visible { outline: .1875rem solid #60a5fa; outline-offset: .125rem; }
 small { display: block; opacity: .8; margin: 0 0 .75rem; }
 """

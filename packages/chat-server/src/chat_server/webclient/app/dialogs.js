@@ -222,8 +222,8 @@ function inviteDialog(client, id) {
   picker.input.focus();
 }
 
-/** A conversation's people and switches; follows what changes while it is open. */
-export function detailsDialog(client, id) {
+/** A conversation's people and switches; follows what changes while it is open. `hidden()`: it is not in the list now. */
+export function detailsDialog(client, id, hidden) {
   const body = h("div.dialog-body.details");
   const error = h("p.form-error", { role: "alert" });
   const box = dialog(titleOf(client, client.conversation(id)), body, { kind: ".sheet" });
@@ -301,6 +301,12 @@ export function detailsDialog(client, id) {
       group ? h("ul.members", members.slice(0, 300).map((member) => memberRow(one, member))) : null,
       h(
         "div.detail-buttons",
+        button("hide", t("hide"), async () => {
+          await attempt(() => client.setInbox(id, { hidden: true }));
+          if (!client.conversation(id)?.hidden) return;
+          box.close();
+          hidden();
+        }),
         group && !one.left && one.role !== "owner"
           ? button("out", t("group.leave"), async () => (await confirmDialog(t("group.leave.ask"), t("group.leave"))) && call("group.leave", {}), true)
           : null,

@@ -99,7 +99,7 @@ class QrLogin {
     this.#root.hidden = false;
     this.#show(t("login.wait"));
     try {
-      const begun = await this.#client.call("auth.begin", { provider: this.#provider });
+      const begun = await this.#client.call("auth.begin", { provider: this.#provider, device: device() });
       this.#ticket = begun.ticket;
       this.#begun = begun;
       clearTimeout(this.#expiry);

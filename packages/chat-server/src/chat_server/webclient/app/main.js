@@ -141,6 +141,7 @@ class Page {
       return; // else it is opened as soon as the list has it
     }
     if (this.#thread?.id === id) return;
+    if (this.#client.conversation(id).hidden) this.#client.setInbox(id, { hidden: false }).catch(() => {});
     this.#thread?.close();
     this.#thread = new Thread(this.#client, id, (one) => this.#typingText(one), { back: () => this.#back() });
     fill(this.main, this.#thread.element);

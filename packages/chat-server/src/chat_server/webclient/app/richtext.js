@@ -1,7 +1,7 @@
 /** Text with its links and mentions, as nodes. Everything else stays exactly the text it is. */
 import { h } from "./dom.js";
 
-const LINK = /https?:\/\/[^\s<>"'`，。！？；：、（）【】《》「」]+/giu;
+const LINK = /(?:https?:\/\/|(?<![\p{L}\p{N}.@/-])www\.(?=[\p{L}\p{N}-]+\.))[^\s<>"'`，。！？；：、（）【】《》「」]+/giu;
 const TRAILING = /[.,!?;:)\]}'"*_]+$/;
 const EMOJI_ONLY = /^(?:\p{Extended_Pictographic}[\u{1f3fb}-\u{1f3ff}\ufe0f]*(?:\u200d\p{Extended_Pictographic}[\u{1f3fb}-\u{1f3ff}\ufe0f]*)*\s*){1,3}$/u;
 
@@ -18,9 +18,10 @@ export function richText(text, names = []) {
     const trailing = TRAILING.exec(link)?.[0] ?? "";
     // "(https://en.wikipedia.org/wiki/Foo_(bar))" keeps the bracket that belongs to it
     if (!(trailing.startsWith(")") && link.includes("("))) link = link.slice(0, link.length - trailing.length);
-    if (!URL.canParse(link)) continue;
+    const href = link.toLowerCase().startsWith("www.") ? `https://${link}` : link;
+    if (!URL.canParse(href)) continue;
     nodes.push(...mentions(text.slice(from, match.index), names));
-    nodes.push(h("a", { href: link, target: "_blank", rel: "noopener noreferrer nofollow" }, link));
+    nodes.push(h("a", { href, target: "_blank", rel: "noopener noreferrer nofollow" }, link));
     from = match.index + link.length;
   }
   nodes.push(...mentions(text.slice(from), names));

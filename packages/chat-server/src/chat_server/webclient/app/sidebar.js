@@ -74,7 +74,9 @@ export class Sidebar {
     const all = this.#client.list();
     const open = this.#open && this.#client.conversation(this.#open);
     if (open && !open.hidden && !all.includes(open)) all.unshift(open); // a direct chat without a word yet
-    this.#items = query ? all.filter((one) => titleOf(this.#client, one).toLowerCase().includes(query)) : all;
+    // What is hidden is found all the same.
+    const found = query ? [...all, ...[...this.#client.replica.conversations.values()].filter(({ hidden }) => hidden)] : all;
+    this.#items = query ? found.filter((one) => titleOf(this.#client, one).toLowerCase().includes(query)) : all;
     this.spacer.style.height = `${this.#items.length * ROW}px`;
     this.#draw();
     this.#drawPeople(query);

@@ -16,6 +16,7 @@ export class Thread {
   #watching = () => this.#seen(this.#lastSeen);
   #lastSeen = 0;
   #menuUpdate = () => {};
+  #leave;
   #newest = 0;
 
   /** @param acts `{back()}` */
@@ -55,6 +56,7 @@ export class Thread {
       this.jumpCount,
     );
     this.gone = h("p.composer-gone", { hidden: true }, t("group.left"));
+    this.#leave = acts.back;
     this.back = iconButton("back", t("back"), acts.back);
     this.back.classList.add("back");
     this.element = h(
@@ -286,6 +288,6 @@ export class Thread {
 
   #details() {
     this.#client.loadMembers(this.#id);
-    detailsDialog(this.#client, this.#id);
+    detailsDialog(this.#client, this.#id, this.#leave);
   }
 }
