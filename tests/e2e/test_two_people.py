@@ -136,12 +136,16 @@ async def test_a_group_from_making_it_to_leaving_it(browser: Browser, server: Se
     await ada.page.get_by_role("dialog").get_by_role("button", name="Close").click()
     await ada.say("only us now")
     await eve.open("Lunch")
+    await expect(eve.page.locator(".timeline .system").first).to_have_text("Ada invited you")
     await eve.sees("only us now")
     await expect(eve.page.get_by_text("at noon?")).to_have_count(0)  # said before Eve came
     await eve.page.get_by_role("button", name="Chat details").click()
     await eve.page.get_by_role("button", name="Leave group").click()
     await eve.page.get_by_role("dialog", name="Leave this group").get_by_role("button", name="Leave group").click()
     await expect(eve.page.get_by_text("You are no longer in this group.")).to_be_visible(timeout=WAIT)
+    await expect(eve.page.locator(".member")).to_have_count(0)  # who is there is none of hers any more
+    await expect(eve.page.locator(".thread-subtitle")).to_have_text("")
+    await expect(ada.page.locator(".timeline .system").last).to_have_text("Eve left the group")
     assert "only us now" not in (await bob.screen()).values()
     assert ada.problems + bob.problems + eve.problems == []
 
@@ -232,3 +236,21 @@ async def test_the_phone_is_told_which_browser_waits(browser: Browser, server: S
     phone = await browser.new_page()
     await phone.goto(link)
     await expect(phone.get_by_text("Chrome on Linux")).to_be_visible()
+
+
+async def test_a_quote_of_a_recalled_message_says_nothing_any_more(browser: Browser, server: Server) -> None:
+    ada, bob = await two(browser, server)
+    await ada.find("Bob")
+    await ada.say("a secret")
+    await bob.open("Ada")
+    await bob.act("a secret", "Reply")
+    await bob.say("which one?")
+    for person in (ada, bob):
+        await expect(person.message("which one?").locator(".quote-text")).to_have_text("a secret")
+    await ada.act("a secret", "Recall")
+    await ada.page.get_by_role("dialog").get_by_role("button", name="Recall").click()
+    for person, told in ((ada, "You recalled a message"), (bob, "Ada recalled a message")):
+        await expect(person.message("which one?").locator(".quote-text")).to_have_text(told)
+        await person.page.reload()
+        await expect(person.message("which one?").locator(".quote-text")).to_have_text(told)
+        assert person.problems == []

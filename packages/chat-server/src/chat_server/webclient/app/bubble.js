@@ -40,7 +40,7 @@ export function messageRow(client, conversation, row, acts) {
   const group = conversation.kind === "group" && !row.mine;
   const bubble = h("div.bubble");
   if (group && row.first) bubble.append(h("div.sender", name));
-  if (said.reply_to) bubble.append(quote(client, said.reply_to, acts));
+  if (said.reply_to) bubble.append(quote(client, shownQuote(conversation, said.reply_to), acts));
   bubble.append(row.tiles?.length > 1 ? album(client, row.tiles, acts) : content(client, said, acts));
   bubble.append(
     h(
@@ -88,12 +88,18 @@ function label(client, row, said, time) {
   return parts.join(", ");
 }
 
-function quote(client, { seq, sender, kind, text }, acts) {
+/** Of a message that was recalled since nothing is quoted any more. */
+function shownQuote({ timeline }, { text, ...said }) {
+  return timeline?.get(said.seq)?.recalled ? { ...said, recalled: true } : { ...said, text };
+}
+
+function quote(client, said, acts) {
+  const { seq, sender } = said;
   return h(
     "button.quote",
     { type: "button", tabindex: "-1", onclick: () => acts.quote(seq) },
     h("span.quote-name", nameOrYou(client, sender)),
-    h("span.quote-text", summaryOf(client, { kind, text, sender })),
+    h("span.quote-text", summaryOf(client, said)),
   );
 }
 

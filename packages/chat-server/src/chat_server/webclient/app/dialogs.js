@@ -297,8 +297,8 @@ export function detailsDialog(client, id, hidden) {
         group && !one.left ? button("plus", t("group.invite"), () => inviteDialog(client, id)) : null,
       ),
       error,
-      group ? h("h3.list-heading", t("members", members.length)) : null,
-      group ? h("ul.members", members.slice(0, 300).map((member) => memberRow(one, member))) : null,
+      group && !one.left ? h("h3.list-heading", t("members", members.length)) : null,
+      group && !one.left ? h("ul.members", members.slice(0, 300).map((member) => memberRow(one, member))) : null,
       h(
         "div.detail-buttons",
         button("hide", t("hide"), async () => {

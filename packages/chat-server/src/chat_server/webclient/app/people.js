@@ -58,7 +58,7 @@ export function systemText(client, { event, actor, subjects = [], args = {} }) {
     event,
     args,
     actor: actor ? nameOrYou(client, actor) : "",
-    subjects: subjects.map((id) => nameOrYou(client, id)).join(t("list.and")),
+    subjects: subjects.map((id) => (id === client.me?.user ? t("you.object") : nameOf(client, id))).join(t("list.and")),
   };
   const key = `system.${event}`;
   return has(key) ? t(key, names) : t("system.other", names);

@@ -173,7 +173,7 @@ export class Scroller {
       rows.push({
         key: line.mine ? `ref:${(line.tiles?.[0] ?? line.message ?? line.entry).ref}` : `seq:${(line.tiles?.[0] ?? line.message).seq}`,
         seq: line.message?.seq,
-        signature: signature(this.#client, line),
+        signature: signature(this.#client, conversation, line),
         build: () => messageRow(this.#client, conversation, line, this.#acts),
       });
       previous = line;
@@ -365,10 +365,11 @@ function together(one, other) {
 }
 
 /** Changes exactly when the row has to be drawn anew. */
-function signature(client, { message, entry, first, last, state, tiles = [] }) {
+function signature(client, { timeline }, { message, entry, first, last, state, tiles = [] }) {
   const said = message ?? entry;
+  const quoted = said.reply_to && timeline?.get(said.reply_to.seq)?.rev;
   const people = [said.sender, said.reply_to?.sender, ...(said.mentions ?? [])];
   if (said.kind === "system") people.push(said.body?.actor, ...(said.body?.subjects ?? []));
   const names = people.map((id) => (id ? (client.user(id)?.name ?? "?") : ""));
-  return [message?.rev ?? "", tiles.map(({ seq, rev }) => `${seq}.${rev}`).join(), state, first, last, entry?.error?.code ?? "", ...names].join("\u0000");
+  return [message?.rev ?? "", quoted ?? "", tiles.map(({ seq, rev }) => `${seq}.${rev}`).join(), state, first, last, entry?.error?.code ?? "", ...names].join("\u0000");
 }

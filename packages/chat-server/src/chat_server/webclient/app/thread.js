@@ -127,6 +127,7 @@ export class Thread {
     const typing = this.#typing(this.#id);
     if (typing) return typing;
     if (conversation.kind === "direct") return online ? t("online") : t("offline");
+    if (conversation.left) return "";
     const listed = conversation.membersLoaded && [...conversation.members.values()].filter(({ spans }) => spans.at(-1).length === 1).length;
     const count = conversation.count ?? listed;
     return count ? t("members", count) : "";
