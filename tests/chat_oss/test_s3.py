@@ -66,6 +66,7 @@ async def test_links_lead_to_the_address_that_clients_see() -> None:
     [
         "_create_multipart_upload",
         "_upload_part",
+        "_upload_part_copy",
         "_list_parts",
         "_complete_multipart_upload",
         "_abort_multipart_upload",

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import shutil
 import subprocess
 from pathlib import Path
 
+import httpx2
 import pytest
 from attrs import evolve
-from chat_common.errors import Unavailable
+from chat_common.errors import Invalid, Unavailable
 from chat_oss.s3 import open_minio
 
 from tests.services.absent import absent
@@ -65,3 +68,26 @@ async def test_keys_that_do_not_fit_are_unavailable_and_say_why(tmp_path: Path) 
             with pytest.raises(Unavailable) as caught:
                 await store.ready()
             assert "oss init" in caught.value.message
+
+
+@pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
+async def test_what_a_client_has_locked_with_a_key_of_its_own_is_its_fault_not_the_stores(tmp_path: Path) -> None:
+    certificates = self_signed(tmp_path / "certificates")
+    key = bytes(32)
+    locked = {
+        "x-amz-server-side-encryption-customer-algorithm": "AES256",
+        "x-amz-server-side-encryption-customer-key": base64.b64encode(key).decode(),
+        "x-amz-server-side-encryption-customer-key-md5": base64.b64encode(hashlib.md5(key).digest()).decode(),
+    }
+    with running_minio(tmp_path, certificates=certificates) as server:
+        settings = evolve(server.settings("chat-locked"), ca_file=str(certificates / "public.crt"))
+        async with open_minio(settings) as store, httpx2.AsyncClient(verify=False) as web:
+            await store.prepare()
+            link = store.upload_link("upload/a", size=4, type="text/plain", seconds=60)
+            assert (await web.put(link.url, headers={**link.headers, **locked}, content=b"text")).status_code == 200
+            with pytest.raises(Invalid):
+                await store.copy("upload/a", "file/a", type="text/plain", size=4)
+            with pytest.raises(Invalid):
+                async with store.get("upload/a"):
+                    pass
+            await store.delete(["upload/a"])

@@ -16,12 +16,13 @@ from tests.services.process import Child
 
 @frozen
 class S3Server:
-    """``child`` is None when somebody else runs it; then it cannot be killed."""
+    """``child`` is None when somebody else runs it; then it cannot be killed. ``bind_headers``: as in the settings."""
 
     endpoint: str
     access_key: str
     secret_key: str
     child: Child | None = None
+    bind_headers: bool = True
 
     @property
     def port(self) -> int:
@@ -33,6 +34,7 @@ class S3Server:
             bucket=bucket,
             access_key=self.access_key,
             secret_key=self.secret_key,
+            bind_headers=self.bind_headers,
         )
 
     def start(self, path: str = "/") -> None:
@@ -44,13 +46,19 @@ class S3Server:
         self.child.kill()
 
 
-def from_environment(name: str) -> S3Server | None:
+def from_environment(name: str, *, bind_headers: bool = True) -> S3Server | None:
     """``http://ACCESS:SECRET@host:port`` of a running server."""
     value = os.environ.get(name)
     if not value:
         return None
     parts = urlsplit(value)
-    return S3Server(f"{parts.scheme}://{parts.hostname}:{parts.port}", parts.username or "", parts.password or "")
+    return S3Server(
+        f"{parts.scheme}://{parts.hostname}:{parts.port}",
+        parts.username or "",
+        parts.password or "",
+        None,
+        bind_headers,
+    )
 
 
 def answers(url: str) -> bool:

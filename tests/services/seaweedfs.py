@@ -23,7 +23,7 @@ def find_binary() -> str | None:
 
 @contextlib.contextmanager
 def running_seaweedfs(folder: Path) -> Iterator[S3Server]:
-    known = from_environment(ENVIRONMENT)
+    known = from_environment(ENVIRONMENT, bind_headers=False)
     if known is not None:
         yield known
         return
@@ -43,7 +43,7 @@ def running_seaweedfs(folder: Path) -> Iterator[S3Server]:
         f"-dir={data}",
         "-master.volumeSizeLimitMB=64",
         "-master.telemetry=false",
-        "-volume.max=100",
+        "-volume.max=500",
         "-s3",
         f"-s3.port={port}",
         f"-s3.port.grpc={free_port()}",
@@ -53,7 +53,7 @@ def running_seaweedfs(folder: Path) -> Iterator[S3Server]:
         *(f"-{name}={free_port()}" for name in _PORTS),
     ]
     child = Child(command, folder / "weed.log")
-    server = S3Server(f"http://127.0.0.1:{port}", keys["accessKey"], keys["secretKey"], child)
+    server = S3Server(f"http://127.0.0.1:{port}", keys["accessKey"], keys["secretKey"], child, bind_headers=False)
     server.start()
     try:
         yield server

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import secrets
 from collections.abc import Sequence
+from io import BytesIO
 from xml.sax.saxutils import escape
 
+import urllib3
+from chat_common.errors import Unavailable
+from chat_common.ports.objects import ObjectLinks
 from minio import Minio
 from minio.commonconfig import ENABLED, Filter
 from minio.error import S3Error
@@ -70,3 +75,34 @@ def _cors(client: Minio, bucket: str, origins: Sequence[str]) -> str:
             "CORS: this server has one setting for all buckets (MinIO: `mc admin config set … api cors_allow_origin`)"
         )
     return f"CORS: pages of {', '.join(origins)} may use links"
+
+
+def try_links(links: ObjectLinks, client: Minio, pool: urllib3.PoolManager, bucket: str) -> str:
+    """Use an upload link as it is meant, then as a thief would; a line about it. `Unavailable`: do not use this store.
+
+    A store that does not sign for headers which it obeys lets every uploader read every file.
+    """
+    secret, target = (f"{STAGING_PREFIX}probe-{secrets.token_hex(8)}" for _ in range(2))
+    theft = {"x-amz-copy-source": f"/{bucket}/{secret}"}
+    client.put_object(bucket, secret, BytesIO(b"secret"), 6)
+    try:
+        link = links.upload_link(target, size=6, type="text/plain", seconds=60)
+        # By the address that clients use: it need not be reachable from here, so the endpoint's is not tried instead.
+        stolen = pool.request("PUT", link.url, body=b"public", headers={**link.headers, **theft}, retries=False)
+        if stolen.status < 400:
+            raise Unavailable(
+                "an upload link can be made to copy other objects: [object_store.minio] bind_headers = true, and where "
+                "it is, this store cannot be used safely"
+            )
+        meant = pool.request("PUT", link.url, body=b"public", headers=dict(link.headers), retries=False)
+        if meant.status >= 400:
+            raise Unavailable(
+                f"upload links are refused ({meant.status}): [object_store.minio] bind_headers = false, if this is a "
+                "store that refuses unsigned x-amz headers by itself, such as AWS S3 or SeaweedFS"
+            )
+        return "links: upload, and cannot be made to copy"
+    except urllib3.exceptions.HTTPError as error:
+        return f"links: not tried, their address cannot be reached from here ({type(error).__name__})"
+    finally:
+        for key in (secret, target):
+            client.remove_object(bucket, key)

@@ -128,8 +128,11 @@ class Folder:
         file.close()
         return info
 
-    def copy(self, source: str, target: str) -> None:
-        """Contents are never changed in place, so a copy is another name of the same file."""
+    def copy(self, source: str, target: str, type: str | None = None) -> None:
+        """Contents are never changed in place, so a copy of the same type is another name of the same file."""
+        if type is not None and type != self.stat(source).type:
+            self._copy_as(source, target, type)
+            return
         link = self._tmp / secrets.token_hex(16)
         origin = self._path(source)
         try:
@@ -143,6 +146,18 @@ class Folder:
             self._rename(link, self._path(target))
         finally:
             link.unlink(missing_ok=True)  # rename does nothing when both are the same file already
+
+    def _copy_as(self, source: str, target: str, type: str) -> None:
+        info, file = self.open(source)
+        draft = self.draft()
+        try:
+            with file:
+                shutil.copyfileobj(file, draft.file, COPY_CHUNK)
+            draft.size = info.size
+            self.keep(draft, target, type, info.etag)
+        except BaseException:
+            draft.drop()
+            raise
 
     def delete(self, key: str) -> None:
         path = self._path(key)

@@ -17,6 +17,8 @@ from msgspec import Meta
 from chat_oss.breaker import Breaker, BreakerSettings
 from chat_oss.telemetry import Silent
 
+LARGE = 64 * 1024 * 1024
+
 
 @frozen(kw_only=True)
 class GuardSettings(BreakerSettings):
@@ -95,9 +97,10 @@ class GuardedStore:
         async with self._guarded("stat", self._deadline):
             return await self._store.stat(key)
 
-    async def copy(self, source: str, target: str) -> None:
-        async with self._guarded("copy", self._deadline):
-            await self._store.copy(source, target)
+    async def copy(self, source: str, target: str, *, type: str | None = None, size: int | None = None) -> None:
+        # As with parts: gigabytes take their time.
+        async with self._guarded("copy", None if size is None or size > LARGE else self._deadline):
+            await self._store.copy(source, target, type=type, size=size)
 
     async def delete(self, keys: Sequence[str]) -> None:
         async with self._guarded("delete", self._deadline):

@@ -123,8 +123,8 @@ class LocalObjectStore:
     async def stat(self, key: str) -> ObjectInfo:
         return await self.run(self.folder.stat, key)
 
-    async def copy(self, source: str, target: str) -> None:
-        await self.run(self.folder.copy, check_key(source), check_key(target))
+    async def copy(self, source: str, target: str, *, type: str | None = None, size: int | None = None) -> None:
+        await self.run(self.folder.copy, check_key(source), check_key(target), type and check_type(type))
 
     async def delete(self, keys: Sequence[str]) -> None:
         def work() -> None:

@@ -31,7 +31,7 @@ from minio import Minio
 from minio.datatypes import Part as MinioPart
 from minio.error import InvalidResponseError, MinioException, S3Error
 
-from chat_oss.bucket import prepare_bucket
+from chat_oss.bucket import prepare_bucket, try_links
 from chat_oss.disposition import content_disposition
 from chat_oss.limits import check_part, check_seconds, check_sizes
 from chat_oss.s3_settings import MinioSettings as MinioSettings
@@ -42,8 +42,16 @@ T = TypeVar("T")
 CHUNK = 1024 * 1024
 PUT_PART = 8 * 1024 * 1024
 LIST_PAGE = 500
+COPY_PART = 64 * 1024 * 1024
+"""What a store copies within the time that it may be silent; larger contents are copied in such pieces."""
+BOUND = ("x-amz-copy-source", "x-amz-meta-snowball-auto-extract")
+"""Headers that make something else of a PUT, signed as empty: with the first it reads any object of the bucket, with
+the second MinIO unpacks an archive over any of them. They stand in the link's query, where MinIO takes the values of
+signed headers from that a request does not have."""
 _ABSENT = frozenset({"NoSuchKey", "NoSuchUpload", "ResourceNotFound", "NoSuchObject"})
 _WRONG = frozenset({"InvalidPart", "InvalidPartOrder", "EntityTooSmall"})
+_UNREADABLE = frozenset({"InvalidRequest", "InvalidObjectState"})
+"""Stored under a key of the client's own, or in an archive: no fault of the store's."""
 
 
 class MinioObjectStore:
@@ -53,6 +61,7 @@ class MinioObjectStore:
 
     def __init__(self, settings: MinioSettings, clock: Clock) -> None:
         self._bucket = settings.bucket
+        self._bound = dict.fromkeys(BOUND, "") if settings.bind_headers else {}
         self._clock = clock
         self._signer = Signer(settings.access_key, settings.secret_key, settings.region)
         self.origin = (settings.public_endpoint or settings.endpoint).rstrip("/")
@@ -140,21 +149,45 @@ class MinioObjectStore:
             found.content_type or "application/octet-stream",
         )
 
-    async def copy(self, source: str, target: str) -> None:
+    async def copy(self, source: str, target: str, *, type: str | None = None, size: int | None = None) -> None:
         check_key(source)
         check_key(target)
+        await self._run(self._copy, source, target, type and check_type(type), size)
 
-        def work() -> None:
+    def _copy(self, source: str, target: str, type: str | None, size: int | None) -> None:
+        if type is None or size is None or source == target:
+            found = self._stat(source)
             if source == target:  # nothing to do, and S3 refuses it
-                self._stat(source)
                 return
-            # minio-py's own would ask for the source's size first, each time.
-            headers: dict[str, str | list[str] | tuple[str]] = {"x-amz-copy-source": f"/{self._bucket}/{source}"}
-            answer = self._client._execute("PUT", self._bucket, target, headers=headers)
-            if b"<Error" in answer.data:  # S3 may find out after it has said 200
-                raise Unavailable("the object store could not copy")
+            type, size = type or found.type, found.size
+        # Only the content goes along: encoding, caching, tags and redirects were whoever's who wrote the source.
+        headers: dict[str, str | list[str] | tuple[str]] = {
+            "x-amz-copy-source": f"/{self._bucket}/{source}",
+            "x-amz-metadata-directive": "REPLACE",
+            "x-amz-tagging-directive": "REPLACE",
+            "Content-Type": type,
+        }
+        if size > COPY_PART:
+            self._copy_in_parts(headers["x-amz-copy-source"], target, type, size)
+            return
+        answer = self._client._execute("PUT", self._bucket, target, headers=headers)
+        if b"<Error" in answer.data:  # S3 may find out after it has said 200
+            raise Unavailable("the object store could not copy")
 
-        await self._run(work)
+    def _copy_in_parts(self, source: str | list[str] | tuple[str], target: str, type: str, size: int) -> None:
+        upload = self._client._create_multipart_upload(self._bucket, target, {"Content-Type": type})
+        try:
+            parts = []
+            for number, start in enumerate(range(0, size, COPY_PART), 1):
+                stretch = f"bytes={start}-{min(size, start + COPY_PART) - 1}"
+                headers = {"x-amz-copy-source": source, "x-amz-copy-source-range": stretch}
+                etag, _ = self._client._upload_part_copy(self._bucket, target, upload, number, headers)
+                parts.append(MinioPart(number, etag))
+            self._client._complete_multipart_upload(self._bucket, target, upload, parts)
+        except BaseException:
+            with contextlib.suppress(ChatError):
+                self._abort(target, upload)
+            raise
 
     async def delete(self, keys: Sequence[str]) -> None:
         checked = [check_key(key) for key in keys]
@@ -189,8 +222,10 @@ class MinioObjectStore:
             raise Unavailable(f"the bucket {self._bucket} does not exist: make it with `chat-server oss init`")
 
     async def prepare(self, *, origins: Sequence[str] = ()) -> Sequence[str]:
-        """Make the bucket; let it drop ``upload/`` after two days; let pages of ``origins`` (none: all) use links."""
-        return await self._run(prepare_bucket, self._client, self._bucket, origins or ["*"])
+        """Make the bucket; let it drop ``upload/`` after two days; let pages of ``origins`` (none: all) use links;
+        try whether an upload link can be abused. `Unavailable` when it can, or does not work."""
+        lines = await self._run(prepare_bucket, self._client, self._bucket, origins or ["*"])
+        return [*lines, await self._run(try_links, self, self._client, self._pool, self._bucket)]
 
     # --- links
 
@@ -215,7 +250,8 @@ class MinioObjectStore:
         return self._link("GET", check_key(key), seconds, query, {})
 
     def _sized_put(self, key: str, seconds: int, size: int, headers: dict[str, str], query: dict[str, str]) -> Link:
-        link = self._link("PUT", key, seconds, query, {**headers, "content-length": str(size)})
+        signed = {**headers, **self._bound, "content-length": str(size)}
+        link = self._link("PUT", key, seconds, {**query, **self._bound}, signed)
         # Every HTTP client sends Content-Length by itself, and a browser lets nobody set it.
         shown = {"Content-Type": headers["content-type"]} if headers else {}
         return Link("PUT", link.url, link.expires_at, shown)
@@ -342,6 +378,8 @@ def _translating(work: Callable[..., T], *arguments: Any) -> T:
             raise NotFound("object not found") from None
         if error.code in _WRONG:
             raise Invalid(f"parts: {error.message}", field="parts") from None
+        if error.code in _UNREADABLE:
+            raise Invalid("file: it cannot be read as it is stored", field="file") from error
         raise Unavailable(f"the object store answers {error.code}") from error
     except InvalidResponseError as error:
         raise Unavailable("the object store answers something that is not S3") from error

@@ -25,6 +25,11 @@ class MinioSettings(GuardSettings):
     region: str = setting("us-east-1", help="The region that signatures name.")
     access_key: str = setting("", help="The access key.", secret=True)
     secret_key: str = setting("", help="The secret key.", secret=True)
+    bind_headers: bool = setting(
+        True,
+        help="Sign into upload links that they neither copy nor unpack. MinIO needs it; off for stores that refuse "
+        "unsigned x-amz headers by themselves (AWS S3, SeaweedFS). `chat-server oss init` tries which is right.",
+    )
     ca_file: str = setting("", help="A PEM file of authorities to trust; empty: the usual ones.")
     verify_tls: bool = setting(True, help="Check the server's certificate. Never switch it off outside a test.")
     threads: Annotated[int, Meta(ge=1, le=64)] = setting(16, help="Most requests to the store at once.")

@@ -13,8 +13,11 @@ Each check works under keys of its own and leaves nothing behind. A check fails 
 from __future__ import annotations
 
 import secrets
+import tarfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from io import BytesIO
+from urllib.parse import unquote, urlsplit
 
 from attrs import evolve, field, frozen
 
@@ -33,8 +36,9 @@ class Answer:
     body: bytes
 
 
-Fetch = Callable[[str, str, Mapping[str, str], bytes], Awaitable[Answer]]
-"""``fetch(method, url, headers, body)``: a plain HTTP request, as a client would make it."""
+Headers = Sequence[tuple[str, str]]
+Fetch = Callable[[str, str, Headers, bytes], Awaitable[Answer]]
+"""``fetch(method, url, headers, body)``: a plain HTTP request, as a client would make it; a name may come twice."""
 
 
 @frozen
@@ -50,7 +54,7 @@ class ObjectHarness:
         return f"{self.folder}/{name}"
 
     async def use(self, link: Link, body: bytes = b"", headers: Mapping[str, str] | None = None) -> Answer:
-        return await self.fetch(link.method, link.url, {**link.headers, **(headers or {})}, body)
+        return await self.fetch(link.method, link.url, [*{**link.headers, **(headers or {})}.items()], body)
 
     async def post(self, form: Form, content: bytes) -> Answer:
         boundary = secrets.token_hex(16)
@@ -59,7 +63,8 @@ class ObjectHarness:
             lines.append(f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode())
         head = f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="x"\r\n\r\n'
         body = b"".join([*lines, head.encode(), content, f"\r\n--{boundary}--\r\n".encode()])
-        return await self.fetch("POST", form.url, {"Content-Type": f"multipart/form-data; boundary={boundary}"}, body)
+        kind = f"multipart/form-data; boundary={boundary}"
+        return await self.fetch("POST", form.url, [("Content-Type", kind)], body)
 
     async def read(self, key: str, *, start: int = 0, length: int | None = None) -> bytes:
         async with self.store.get(key, start=start, length=length) as chunks:
@@ -184,8 +189,12 @@ async def check_copy(harness: ObjectHarness) -> None:
         await harness.store.put(source, b"changed")
         await harness.store.delete([source])
         assert await harness.read(target) == b"same"
+        await harness.store.copy(target, source, type="text/csv", size=4)
+        assert (await harness.store.stat(source)).type == "text/csv"
+        assert await harness.read(source) == b"same"
         never = harness.key("never")
         await _raises(NotFound, harness.store.copy(never, target))
+        await _raises(NotFound, harness.store.copy(never, target, type=TEXT, size=4))
         await _raises(NotFound, harness.store.copy(never, never))
         assert await harness.read(target) == b"same"
 
@@ -284,6 +293,74 @@ async def check_upload_link_refused(harness: ObjectHarness) -> None:
         assert await harness.listed(harness.folder) == []
 
 
+async def check_upload_link_touches_nothing_else(harness: ObjectHarness) -> None:
+    """Whatever headers are added to it, an upload link reads and writes no object but its own."""
+    async with _cleaned(harness):
+        victim = harness.key("victim")
+        await harness.store.put(victim, b"treasure", type=TEXT)
+        address = unquote(urlsplit(harness.store.download_link(victim, seconds=60).url).path)
+        content = _archive(victim, b"replaced")
+        for number, added in enumerate(_abuses(address)):
+            key = harness.key(f"own-{number}")
+            link = harness.store.upload_link(key, size=len(content), type=TEXT, seconds=60)
+            answer = await harness.fetch("PUT", link.url, [*link.headers.items(), *added], content)
+            assert b"treasure" not in answer.body
+            if [info for info in await harness.listed(key) if info.key == key]:
+                assert await harness.read(key) == content, f"another content came by {added}"
+            upload = await harness.store.begin_parts(key, type=TEXT)
+            link = harness.store.part_link(key, upload, 1, size=len(content), seconds=60)
+            await harness.fetch("PUT", link.url, [*link.headers.items(), *added], content)
+            if parts := await harness.store.parts(key, upload):
+                await harness.store.complete_parts(key, upload, parts)
+                assert await harness.read(key) == content, f"another content came into a part by {added}"
+            else:
+                await harness.store.abort_parts(key)
+            assert await harness.read(victim) == b"treasure", f"another object was written by {added}"
+
+
+async def check_copy_leaves_behind_what_the_writer_said(harness: ObjectHarness) -> None:
+    """How a client wanted its upload to be served does not go along with a copy."""
+    async with _cleaned(harness):
+        source, target = harness.key("source"), harness.key("target")
+        link = harness.store.upload_link(source, size=4, type=TEXT, seconds=60)
+        said = {"Content-Encoding": "gzip", "Cache-Control": "max-age=9", "Content-Language": "tlh", "Expires": "0"}
+        if (await harness.use(link, b"text", said)).status >= 400:
+            assert (await harness.use(link, b"text")).status == 200
+        await harness.store.copy(source, target, type=TEXT, size=4)
+        answer = await harness.use(harness.store.download_link(target, seconds=60))
+        assert answer.body == b"text"
+        kept = {
+            name: answer.headers[name] for name in ("content-encoding", "content-language") if name in answer.headers
+        }
+        assert kept == {}
+        assert answer.headers.get("cache-control") != "max-age=9"
+
+
+def _abuses(address: str) -> list[Headers]:
+    copy, unpack = "x-amz-copy-source", "x-amz-meta-snowball-auto-extract"
+    return [
+        [(copy, address)],
+        [(copy, address.lstrip("/"))],
+        [(copy, address.lstrip("/").replace("/", "%2F"))],
+        [(copy, address), ("x-amz-copy-source-range", "bytes=0-7")],
+        [(copy, address), ("x-amz-metadata-directive", "REPLACE")],
+        [(copy, ""), (copy, address)],
+        [(copy, address), (copy, "")],
+        [(unpack, "true")],
+        [(unpack, ""), (unpack, "true")],
+        [(unpack, "true"), (unpack, "")],
+    ]
+
+
+def _archive(name: str, content: bytes) -> bytes:
+    out = BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        entry = tarfile.TarInfo(name)
+        entry.size = len(content)
+        archive.addfile(entry, BytesIO(content))
+    return out.getvalue()
+
+
 async def check_upload_form(harness: ObjectHarness) -> None:
     """A form takes any size within its range, the bounds included."""
     async with _cleaned(harness):
@@ -354,10 +431,10 @@ async def check_download_link_refused(harness: ObjectHarness) -> None:
             link.url.replace("/secret?", "/other?"),
             harness.past.download_link(key, seconds=60).url,
         ):
-            answer = await harness.fetch("GET", url, {}, b"")
+            answer = await harness.fetch("GET", url, [], b"")
             _refused(answer)
             assert b"treasure" not in answer.body
-        _refused(await harness.fetch("PUT", link.url, {}, b"x"))
+        _refused(await harness.fetch("PUT", link.url, [], b"x"))
         assert await harness.read(key) == b"treasure"
         gone = await harness.use(harness.store.download_link(harness.key("never"), seconds=60))
         assert gone.status == 404
@@ -466,11 +543,13 @@ def checks() -> Sequence[Check]:
         check_streams,
         check_ranges,
         check_copy,
+        check_copy_leaves_behind_what_the_writer_said,
         check_delete,
         check_list,
         check_keys,
         check_upload_link,
         check_upload_link_refused,
+        check_upload_link_touches_nothing_else,
         check_upload_form,
         check_upload_form_refused,
         check_download_link,

@@ -141,8 +141,12 @@ class ObjectContents(Protocol):
         """What is stored under the key; `NotFound`."""
         ...
 
-    async def copy(self, source: str, target: str) -> None:
-        """Store the content and type of ``source`` (≤ 5 GiB) under ``target`` too, within the store; `NotFound`."""
+    async def copy(self, source: str, target: str, *, type: str | None = None, size: int | None = None) -> None:
+        """Store the content of ``source`` (≤ 5 GiB) under ``target`` too, within the store, as ``type`` (None: the
+        source's); nothing else of what whoever wrote it may have said goes along. `NotFound`.
+
+        ``type`` and ``size``, as far as the caller knows them, save the store a look.
+        """
         ...
 
     async def delete(self, keys: Sequence[str]) -> None:
@@ -173,6 +177,7 @@ class ObjectLinks(Protocol):
 
     ``seconds`` is how long it works, 1 to 604,800. A request that is altered, late, of another size or of another
     type than signed is refused by the store with a 4xx status and changes nothing. A link is not used up by use.
+    Whatever headers are added to it, it reads and writes no object but its own.
     """
 
     def upload_link(self, key: str, *, size: int, type: str, seconds: int) -> Link:
