@@ -44,7 +44,7 @@ class Flow:
         self, data: bytes, type: str, *, user: str = "ada", name: str = "a.bin", **more: Any
     ) -> UploadBegun:
         return await self.files.begin(
-            user, BeginUpload(conversation=ROOM, name=name, type=type, size=more.pop("size", len(data)), **more)
+            user, BeginUpload(name=name, type=type, **{"conversation": ROOM, "size": len(data), **more})
         )
 
     async def put(self, request: UploadRequest, data: bytes) -> httpx2.Response:
@@ -81,12 +81,14 @@ class Flow:
 
 
 @contextlib.asynccontextmanager
-async def local_flow(folder: Path, settings: FilesSettings | None = None) -> AsyncIterator[Flow]:
+async def local_flow(
+    folder: Path, settings: FilesSettings | None = None, kind: type[LocalObjectStore] = LocalObjectStore
+) -> AsyncIterator[Flow]:
     """Over a local folder, its links used over HTTP without a socket."""
     clock = ManualClock()
     place = Folder(folder)
     place.prepare(stale_before=0)
-    store = LocalObjectStore(place, place.secret(), clock, public_url="http://store")
+    store = kind(place, place.secret(), clock, public_url="http://store")
     web = httpx2.AsyncClient(transport=httpx2.ASGITransport(store.mount.app), timeout=30)
     async with contextlib.aclosing(store), web, service(clock, store, web, settings) as flow:
         yield flow

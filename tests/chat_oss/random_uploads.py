@@ -7,6 +7,7 @@ its store or its table: what the operation did stays, whatever would have follow
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import inspect
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -34,11 +35,15 @@ from tests.chat_oss import pictures
 
 SETTINGS = FilesSettings(parts_above=PART_MIN, part_bytes=PART_MIN, daily_files=10_000, picture_threads=1)
 CONTENTS: tuple[tuple[str, bytes], ...] = (
-    ("text/plain", b"one"),
+    *[("text/plain", b"one")] * 3,
     ("text/plain", b"two"),
     ("image/png", pictures.png(40, 30)),
     ("application/octet-stream", bytes(PART_MIN) + b"tail"),
 )
+
+
+STEPS = ("begin", "put", "finish", "whole", "recall", "sweep") * 2 + ("whole", "send", "cancel", "wait")
+MEDDLED = (b"one", b"two", b"bad")
 
 
 class Crash(BaseException):
@@ -58,11 +63,15 @@ class Fuse:
                 raise Crash
 
 
-class Crashing:
-    """Anything, with a fuse before and after each of its asynchronous operations."""
+Meddle = Callable[[], Awaitable[None]]
 
-    def __init__(self, inner: Any, fuse: Fuse) -> None:
-        self._inner, self._fuse = inner, fuse
+
+class Crashing:
+    """Anything, with a fuse before and after each of its asynchronous operations, and somebody who meddles with what
+    is being uploaded at every look that the service takes at a store."""
+
+    def __init__(self, inner: Any, fuse: Fuse, meddle: Meddle | None = None) -> None:
+        self._inner, self._fuse, self._meddle = inner, fuse, meddle
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._inner, name)
@@ -74,6 +83,8 @@ class Crashing:
         async def burning(*arguments: Any, **named: Any) -> Any:
             self._fuse.burn()
             result = await found(*arguments, **named)
+            if self._meddle is not None:
+                await self._meddle()
             self._fuse.burn()
             return result
 
@@ -84,6 +95,8 @@ class Crashing:
         self._fuse.burn()
         async with self._inner.get(key, **named) as chunks:
             yield chunks
+        if self._meddle is not None:
+            await self._meddle()
 
 
 @define
@@ -93,6 +106,9 @@ class Begun:
     type: str
     data: bytes
     stage: str = "begin"
+    checked: bool = False
+    meddled: bool = False
+    """Whether its checksum was told, and whether something else than ``data`` may have been written to its link."""
 
 
 BEFORE = {"put": "begin", "finish": "put", "send": "finish", "cancel": "finish"}
@@ -112,22 +128,26 @@ class World:
     send: Callable[[str, str, str], Awaitable[None]]
     recall: Callable[[str], Awaitable[None]]
     log: list[str] = field(factory=list)
+    seen: dict[str, bytes] = field(factory=dict)
 
     async def run(self, seed: int, steps: int) -> set[str]:
         """Do ``steps`` random things, then check; the kinds of step that were done, for who counts them."""
         dice = random.Random(seed)
         fuse = Fuse()
-        store: Any = Crashing(self.store, fuse)
-        records: Any = Crashing(self.records, fuse)
         begun: dict[str, Begun] = {}
+
+        async def meddle() -> None:
+            if dice.random() < 0.5:
+                await self._meddle(dice, begun)
+
+        store: Any = Crashing(self.store, fuse, meddle)
+        records: Any = Crashing(self.records, fuse)
         sent: dict[str, Begun] = {}
         done: set[str] = set()
         async with open_files(store, records, self.clock, SETTINGS) as files:
             for _ in range(steps):
-                name = dice.choice(
-                    ("begin", "begin", "put", "put", "finish", "finish", "send", "recall", "cancel", "sweep", "wait")
-                )
-                fuse.left = dice.randrange(25) if dice.random() < 0.3 else None
+                name = dice.choice(STEPS)
+                fuse.left = dice.randrange(6 if name == "sweep" else 25) if dice.random() < 0.3 else None
                 try:
                     await self._step(name, dice, files, begun, sent)
                     done.add(name)
@@ -146,10 +166,23 @@ class World:
     ) -> None:
         if name == "begin":
             type, data = dice.choice(CONTENTS)
-            user = dice.choice(self.users)
-            request = BeginUpload(conversation=self.conversation, name="a", type=type, size=len(data))
+            user = self.users[dice.random() < 0.2]
+            checked = dice.random() < 0.5
+            request = BeginUpload(
+                conversation=self.conversation,
+                name="a",
+                type=type,
+                size=len(data),
+                sha256=hashlib.sha256(data).hexdigest() if checked else None,
+            )
             answer = await files.begin(user, request)
-            begun[answer.file] = Begun(user, answer, type, data)
+            begun[answer.file] = Begun(user, answer, type, data, checked=checked)
+        elif name == "whole":
+            await self._step("begin", dice, files, begun, sent)
+            file = list(begun)[-1]
+            only = {file: begun[file]}
+            for step in ("put", "finish", "send"):
+                await self._step(step, dice, files, only, sent)
         elif name == "sweep":
             await files.sweep()
         elif name == "wait":
@@ -183,6 +216,17 @@ class World:
             start = (link.number - 1) * PART_MIN
             await self._request(link.put, one.data[start : start + link.size])
 
+    async def _meddle(self, dice: random.Random, begun: dict[str, Begun]) -> None:
+        """Write something else of the same size to the link of an upload, finished or not."""
+        texts = [one for one in begun.values() if one.type == "text/plain"]
+        put = [one for one in texts if one.stage == "put"]
+        if texts:
+            one = dice.choice(put if put and dice.random() < 0.8 else texts)
+            assert isinstance(one.answer.put, UploadRequest)
+            if one.stage in ("begin", "put"):
+                one.meddled = True
+            await self._request(one.answer.put, dice.choice(MEDDLED))
+
     async def _request(self, request: UploadRequest, data: bytes) -> None:
         answer = await self.web.request(request.method, request.url, headers=request.headers, content=data)
         self.log.append(f"put: {answer.status_code}")
@@ -196,7 +240,11 @@ class World:
                 answer = await self.web.get(one.url)
                 assert answer.status_code == 200, (one, self.log)
                 if one.type != "image/png":
-                    assert answer.content == sent[one.file].data
+                    before = self.seen.setdefault(one.file, answer.content)
+                    assert answer.content == before, "a content has changed"
+                    expected = sent[one.file]
+                    if expected.checked or not expected.meddled:
+                        assert before == expected.data, "not what was uploaded"
                 else:
                     assert isinstance(one.small, str)
                     assert (await self.web.get(one.small)).status_code == 200

@@ -1,20 +1,25 @@
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import hashlib
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from chat_common.clock import ManualClock
 from chat_common.errors import ChatError, Conflict, Invalid, NotFound, RateLimited
-from chat_common.ports.files import AskLinks, CancelUpload, UploadParts, UploadRequest
+from chat_common.ports.files import AskLinks, CancelUpload, FileFacts, UploadParts, UploadRequest
 from chat_oss.files import FilesSettings
+from chat_oss.local import LocalObjectStore
 
 from tests.chat_oss import pictures
 from tests.chat_oss.flow import Flow, local_flow
 
 MIB = 1024 * 1024
+BYTES = "application/octet-stream"
 PARTED = FilesSettings(parts_above=5 * MIB, part_bytes=5 * MIB)
 
 
@@ -68,6 +73,17 @@ async def test_markup_is_saved_never_shown(flow: Flow) -> None:
         assert answer.headers["content-disposition"].startswith("attachment")
         assert answer.headers["content-type"] == "application/octet-stream"
         assert "sandbox" in answer.headers["content-security-policy"]
+
+
+async def parted(flow: Flow, data: bytes, user: str, **more: Any) -> FileFacts:
+    """Uploaded in parts of 5 MiB."""
+    begun = await flow.begin(data, BYTES, user=user)
+    assert isinstance(begun.parts, int)
+    asked = await flow.files.parts(user, UploadParts(file=begun.file, numbers=list(range(1, begun.parts + 1))))
+    for link in asked.links:
+        start = (link.number - 1) * 5 * MIB
+        assert (await flow.put(link.put, data[start : start + link.size])).status_code == 200
+    return await flow.finish(begun.file, user=user, **more)
 
 
 async def refusal(doing: object) -> ChatError:
@@ -192,7 +208,7 @@ async def test_the_same_content_is_stored_once_and_kept_while_one_file_needs_it(
     data = secrets.token_bytes(1000)
     first = await flow.send(data, "application/octet-stream")
     keys = await flow.keys()
-    second = await flow.send(data, "application/octet-stream", user="bob")
+    second = await flow.send(data, "application/octet-stream", name="b.bin")
     assert await flow.keys() == keys
     assert first.file != second.file
     flow.records.recall(first.file)
@@ -203,6 +219,170 @@ async def test_the_same_content_is_stored_once_and_kept_while_one_file_needs_it(
     flow.records.recall(second.file)
     await flow.files.sweep()
     assert await flow.keys() == []
+
+
+async def test_a_picture_sent_again_is_stored_once_with_its_thumbnails(flow: Flow) -> None:
+    await flow.send(pictures.jpeg(2000, 1000), "image/jpeg")
+    keys = await flow.keys()
+    assert len(keys) == 3
+    again = await flow.send(pictures.jpeg(2000, 1000), "image/jpeg")
+    assert await flow.keys() == keys
+    for url in (await flow.urls(again.file)).values():
+        assert (await flow.web.get(url)).status_code == 200
+
+
+async def test_nothing_tells_that_somebody_else_has_sent_the_same(flow: Flow) -> None:
+    """The probes of one who guesses a content: the key and date of his link, and whether a recall ends it."""
+    data = secrets.token_bytes(6 * MIB)
+    for size in (1000, len(data)):
+        content = data[:size]
+        others = await parted(flow, content, "bob") if size > 5 * MIB else await flow.upload(content, BYTES, user="bob")
+        flow.records.send("bob", others.file)
+        theirs = (await flow.urls(others.file))["original"]
+        before = await flow.keys()
+        mine = await parted(flow, content, "ada") if size > 5 * MIB else await flow.upload(content, BYTES)
+        flow.records.send("ada", mine.file)
+        link = (await flow.urls(mine.file))["original"]
+        [key] = set(await flow.keys()) - set(before)
+        assert key in link, "written for me alone, at my time"
+        flow.records.recall(mine.file)
+        await flow.files.sweep()
+        assert (await flow.web.get(link)).status_code == 404
+        assert (await flow.web.get(theirs)).content == content
+
+
+async def test_the_same_in_another_conversation_is_another_content(flow: Flow) -> None:
+    """Else one of its members could tell by its date or its link that it was sent in the first."""
+    flow.records.check_send = lambda user, conversation: None
+    for conversation in ("one", "two"):
+        begun = await flow.begin(b"same", "text/plain", conversation=conversation)
+        assert isinstance(begun.put, UploadRequest)
+        await flow.put(begun.put, b"same")
+        await flow.finish(begun.file)
+    assert len({upload.content for upload in flow.records.uploads()}) == 2
+
+
+class Meddling(LocalObjectStore):
+    """Whenever it is read or copied, somebody writes other bytes under an old link, before and after."""
+
+    meddle: Callable[[], Awaitable[None]] | None = None
+
+    @contextlib.asynccontextmanager
+    async def get(self, key: str, *, start: int = 0, length: int | None = None) -> AsyncIterator[AsyncIterator[bytes]]:
+        async with super().get(key, start=start, length=length) as chunks:
+            yield chunks
+        await self._meddle()
+
+    async def copy(self, source: str, target: str, *, type: str | None = None, size: int | None = None) -> None:
+        await super().copy(source, target, type=type, size=size)
+        await self._meddle()
+
+    async def _meddle(self) -> None:
+        if self.meddle is not None:
+            await self.meddle()
+
+
+@pytest.mark.parametrize(("type", "good"), [("text/plain", b"good"), ("image/png", pictures.png(30, 30))])
+async def test_what_is_written_to_the_link_after_the_look_is_never_the_file(
+    type: str, good: bytes, tmp_path: Path
+) -> None:
+    async with local_flow(tmp_path, PARTED, Meddling) as flow:
+        store = flow.store
+        assert isinstance(store, Meddling)
+        clean = await flow.send(good, type)
+        expected = (await flow.web.get((await flow.urls(clean.file))["original"])).content
+        begun = await flow.begin(good, type)
+        request = begun.put
+        assert isinstance(request, UploadRequest)
+        await flow.put(request, good)
+        evil = bytes(len(good))
+
+        async def meddle() -> None:
+            assert (await flow.put(request, evil)).status_code == 200
+
+        store.meddle = meddle
+        facts = await flow.finish(begun.file, sha256=hashlib.sha256(good).hexdigest())
+        store.meddle = None
+        flow.records.send("ada", facts.file)
+        for file in (clean.file, facts.file):
+            assert (await flow.web.get((await flow.urls(file))["original"])).content == expected
+
+
+async def test_an_upload_found_wrong_three_times_is_forgotten(flow: Flow) -> None:
+    begun = await flow.begin(b"text", "text/plain", sha256=hashlib.sha256(b"else").hexdigest())
+    assert isinstance(begun.put, UploadRequest)
+    await flow.put(begun.put, b"text")
+    messages = []
+    for _ in range(3):
+        error = await refusal(flow.finish(begun.file))
+        assert (error.code, error.field) == ("invalid", "sha256")
+        messages.append(error.message)
+    assert messages == [messages[0], messages[0], f"{messages[0]}; begin again"]
+    assert isinstance(await refusal(flow.finish(begun.file)), NotFound)
+    assert await flow.keys() == []
+
+
+async def test_parts_that_make_something_wrong_are_forgotten_at_once(flow: Flow) -> None:
+    data = bytes(6 * MIB)
+    error = await refusal(parted(flow, data, "ada", sha256="0" * 64))
+    assert (error.code, error.field) == ("invalid", "sha256")
+    assert await flow.keys() == []
+    assert flow.records.uploads() == []
+
+
+async def test_finishes_of_one_user_are_done_one_after_the_other(flow: Flow, monkeypatch: pytest.MonkeyPatch) -> None:
+    running = most = 0
+    inspect = flow.files._intake.inspect
+
+    async def watched(*arguments: Any, **named: Any) -> Any:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(0)
+        try:
+            return await inspect(*arguments, **named)
+        finally:
+            running -= 1
+
+    monkeypatch.setattr(flow.files._intake, "inspect", watched)
+    begun = [await flow.begin(b"text", "text/plain") for _ in range(4)]
+    for one in begun:
+        assert isinstance(one.put, UploadRequest)
+        await flow.put(one.put, b"text")
+    await asyncio.gather(*(flow.finish(one.file) for one in begun))
+    assert most == 1
+    # A call repeated while the first is under way has its answer, another one is told that it came too late.
+    last = await flow.begin(b"text", "text/plain")
+    assert isinstance(last.put, UploadRequest)
+    await flow.put(last.put, b"text")
+    asked = [flow.finish(last.file, ref=ref) for ref in ("r", "r", "other")]
+    first, same, late = await asyncio.gather(*asked, return_exceptions=True)
+    assert first == same
+    assert isinstance(late, Conflict)
+
+
+async def test_finish_looks_at_the_size_itself(tmp_path: Path) -> None:
+    """A store that takes another size than its link says is not believed, whether the content is read or not."""
+    for settings in (FilesSettings(), FilesSettings(hash_up_to=0)):
+        async with local_flow(tmp_path / str(settings.hash_up_to), settings) as flow:
+            for stored in (b"longer than announced", b"shor"):
+                begun = await flow.begin(b"", "text/plain", size=5)
+                await flow.store.put(f"upload/{begun.file}", stored, type="text/plain")
+                error = await refusal(flow.finish(begun.file))
+                assert (error.code, error.field, error.limit) == ("invalid", "size", 5)
+
+
+async def test_an_upload_past_its_time_is_over_even_before_the_sweep(flow: Flow) -> None:
+    small = await flow.begin(b"12345", "text/plain")
+    large = await flow.begin(b"", "video/mp4", size=6 * MIB)
+    assert isinstance(small.put, UploadRequest)
+    await flow.put(small.put, b"12345")
+    advance(flow, 3600)
+    assert isinstance(await refusal(flow.finish(small.file)), NotFound)
+    assert (await flow.files.parts("ada", UploadParts(file=large.file, numbers=[1]))).expires_at == large.expires_at
+    advance(flow, 86_400 - 3600)
+    assert isinstance(await refusal(flow.files.parts("ada", UploadParts(file=large.file, numbers=[1]))), NotFound)
+    assert isinstance(await refusal(flow.finish(large.file)), NotFound)
 
 
 async def test_the_same_bytes_under_another_type_are_another_content(flow: Flow) -> None:

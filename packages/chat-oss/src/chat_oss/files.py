@@ -5,9 +5,10 @@
     begun ──finish──► finished ──a message──► sent ──recall──► gone
       └───────── over, cancelled, not sent in time ─────────────┘
 
-Objects: ``upload/<file>`` is what clients write to; ``file/<content>/original | small | large`` is what others read,
-written by the server alone (in parts: by the client, but under no link any more once finished). Contents of the same
-digest are stored once. Whether one existed cannot be told: everything is done as if it had not.
+Objects: ``upload/<file>`` is what clients write to, as long as their links last; ``file/<content>/original | small |
+large`` is what others read, written by the server alone, once, before anything refers to it. What is inspected is that
+copy, not what the client may write to meanwhile. A content that somebody sends again to the same conversation is stored
+once: only who can read the one file could tell, and he can read the other.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ import hashlib
 import secrets
 from collections.abc import AsyncIterator, Sequence
 from typing import Annotated
+from weakref import WeakValueDictionary
 
 from attrs import evolve, frozen
 from chat_common.clock import Clock
-from chat_common.errors import ChatError, Conflict, Internal, NotFound, Unavailable
+from chat_common.errors import ChatError, Conflict, Internal, Invalid, NotFound, Unavailable
 from chat_common.ports.files import (
     GRACE_MS,
     AskLinks,
@@ -51,7 +53,9 @@ from chat_oss.telemetry import Silent
 
 VARIANTS = ("original", "small", "large")
 SWEEP_BATCH = 200
-RESERVE_TRIES = 3
+KEEP_TRIES = 3
+WRONG_TRIES = 3
+"""So often may an upload be found to be wrong: each time costs reading all of it."""
 FINISH_SECONDS = GRACE_MS / 2000
 
 
@@ -93,6 +97,7 @@ class StoredFiles:
         self._telemetry = telemetry or Silent()
         self._policy = Policy(settings)
         self._finishing = asyncio.Semaphore(settings.finish_at_once)
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     # --- begin
 
@@ -102,7 +107,6 @@ class StoredFiles:
         file = _new_id()
         part_size = self._policy.part_size(request.type, request.size)
         seconds = self._settings.parts_seconds if part_size else self._settings.upload_seconds
-        content = _new_id() if part_size else None
         upload = Upload(
             file=file,
             user=user,
@@ -112,8 +116,7 @@ class StoredFiles:
             size=request.size,
             state="begun",
             expires_at=now + seconds * 1000,
-            staging=f"upload/{file}" if content is None else _key(content, "original"),
-            content=content,
+            staging=f"upload/{file}",
             part_size=part_size,
             sha256=request.sha256,
         )
@@ -165,26 +168,21 @@ class StoredFiles:
         return facts
 
     async def _finish(self, user: str, ref: str, request: FinishUpload) -> FileFacts:
-        upload = await self._records.mine(user, request.file)
-        if upload.state == "finished" and upload.ref == ref:
-            return _facts(upload)
-        self._unfinished(upload)
-        # Well within the time of a reservation: nothing is written without one.
-        async with self._finishing, asyncio.timeout(FINISH_SECONDS):
+        # One at a time for each user: nobody holds all the places, and a repeated call finds the first one's outcome.
+        turn = self._turns.setdefault(user, asyncio.Lock())
+        async with turn, self._finishing, asyncio.timeout(FINISH_SECONDS):
+            upload = await self._records.mine(user, request.file)
+            if upload.state == "finished" and upload.ref == ref:
+                return _facts(upload)
+            self._unfinished(upload)
             if upload.part_size:
                 await self._join(upload)
-            found = await self._intake.inspect(
-                self._store,
-                upload.staging,
-                type=upload.type,
-                size=upload.size,
-                sha256=request.sha256 or upload.sha256,
-            )
-            done = await self._keep(upload, ref, found)
-        if not upload.part_size:
-            # The link still works for a while: the sweep looks again when it is over.
-            with contextlib.suppress(ChatError):
-                await self._store.delete([upload.staging])
+            try:
+                done, content = await self._keep(upload, ref, request.sha256 or upload.sha256)
+            except Invalid as error:
+                raise await self._wrong(upload, error) from error
+        # The link still works for a while: the sweep looks again when it is over.
+        await self._discard(content if content != done.content else None, upload.staging)
         return _facts(
             evolve(upload, stored_size=done.size, width=done.width, height=done.height, animated=done.animated)
         )
@@ -199,58 +197,73 @@ class StoredFiles:
         size = sum(part.size for part in parts)
         if size != upload.size:
             raise Conflict(f"{size} of {upload.size} bytes have been uploaded", limit=upload.size)
-        assert upload.content is not None
-        await self._records.reserve(upload.staging, None, upload.content, self._clock.wall_ms())
         with contextlib.suppress(NotFound):
             await self._store.complete_parts(upload.staging, upload.upload, parts)
 
-    async def _keep(self, upload: Upload, ref: str, found: Inspected) -> Finished:
-        for _ in range(RESERVE_TRIES):
-            content = await self._reserve(upload, found)
-            await self._write(upload, content, found)
+    async def _wrong(self, upload: Upload, error: Invalid) -> Invalid:
+        # What was joined from parts cannot be put right by another try.
+        if not await self._records.failed(upload.file, 1 if upload.part_size else WRONG_TRIES):
+            return error
+        with contextlib.suppress(ChatError):
+            await self._clear([upload.staging])
+        return Invalid(f"{error.message}; begin again", field=error.field, limit=error.limit)
+
+    async def _keep(self, upload: Upload, ref: str, sha256: str | None) -> tuple[Finished, str]:
+        """What became of it, and the content that was written: another one when it was there before."""
+        for _ in range(KEEP_TRIES):
+            content = _new_id()
+            await self._records.reserve(upload.staging, content, self._clock.wall_ms())
+            try:
+                found = await self._fill(content, upload, sha256)
+            except Invalid:
+                await self._discard(content)
+                raise
+            kept = content
+            if found.digest is not None:
+                digest = _scoped(found.digest, upload)
+                kept = await self._records.share(upload.staging, content, digest, self._clock.wall_ms())
             picture = found.picture
             done = Finished(
                 file=upload.file,
                 ref=ref,
-                content=content,
-                size=found.size if picture is None else len(picture.content),
+                content=kept,
+                size=found.size,
                 width=picture.width if picture else None,
                 height=picture.height if picture else None,
                 animated=bool(picture and picture.animated),
                 large=bool(picture and picture.large),
             )
             if await self._records.finish(done, self._clock.wall_ms()):
-                return done
-            if content != upload.content:
-                # The content was doomed while we wrote: what we wrote is known to nobody now.
-                await self._store.delete([_key(content, name) for name in VARIANTS])
+                return done, content
+            # The content that had the digest was doomed in between.
+            await self._discard(content)
         raise Internal("the upload could not be kept; try again")
 
-    async def _reserve(self, upload: Upload, found: Inspected) -> str:
-        # The same bytes as another type are another content: a picture is converted, a plain file is not.
-        digest = found.digest and hashlib.sha256(f"{upload.type}\0{found.digest}".encode()).hexdigest()
-        fresh = upload.content or _new_id()
-        return await self._records.reserve(upload.staging, digest, fresh, self._clock.wall_ms())
+    async def _fill(self, content: str, upload: Upload, sha256: str | None) -> Inspected:
+        """Write what was uploaded as a new content and say what it is; the checks are made on what was written."""
+        original = _key(content, "original")
 
-    async def _write(self, upload: Upload, content: str, found: Inspected) -> None:
-        if found.picture is None:
-            await self._copy(upload, _key(content, "original"))
-            return
+        async def inspect(key: str) -> Inspected:
+            return await self._intake.inspect(self._store, key, type=upload.type, size=upload.size, sha256=sha256)
+
+        if not self._policy.is_picture(upload.type):
+            try:
+                await self._store.copy(upload.staging, original, type=upload.type, size=upload.size)
+            except NotFound:
+                raise Conflict("nothing has been uploaded yet") from None
+            return await inspect(original)
+        found = await inspect(upload.staging)
         picture = found.picture
-        # The original last: once it is there, all of it is.
+        assert picture is not None
         await self._store.put(_key(content, "small"), picture.small.data, type=picture.small.type)
         if picture.large is not None:
             await self._store.put(_key(content, "large"), picture.large.data, type=picture.large.type)
-        await self._store.put(_key(content, "original"), picture.content, type=upload.type)
+        await self._store.put(original, picture.content, type=upload.type)
+        return found
 
-    async def _copy(self, upload: Upload, key: str) -> None:
-        if key == upload.staging:
-            return  # parts are joined where they are to stay
-        if upload.part_size:
-            with contextlib.suppress(NotFound):
-                await self._store.stat(key)
-                return  # large: not copied onto itself for the sake of looking alike
-        await self._store.copy(upload.staging, key)
+    async def _discard(self, content: str | None, *others: str) -> None:
+        with contextlib.suppress(ChatError):  # the sweep does it otherwise
+            await self._store.delete([*others, *(_key(content, name) for name in VARIANTS if content)])
 
     # --- and then
 
@@ -309,8 +322,7 @@ class StoredFiles:
     async def _clear(self, stagings: Sequence[str]) -> None:
         for key in stagings:
             await self._store.abort_parts(key)
-        # What was joined from parts is a content already, and goes with it.
-        await self._store.delete([key for key in stagings if key.startswith("upload/")])
+        await self._store.delete(stagings)
 
 
 @contextlib.asynccontextmanager
@@ -331,6 +343,14 @@ async def open_files(
 
 def _new_id() -> str:
     return secrets.token_hex(16)
+
+
+def _scoped(digest: str, upload: Upload) -> str:
+    """What two uploads must have in common to be stored once: see `docs/files.md`.
+
+    The same bytes as another type are another content: a picture is converted, a plain file is not.
+    """
+    return hashlib.sha256("\0".join((upload.user, upload.conversation, upload.type, digest)).encode()).hexdigest()
 
 
 def _key(content: str, variant: str) -> str:

@@ -36,7 +36,10 @@ class IntakeSettings(PictureSettings):
 
 @frozen
 class Inspected:
-    """A content that is what it was said to be. ``digest``: its SHA-256, None where it was not read to the end."""
+    """A content that is what it was said to be, or the picture made of it, whose ``size`` and ``digest`` it then is.
+
+    ``digest``: SHA-256, None where it was not read to the end; of a picture that of all its variants.
+    """
 
     size: int
     digest: str | None
@@ -82,7 +85,10 @@ class Intake:
         digest = hasher.hexdigest() if whole else None
         if sha256 is not None and sha256 != digest:
             raise Invalid("sha256: the content has another checksum", field="sha256")
-        return Inspected(size, digest, await self.convert(bytes(kept), type) if picture else None)
+        if not picture:
+            return Inspected(size, digest, None)
+        converted = await self.convert(bytes(kept), type)
+        return Inspected(len(converted.content), converted.digest, converted)
 
     async def convert(self, data: bytes, type: str) -> Picture:
         """`chat_oss.pictures.process` in the pool."""

@@ -37,6 +37,7 @@ class MemoryFileRecords:
     _finished_at: dict[str, int] = field(factory=dict, init=False)
     _contents: dict[str, _Content] = field(factory=dict, init=False)
     _stagings: dict[str, _Staging] = field(factory=dict, init=False)
+    _failures: dict[str, int] = field(factory=dict, init=False)
     _used: dict[tuple[str, int], list[int]] = field(factory=dict, init=False)
 
     # --- for the application
@@ -72,8 +73,6 @@ class MemoryFileRecords:
         used[1] += upload.size
         self._uploads[upload.file] = upload
         self._stagings[upload.staging] = _Staging(upload.expires_at)
-        if upload.content is not None:
-            self._contents[upload.content] = _Content(None)
 
     async def set_upload(self, file: str, upload: str) -> None:
         if file in self._uploads:
@@ -85,16 +84,23 @@ class MemoryFileRecords:
             raise NotFound("file not found")
         return upload
 
-    async def reserve(self, staging: str, digest: str | None, fresh: str, now: int) -> str:
-        found = [name for name, one in self._contents.items() if digest and one.digest == digest and not one.doomed]
-        name = found[0] if found else fresh
-        content = self._contents.setdefault(name, _Content(digest))
-        content.digest = content.digest or digest
+    async def reserve(self, staging: str, content: str, now: int) -> None:
+        self._hold(staging, content, now)
+        self._contents[content] = _Content(None)
+
+    async def share(self, staging: str, content: str, digest: str, now: int) -> str:
+        found = [name for name, one in self._contents.items() if one.digest == digest and not one.doomed]
+        kept = found[0] if found else content
+        self._hold(staging, kept, now)
+        if not found and content in self._contents and not self._contents[content].doomed:
+            self._contents[content].digest = digest
+        return kept
+
+    def _hold(self, staging: str, content: str, now: int) -> None:
         held = self._stagings.get(staging)
         if held is None:
             raise Conflict("this upload is finished or gone")
-        held.reserved, held.reserved_at = name, now
-        return name
+        held.reserved, held.reserved_at = content, now
 
     async def finish(self, done: Finished, now: int) -> bool:
         upload = self._uploads.get(done.file)
@@ -107,6 +113,7 @@ class MemoryFileRecords:
             return False
         self._finished_at[done.file] = now
         self._stagings[upload.staging].reserved = None
+        self._failures.pop(done.file, None)
         self._uploads[done.file] = evolve(
             upload,
             state="finished",
@@ -120,10 +127,22 @@ class MemoryFileRecords:
         )
         return True
 
+    async def failed(self, file: str, most: int) -> bool:
+        upload = self._uploads.get(file)
+        if upload is None or upload.state != "begun":
+            return False
+        times = self._failures.pop(file, 0) + 1
+        if times < most:
+            self._failures[file] = times
+            return False
+        del self._uploads[file]
+        return True
+
     async def drop(self, user: str, file: str) -> None:
         if (await self.mine(user, file)).sent:
             raise Conflict("this file stands in a message")
         del self._uploads[file]
+        self._failures.pop(file, None)
 
     async def readable(self, user: str, files: Sequence[str]) -> Sequence[Upload]:
         found = [self._uploads[file] for file in files if file in self._uploads]
@@ -138,6 +157,7 @@ class MemoryFileRecords:
         ]
         for file in over:
             del self._uploads[file]
+            self._failures.pop(file, None)
         return len(over)
 
     async def stagings(self, now: int, limit: int) -> Sequence[str]:

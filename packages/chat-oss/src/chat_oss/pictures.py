@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from io import BytesIO
 from typing import Any
 
@@ -29,7 +30,7 @@ class Encoded:
 class Picture:
     """What came out: sizes as shown (turned upright), the content for others, and thumbnails.
 
-    ``large`` is None when the picture itself is no larger.
+    ``large`` is None when the picture itself is no larger. ``digest``: a SHA-256 of all that was made.
     """
 
     width: int
@@ -38,6 +39,7 @@ class Picture:
     content: bytes
     small: Encoded
     large: Encoded | None
+    digest: str
 
 
 def process(data: bytes, type: str, settings: PictureSettings) -> Picture:
@@ -76,7 +78,10 @@ def _process(data: bytes, type: str, settings: PictureSettings) -> Picture:
         shown.thumbnail((settings.large, settings.large), Image.Resampling.LANCZOS, reducing_gap=2.0)
         large = _encode(shown, settings.quality)
     shown.thumbnail((settings.small, settings.small), Image.Resampling.LANCZOS, reducing_gap=2.0)
-    return Picture(width, height, animated, content, _encode(shown, settings.quality), large)
+    small = _encode(shown, settings.quality)
+    digests = [hashlib.sha256(data).hexdigest() for data in (content, small.data, large.data if large else b"")]
+    digest = hashlib.sha256("".join(digests).encode()).hexdigest()
+    return Picture(width, height, animated, content, small, large, digest)
 
 
 def _check_size(width: int, height: int, settings: PictureSettings) -> None:

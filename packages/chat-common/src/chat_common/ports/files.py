@@ -152,7 +152,8 @@ class Files(Protocol):
         """Verify what was uploaded and make it a file. The same ``ref`` again gives the same answer.
 
         `NotFound`: no upload of one's own. `Conflict`: finished before, or nothing has been uploaded yet. `Invalid`:
-        the content is not what was announced (``size``, ``type``, ``sha256``) or not readable (``file``).
+        the content is not what was announced (``size``, ``type``, ``sha256``) or not readable (``file``); an upload in
+        parts is forgotten then, any other after the third time. Finishes of one user are done one after the other.
         """
         ...
 
@@ -184,7 +185,7 @@ class Upload:
     """A row: an upload under way or a finished file.
 
     ``staging``: the key that the client writes to; ``upload``: the store's id when it comes in parts of ``part_size``.
-    ``content``: where the finished content lies (for parts: will lie). Times in ms since 1970.
+    ``content``: where the finished content lies. Times in ms since 1970.
     """
 
     file: str
@@ -234,16 +235,17 @@ class Finished:
 class FileRecords(Protocol):
     """The memory of `Files`. Every method is one transaction; all times are ms since 1970, passed in.
 
-    A content is a set of objects below one key prefix, shared by all files with the same digest. It is removed in two
-    steps, so that no crash leaves objects that nobody knows or rows whose objects are gone: `doom` first makes it
-    impossible to use, `forget` drops its row after the objects were deleted. While an upload holds a reservation
-    (from `reserve` to `finish`, at most `GRACE_MS`) its content is not doomed, whatever becomes of the upload.
+    A content is a set of objects below one key prefix, shared by all files with the same digest. It is registered by
+    `reserve` before its objects are written, and gets its digest by `share` when all of them are: what has a digest is
+    whole, and never written again. It is removed in two steps, so that no crash leaves objects that nobody knows or
+    rows whose objects are gone: `doom` first makes it impossible to use, `forget` drops its row after the objects were
+    deleted. While an upload holds a content (from `reserve` to `finish`, at most `GRACE_MS`) it is not doomed, whatever
+    becomes of the upload.
     """
 
     async def begin(self, upload: Upload, quota: Quota, now: int) -> None:
         """Store a begun upload, if the user may send to its conversation now, and count it against the quota.
 
-        With its ``content`` (an upload in parts) that content is registered too, without a digest, used by the upload.
         `NotFound`, `NotAMember`, `NotPermitted`; `RateLimited` over the quota.
         """
         ...
@@ -256,9 +258,16 @@ class FileRecords(Protocol):
         """The user's own upload or file; `NotFound` for all others alike."""
         ...
 
-    async def reserve(self, staging: str, digest: str | None, fresh: str, now: int) -> str:
-        """Reserve, for the upload with this staging key, the content of this digest: the one there is, else ``fresh``,
-        registered now. None: ``fresh`` itself. A further reservation replaces the upload's former one."""
+    async def reserve(self, staging: str, content: str, now: int) -> None:
+        """Register a new content, held by the upload with this staging key in place of any former one.
+
+        `Conflict`: the upload is finished or gone.
+        """
+        ...
+
+    async def share(self, staging: str, content: str, digest: str, now: int) -> str:
+        """The live content that has this digest, held from now on in place of ``content``; when there is none,
+        ``content``, which has the digest from now on. `Conflict` as for `reserve`."""
         ...
 
     async def finish(self, done: Finished, now: int) -> bool:
@@ -266,6 +275,10 @@ class FileRecords(Protocol):
 
         `Conflict`: it is finished (under another ref) or gone. With the ref it was finished with: True, unchanged.
         """
+        ...
+
+    async def failed(self, file: str, most: int) -> bool:
+        """Count that a begun upload was found to be wrong. At the ``most``-th time it is forgotten: True."""
         ...
 
     async def drop(self, user: str, file: str) -> None:

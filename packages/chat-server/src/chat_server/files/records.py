@@ -17,7 +17,7 @@ from chat_server.store.tx import missing, standing, upsert
 
 DAY_MS = 86_400_000
 EXPIRE_BATCH = 500
-_COLUMNS = [column for column in file.c if column.name not in ("due_at", "seq")]
+_COLUMNS = [column for column in file.c if column.name not in ("due_at", "seq", "failures")]
 
 
 class SqlFileRecords:
@@ -34,8 +34,6 @@ class SqlFileRecords:
             _count(connection, upload, allowed, now)
             connection.execute(file.insert(), _row(upload))
             connection.execute(staging.insert(), {"staging": upload.staging, "until": upload.expires_at})
-            if upload.content is not None:
-                connection.execute(content.insert(), {"content": upload.content, "checked": True})
 
         await self._database.change(work)
 
@@ -49,15 +47,26 @@ class SqlFileRecords:
     async def mine(self, user: str, name: str) -> Upload:
         return await self._database.read(lambda connection: _upload(_own(connection, user, name)))
 
-    async def reserve(self, key: str, digest: str | None, fresh: str, now: int) -> str:
+    async def reserve(self, key: str, name: str, now: int) -> None:
+        def work(connection: Connection) -> None:
+            _hold(connection, key, name, now)
+            connection.execute(content.insert(), {"content": name})
+
+        await self._database.change(work)
+
+    async def share(self, key: str, name: str, digest: str, now: int) -> str:
         def work(connection: Connection) -> str:
-            chosen = fresh if digest is None else _content_of(connection, digest, fresh)
+            live = content.c.digest == digest, ~content.c.doomed
+            found = connection.execute(select(content.c.content).where(*live).with_for_update()).scalar_one_or_none()
+            if found is None:
+                # Doomed meanwhile: then `finish` says so.
+                mine = content.c.content == name, ~content.c.doomed
+                connection.execute(update(content).where(*mine).values(digest=digest))
+            kept = name if found is None else str(found)
             # Whoever sweeps has to look at it again: this upload may never come to its end.
-            connection.execute(update(content).where(content.c.content == chosen).values(checked=False))
-            held = update(staging).where(staging.c.staging == key).values(reserved=chosen, reserved_at=now)
-            if not connection.execute(held).rowcount:
-                raise Conflict("this upload is finished or gone")
-            return chosen
+            _look_again(connection, [kept])
+            _hold(connection, key, kept, now)
+            return kept
 
         return await self._database.change(work)
 
@@ -87,7 +96,18 @@ class SqlFileRecords:
                 )
             )
             connection.execute(update(staging).where(staging.c.staging == row.staging).values(reserved=None))
-            _look_again(connection, [row.content])
+            return True
+
+        return await self._database.change(work)
+
+    async def failed(self, name: str, most: int) -> bool:
+        def work(connection: Connection) -> bool:
+            begun = file.c.file == name, file.c.state == "begun"
+            more = update(file).where(*begun).values(failures=file.c.failures + 1).returning(file)
+            row = connection.execute(more).one_or_none()
+            if row is None or row.failures < most:
+                return False
+            _drop(connection, [row])
             return True
 
         return await self._database.change(work)
@@ -197,18 +217,10 @@ def _own(connection: Connection, user: str, name: str) -> Row[Any]:
     return row
 
 
-def _content_of(connection: Connection, digest: str, fresh: str) -> str:
-    """The live content of a digest, its row locked against `doom`; else ``fresh`` under this digest."""
-    known = select(content.c.content).where(content.c.digest == digest, ~content.c.doomed).with_for_update()
-    found = connection.execute(known).scalar_one_or_none()
-    if found is not None:
-        return str(found)
-    connection.execute(
-        upsert(connection, content)
-        .values(content=fresh, digest=digest)
-        .on_conflict_do_update(index_elements=["content"], set_={"digest": digest})
-    )
-    return fresh
+def _hold(connection: Connection, key: str, name: str, now: int) -> None:
+    held = update(staging).where(staging.c.staging == key).values(reserved=name, reserved_at=now)
+    if not connection.execute(held).rowcount:
+        raise Conflict("this upload is finished or gone")
 
 
 def _drop(connection: Connection, rows: Sequence[Row[Any]]) -> None:

@@ -36,12 +36,14 @@ file = Table(
     Column("height", Number),
     Column("animated", Boolean, nullable=False, server_default=false()),
     Column("large", Boolean, nullable=False, server_default=false()),
+    Column("failures", Number, nullable=False, server_default=text("0")),
     Index("chat_file_by_content", "content"),
     Index("chat_file_message", "conversation", "seq"),
     Index("chat_file_due", "due_at"),
     sqlite_with_rowid=False,
 )
-"""``seq``: the message that it stands in. ``due_at``: when it is to be dropped; none while it stands in a message."""
+"""``seq``: the message that it stands in. ``due_at``: when it is to be dropped; none while it stands in a message.
+``failures``: how often a begun upload was found to be wrong."""
 
 content = Table(
     "chat_file_content",
