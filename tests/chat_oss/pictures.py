@@ -38,6 +38,13 @@ def jpeg(width: int = 640, height: int = 480, orientation: int = 1, **options: A
     return data + SECRET  # behind the end, as motion photos do
 
 
+def multi_picture(width: int = 640, height: int = 480, orientation: int = 6) -> bytes:
+    """As phones write them: the picture, and another of the same moment behind it."""
+    return encoded(
+        gradient(width, height), "MPO", save_all=True, append_images=[gradient(80, 60)], exif=exif(orientation)
+    )
+
+
 def png(width: int = 640, height: int = 480, mode: str = "RGB") -> bytes:
     text = PngImagePlugin.PngInfo()
     text.add_text("Location", SECRET.decode())

@@ -93,6 +93,42 @@ def test_every_mode_gets_a_thumbnail(mode: str) -> None:
     assert reopened(done.small.data).size == (320, 192)
 
 
+def test_a_phones_multi_picture_is_one_picture_turned_upright() -> None:
+    data = pictures.multi_picture(640, 480)
+    assert reopened(data).format == "MPO"
+    picture = process(data, "image/jpeg", SETTINGS)
+    assert (picture.width, picture.height, picture.animated) == (480, 640, False)
+    shown = reopened(picture.content)
+    assert (shown.format, shown.size, getattr(shown, "n_frames", 1)) == ("JPEG", (480, 640), 1)
+    assert reopened(picture.small.data).size == (240, 320)
+    upright = process(pictures.multi_picture(640, 480, orientation=1), "image/jpeg", SETTINGS)
+    assert (upright.animated, reopened(upright.content).format) == (False, "JPEG")
+    assert SECRET not in picture.content + upright.content
+
+
+def test_sixteen_bits_of_grey_are_grey_in_thumbnails() -> None:
+    image = Image.new("I;16", (64, 64), 32_768)
+    picture = process(pictures.encoded(image, "PNG"), "image/png", SETTINGS)
+    assert reopened(picture.content).mode == "I;16"
+    grey = reopened(picture.small.data).convert("RGB").getpixel((32, 32))
+    assert isinstance(grey, tuple)
+    assert all(abs(value - 128) < 4 for value in grey), grey
+
+
+def test_a_turned_palette_stays_transparent() -> None:
+    image = Image.new("P", (64, 32), 1)
+    image.putpalette([255, 0, 0, 0, 0, 255] + [0] * 750)
+    image.paste(0, (0, 0, 32, 32))  # the left half is of the colour that is no colour
+    data = pictures.encoded(image, "PNG", transparency=0, exif=pictures.exif(6))
+    picture = process(data, "image/png", SETTINGS)
+    assert (picture.width, picture.height) == (32, 64)
+    for shown in (reopened(picture.content).convert("RGBA"), reopened(picture.small.data)):
+        top, bottom = shown.getpixel((16, 8)), shown.getpixel((16, 56))
+        assert isinstance(top, tuple)
+        assert isinstance(bottom, tuple)
+        assert (top[3], bottom[3]) == (0, 255)
+
+
 def test_an_animated_gif_stays_animated_frame_by_frame() -> None:
     data = pictures.gif(3)
     assert SECRET in data

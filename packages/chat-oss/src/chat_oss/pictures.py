@@ -61,7 +61,8 @@ def _process(data: bytes, type: str, settings: PictureSettings) -> Picture:
     image = Image.open(BytesIO(data), formats=[_FORMATS[type]])
     width, height = image.size
     _check_size(width, height, settings)
-    animated = bool(getattr(image, "is_animated", False))
+    # Several pictures of one moment (a phone's preview, its other lens) are no animation: the first is the picture.
+    animated = image.format != "MPO" and bool(getattr(image, "is_animated", False))
     image.seek(0)
     turn = image.getexif().get(_ORIENTATION, 1)
     if turn not in range(2, 9) or animated:
@@ -100,6 +101,8 @@ def _upright(data: bytes, type: str) -> bytes:
     image = Image.open(BytesIO(data), formats=[_FORMATS[type]])
     turned = ImageOps.exif_transpose(image)
     options: dict[str, Any] = {"quality": _QUALITY} if type != "image/png" else {}
+    if "transparency" in image.info:
+        options["transparency"] = image.info["transparency"]
     out = BytesIO()
     turned.info = {}
     turned.save(out, _FORMATS[type], icc_profile=image.info.get("icc_profile"), **options)
@@ -109,7 +112,9 @@ def _upright(data: bytes, type: str) -> bytes:
 def _plain(image: Image.Image) -> Image.Image:
     """RGB or RGBA, so that it can be scaled and encoded; of its metadata only the profile."""
     kept: dict[str | tuple[int, int], Any] = {}
-    if image.mode in ("RGB", "RGBA"):
+    if image.mode.startswith("I"):  # 16 bits of grey: what is above 255 would be white
+        plain = image.convert("I").point(lambda value: value * (1 / 256)).convert("RGB")
+    elif image.mode in ("RGB", "RGBA"):
         plain = image.copy()
         kept = {"icc_profile": image.info["icc_profile"]} if image.info.get("icc_profile") else {}
     else:
