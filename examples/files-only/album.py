@@ -7,11 +7,12 @@ import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import msgspec
 import uvicorn
 from chat_common.clock import SystemClock
-from chat_common.errors import ChatError, NotAuthenticated
+from chat_common.errors import ChatError, Invalid, NotAuthenticated
 from chat_common.ports.files import AskLinks, BeginUpload, FinishUpload
 from chat_common.validation import convert
 from chat_oss.files import FilesSettings, StoredFiles, open_files
@@ -24,6 +25,7 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import Mount, Route
 
 ALBUM = "album"
+T = TypeVar("T")
 
 
 def visitor(request: Request) -> str:
@@ -32,6 +34,15 @@ def visitor(request: Request) -> str:
     if not name.isalnum():
         raise NotAuthenticated("X-Visitor: say who you are")
     return name
+
+
+async def asked(request: Request, kind: type[T], **more: str) -> T:
+    """The body of a request; what is wrong with it is said as for a command of the chat."""
+    try:
+        body = msgspec.json.decode(await request.body(), type=dict[str, Any])
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        raise Invalid("the body must be a JSON object") from None
+    return convert({**body, **more}, kind)
 
 
 def answer(work: Callable[[Request], Awaitable[object]]) -> Callable[[Request], Awaitable[Response]]:
@@ -46,12 +57,11 @@ def answer(work: Callable[[Request], Awaitable[object]]) -> Callable[[Request], 
 
 def album(files: StoredFiles, records: MemoryFileRecords) -> list[Route]:
     async def begin(request: Request) -> object:
-        asked = {**msgspec.json.decode(await request.body()), "conversation": ALBUM}
-        return await files.begin(visitor(request), convert(asked, BeginUpload))
+        return await files.begin(visitor(request), await asked(request, BeginUpload, conversation=ALBUM))
 
     async def finish(request: Request) -> object:
-        asked = convert(msgspec.json.decode(await request.body()), FinishUpload)
-        facts = await files.finish(visitor(request), request.headers.get("idempotency-key", asked.file), asked)
+        upload = await asked(request, FinishUpload)
+        facts = await files.finish(visitor(request), request.headers.get("idempotency-key", upload.file), upload)
         records.send(visitor(request), facts.file)  # from now on everybody sees it
         return facts
 

@@ -7,6 +7,7 @@ from tests.chat_oss import pictures
 
 MP4 = b"\0\0\0\x20ftypisom\0\0\x02\0isomiso2avc1mp41"
 WEBM = b"\x1a\x45\xdf\xa3\x9f\x42\x86\x81\x01\x42\xf7\x81\x01\x42\xf2\x81\x04\x42\xf3\x81\x08\x42\x82\x84webm"
+OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(20)
 ELF = b"\x7fELF\x02\x01\x01" + bytes(20)
 
 
@@ -48,6 +49,9 @@ def test_a_type_is_told_from_the_first_bytes(head: bytes, expected: str) -> None
         ("text/plain", ELF),
         ("text/csv", pictures.png()),
         ("image/x-unknown", b"anything"),
+        ("application/msword", b"MZ\x90"),
+        ("application/vnd.ms-excel", b"<html>"),
+        ("application/vnd.ms-word.document.macroenabled.12", OLE),
         ("audio/x-unknown", b"anything"),
         ("image/png", b""),
     ],
@@ -65,6 +69,11 @@ def test_a_content_that_is_something_else_does_not_agree(type: str, head: bytes)
         ("text/plain", b"<html> as text"),
         ("application/octet-stream", ELF),
         ("application/json", b"{}"),
+        ("application/msword", OLE),
+        ("application/msword", b"{\\rtf1\\ansi"),
+        ("text/plain", b"{\\rtf1\\ansi"),
+        ("application/vnd.ms-powerpoint", OLE),
+        ("application/vnd.ms-word.document.macroenabled.12", b"PK\x03\x04"),
         ("application/vnd.openxmlformats-officedocument.wordprocessingml.document", b"PK\x03\x04"),
     ],
 )

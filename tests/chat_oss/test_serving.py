@@ -64,6 +64,8 @@ async def test_head_tells_what_get_would_without_the_content(served: Served) -> 
         ("bytes=0-1,3-4", 200, b"0123456789", None),
         ("bytes=-", 200, b"0123456789", None),
         ("lines=1-2", 200, b"0123456789", None),
+        (f"bytes={'9' * 5000}-", 200, b"0123456789", None),
+        (f"bytes=0-{'9' * 5000}", 200, b"0123456789", None),
     ],
 )
 async def test_ranges(served: Served, header: str, status: int, body: bytes | None, told: str | None) -> None:
@@ -79,6 +81,28 @@ async def test_a_range_of_another_version_is_answered_in_full(served: Served) ->
     assert (await served.get("a", Range="bytes=1-2", If_Range=f'"{etag}"')).content == b"12"
     assert (await served.get("a", Range="bytes=1-2", If_Range='"other"')).content == b"0123456789"
     assert (await served.get("a", If_None_Match=f'"x", "{etag}"')).status_code == 304
+
+
+async def test_if_match_is_obeyed(served: Served) -> None:
+    etag = (await served.store.put("a", b"0123456789")).etag
+    for condition, status in (('"other"', 412), (f'"{etag}"', 200), (f'"other", "{etag}"', 200), ("*", 200)):
+        assert (await served.get("a", If_Match=condition)).status_code == status
+
+
+async def test_a_length_that_is_none_is_refused(served: Served) -> None:
+    link = served.store.upload_link("a", size=1, type="text/plain", seconds=60)
+    for length in ("\u00b2", "-1", "9" * 5000, "1e1", " "):
+        headers = [*link.headers.items(), ("Content-Length", length.encode("latin-1"))]
+        request = httpx2.Request("PUT", f"http://store/{link.url}", headers=headers, content=b"x")
+        assert (await served.web.send(request)).status_code == 411, length
+
+
+async def test_texts_are_said_to_be_in_utf_8(served: Served) -> None:
+    for type, told in (("text/plain", "text/plain; charset=utf-8"), ("image/png", "image/png")):
+        await served.store.put("a", "明天".encode(), type=type)
+        assert (await served.get("a")).headers["content-type"] == told
+        named = served.store.download_link("a", seconds=60, type=type)
+        assert (await served.web.get(named.url)).headers["content-type"] == told
 
 
 async def test_pages_of_other_origins_may_use_links(served: Served) -> None:

@@ -35,4 +35,11 @@ async def test_a_picture_hangs_for_everybody(tmp_path: Path, unused_tcp_port: in
                 assert pictures.SECRET not in shown.content
             refused = await web.post("/begin", json={"name": "a.exe", "type": "application/x-msdownload", "size": 9})
             assert refused.json()["field"] == "type"
+            for body in (b"[]", b'"text"', b"{", b"\xff", b""):
+                for path in ("/begin", "/finish"):
+                    refused = await web.post(path, content=body)
+                    assert (refused.status_code, refused.json()["code"]) == (400, "invalid")
+                    assert "JSON object" in refused.json()["message"]
+            refused = await web.post("/begin", json={"type": "image/png", "size": 1})
+            assert (refused.status_code, refused.json()["field"]) == (400, "name")
             assert (await web.get("/pictures", headers={"X-Visitor": ""})).status_code == 401

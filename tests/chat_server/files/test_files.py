@@ -188,6 +188,23 @@ async def test_a_file_is_sent_only_as_what_it_is(house: House) -> None:
         assert (code, field) == ("invalid", expected)
 
 
+async def test_a_message_without_its_file_names_what_is_missing(house: House) -> None:
+    for kind in sorted(KINDS):
+        for body, field in (
+            ({}, "body.file"),
+            ({"file": ""}, "body.file"),
+            ({"file": None}, "body.file"),
+            ({"file": []}, "body.file"),
+            ({"files": []}, "body.file"),
+        ):
+            more = {"duration": 1000} if kind in ("voice", "video") else {}
+            code, named = await house.refused(
+                house.ada, "submit", conversation=house.room, kind=kind, body={**body, **more}
+            )
+            assert (code, named) == ("invalid", field)
+    assert await house.refused(house.ada, "file.links", files=[]) == ("invalid", "files")
+
+
 async def test_former_members_and_newcomers_read_what_stands_in_their_intervals(house: House) -> None:
     before = await house.upload(house.ada, b"before", "text/plain")
     await house.submit(house.ada, "file", file=before.file)

@@ -56,6 +56,7 @@ def _markup(head: bytes) -> bool:
 
 
 _MP4_AUDIO = ("audio/mp4", "audio/x-m4a", "audio/m4a", "audio/aac")
+_OLE = ("application/msword", "application/vnd.ms-excel", "application/vnd.ms-powerpoint", "application/vnd.ms-outlook")
 _SIGNS = (
     _Sign(("image/jpeg",), _starts(b"\xff\xd8\xff")),
     _Sign(("image/png", "image/apng"), _starts(b"\x89PNG\r\n\x1a\n")),
@@ -83,6 +84,8 @@ _SIGNS = (
     _Sign(("audio/aac", "audio/x-aac"), _starts(b"\xff\xf1", b"\xff\xf9")),
     _Sign(("audio/mpeg", "audio/mp3"), lambda head: head.startswith(b"ID3") or _mpeg_audio(head)),
     _Sign(("application/pdf",), _starts(b"%PDF-")),
+    _Sign(_OLE, _starts(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1")),
+    _Sign(("application/rtf", "text/rtf", "application/msword"), _starts(b"{\\rtf")),
     _Sign(("application/zip",), _starts(b"PK\x03\x04", b"PK\x05\x06")),
     _Sign(("application/gzip", "application/x-gzip"), _starts(b"\x1f\x8b")),
     _Sign(("application/x-7z-compressed",), _starts(b"7z\xbc\xaf\x27\x1c")),
@@ -94,6 +97,9 @@ _RECOGNIZED = frozenset(name for sign in _SIGNS for name in sign.types)
 _OFFICE = (
     "application/vnd.openxmlformats-",
     "application/vnd.oasis.",
+    "application/vnd.ms-word.",  # with macros
+    "application/vnd.ms-excel.",
+    "application/vnd.ms-powerpoint.",
     "application/epub+zip",
     "application/java-archive",
 )
@@ -119,7 +125,7 @@ def agrees(type: str, head: bytes) -> bool:
     if type.startswith(_OFFICE):
         return "application/zip" in found
     if type.startswith("text/"):
-        return b"\0" not in head and (not found or "text/html" in found)
+        return b"\0" not in head and (not found or bool({"text/html", "text/rtf"} & set(found)))
     return type.split("/")[0] not in ("image", "audio", "video")
 
 

@@ -1,4 +1,4 @@
-"""The `Content-Disposition` header of RFC 6266, for names in any language."""
+"""What an answer says about its content: `Content-Disposition` of RFC 6266 for names in any language, and its type."""
 
 from __future__ import annotations
 
@@ -18,3 +18,8 @@ def content_disposition(name: str | None, *, inline: bool) -> str:
     if plain != name:
         value += f"; filename*=UTF-8''{quote(name, safe='')}"
     return value
+
+
+def content_type(type: str) -> str:
+    """The ``Content-Type`` of an answer. A browser would guess what a text is written in, from where it is read."""
+    return f"{type}; charset=utf-8" if type.startswith("text/") else type

@@ -1,4 +1,7 @@
-"""A table of files in memory: for use without a database, and for tests. What it knows ends with the process."""
+"""A table of files in memory: for use without a database, and for tests.
+
+What it knows ends with the process: what lies in the store then is nobody's, and is not swept by the next one.
+"""
 
 from __future__ import annotations
 

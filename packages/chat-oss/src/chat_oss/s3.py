@@ -32,7 +32,7 @@ from minio.datatypes import Part as MinioPart
 from minio.error import InvalidResponseError, MinioException, S3Error
 
 from chat_oss.bucket import prepare_bucket, try_links
-from chat_oss.disposition import content_disposition
+from chat_oss.disposition import content_disposition, content_type
 from chat_oss.limits import check_part, check_seconds, check_sizes
 from chat_oss.s3_settings import MinioSettings as MinioSettings
 from chat_oss.signature import Signer
@@ -246,7 +246,7 @@ class MinioObjectStore:
     ) -> Link:
         query = {"response-content-disposition": content_disposition((name or "")[:LINK_NAME_CHARS], inline=inline)}
         if type is not None:
-            query["response-content-type"] = check_type(type)
+            query["response-content-type"] = content_type(check_type(type))
         return self._link("GET", check_key(key), seconds, query, {})
 
     def _sized_put(self, key: str, seconds: int, size: int, headers: dict[str, str], query: dict[str, str]) -> Link:

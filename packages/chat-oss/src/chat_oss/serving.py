@@ -14,7 +14,7 @@ from chat_common.errors import ChatError
 from chat_common.ports.objects import ObjectInfo, Scope
 
 from chat_oss import tickets
-from chat_oss.disposition import content_disposition
+from chat_oss.disposition import content_disposition, content_type
 from chat_oss.folder import Draft
 from chat_oss.formdata import BadForm, Field, FileData, FormReader, boundary_of
 from chat_oss.tickets import BadTicket, Ticket
@@ -27,7 +27,8 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 WRITE_BYTES = 512 * 1024
 FORM_OVERHEAD = 64 * 1024
-_RANGE = re.compile(r"bytes=(\d*)-(\d*)")
+_RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
+_LENGTH = re.compile(r"[0-9]{1,18}")
 _ALWAYS = {
     "x-content-type-options": "nosniff",
     # Whatever it is, it must not act as a page of this origin.
@@ -120,8 +121,10 @@ class LocalServing:
         info, file = await self.store.run(self.store.folder.open, ticket.key)
         try:
             headers = _describe(info, ticket, self.clock.wall_ms())
-            known = request.headers.get("if-none-match")
-            if known is not None and (known == "*" or f'"{info.etag}"' in known):
+            wanted, known = (request.headers.get(name) for name in ("if-match", "if-none-match"))
+            if wanted is not None and not _names(wanted, info):
+                raise Refused(412, "the content is another one")
+            if known is not None and _names(known, info):
                 await _answer(send, 304, headers)
                 return
             status, start, stop = _select(request.headers, info)
@@ -147,7 +150,7 @@ class LocalServing:
     async def _upload(self, request: Request, receive: Receive, send: Send) -> None:
         ticket = self._ticket(request, "PUT")
         length = request.headers.get("content-length", "")
-        if not length.isdigit():
+        if _LENGTH.fullmatch(length) is None:
             raise Refused(411, "a Content-Length is needed")
         if not ticket.least <= int(length) <= ticket.most:
             raise Refused(403, f"exactly {ticket.most} bytes are expected")
@@ -231,13 +234,18 @@ async def _body(receive: Receive) -> AsyncIterator[bytes]:
 
 def _describe(info: ObjectInfo, ticket: Ticket, now_ms: int) -> dict[str, str]:
     return {
-        "content-type": ticket.type or info.type,
+        "content-type": content_type(ticket.type or info.type),
         "content-disposition": content_disposition(ticket.name, inline=ticket.inline),
         "etag": f'"{info.etag}"',
         "last-modified": formatdate(info.modified / 1000, usegmt=True),
         "accept-ranges": "bytes",
         "cache-control": f"private, max-age={(ticket.expires_at - now_ms) // 1000}, immutable",
     }
+
+
+def _names(condition: str, info: ObjectInfo) -> bool:
+    """Whether an If-Match or If-None-Match header means this version."""
+    return condition.strip() == "*" or f'"{info.etag}"' in condition
 
 
 def _select(headers: dict[str, str], info: ObjectInfo) -> tuple[int, int, int]:

@@ -193,7 +193,8 @@ class ObjectLinks(Protocol):
     ) -> Link:
         """A GET (with Range). ``name``: what a browser saves it as; ``inline``: it may be shown in place.
 
-        ``type`` overrides the stored one in the answer.
+        ``type`` overrides the stored one in the answer; a text is then said to be in UTF-8. Whether the link allows
+        HEAD too is up to the store: S3 signs the method.
         """
         ...
 
