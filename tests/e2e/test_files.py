@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from pathlib import Path
 
-from playwright.async_api import Browser, expect
+from playwright.async_api import Browser, Locator, expect
 
 from tests.e2e.person import WAIT, Person
 from tests.e2e.server import Server
@@ -26,7 +27,14 @@ BRING = """async ([how, name, width, height]) => {
   if (how === "paste") document.querySelector(".composer-input").dispatchEvent(new ClipboardEvent("paste", options));
   else document.querySelector(".timeline").dispatchEvent(new DragEvent("drop", options));
 }"""
-LOADED = "image => image.complete && image.naturalWidth > 0"
+
+
+async def drawn(picture: Locator, least: int = 1) -> None:
+    """Waits until an image has been loaded and is so many pixels wide: a new address makes it start over."""
+    for_width = "([image, least]) => image.complete && image.naturalWidth >= least"
+    await expect(picture).to_have_attribute("src", re.compile(r"\S"), timeout=WAIT)
+    handle = await picture.element_handle()
+    await picture.page.wait_for_function(for_width, arg=[handle, least], timeout=WAIT)
 
 
 async def two(browser: Browser, server: Server, ada_url: str | None = None) -> tuple[Person, Person]:
@@ -42,16 +50,14 @@ async def test_a_picture_pasted_seen_opened_recalled_gone(browser: Browser, serv
     ada, bob = await two(browser, server)
     await ada.page.evaluate(BRING, ["paste", "holiday.png", 1200, 800])
     picture = bob.page.locator(".picture img")
-    await expect(picture).to_have_js_property("complete", True, timeout=WAIT)
-    assert await picture.evaluate(LOADED)
+    await drawn(picture)
     box = await picture.bounding_box()
     assert box is not None
     assert abs(box["width"] / box["height"] - 1.5) < 0.05
     await expect(bob.row("Ada").locator(".list-preview")).to_have_text("[Picture]")
     await bob.page.locator(".picture").click()
     viewer = bob.page.locator(".viewer-image")
-    await expect(viewer).to_have_js_property("complete", True, timeout=WAIT)
-    assert await viewer.evaluate("image => image.naturalWidth") > 600
+    await drawn(viewer, 601)
     await bob.page.keyboard.press("Escape")
     await expect(viewer).to_have_count(0)
     await ada.page.locator(".picture").click(button="right")
@@ -123,3 +129,25 @@ async def test_an_upload_goes_on_after_the_line_was_cut(browser: Browser, server
         await bob.sees("a text beside it")
         await expect(ada.page.locator(".upload, .failure")).to_have_count(0, timeout=WAIT)
         assert ada.problems + bob.problems == []
+
+
+async def test_the_days_quota_is_told_in_both_languages(browser: Browser, tmp_path: Path) -> None:
+    server = Server(tmp_path / "data", env={"CHAT__FILES__OSS__DAILY_FILES": "1"})
+    await server.start()
+    try:
+        ada = await (await Person.arrive(browser, server.url, "Ada")).log_in()
+        ming = await (await Person.arrive(browser, server.url, "小明", locale="zh-CN")).log_in()
+        await ada.find("小明")
+        await ada.say("look")
+        await ming.open("Ada")
+        for person, words in ((ada, "limit for files is reached"), (ming, "今天的文件额度已用完")):
+            for number in range(2):
+                await person.page.evaluate(BRING, ["paste", f"{number}.png", 300, 200])
+            failure = person.page.locator(".failure")
+            await expect(failure).to_contain_text(words, timeout=WAIT)
+            await expect(failure).to_contain_text(re.compile(r"\d:\d\d"))
+            await failure.get_by_role("button").last.click()
+            await expect(failure).to_have_count(0)
+        assert ada.problems + ming.problems == []
+    finally:
+        await server.stop()

@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from chat_oss.s3 import open_minio
-from playwright.async_api import Browser, Request, expect
+from playwright.async_api import Browser, Request
 
-from tests.e2e.person import WAIT
 from tests.e2e.server import Server
-from tests.e2e.test_files import BRING, LOADED, two
+from tests.e2e.test_files import BRING, drawn, two
 from tests.services.minio import running_minio
 
 
@@ -31,8 +30,7 @@ async def test_pictures_do_not_pass_through_the_server(browser: Browser, tmp_pat
             ada.page.on("request", lambda request: sent.append(request))
             await ada.page.evaluate(BRING, ["paste", "holiday.png", 900, 600])
             picture = bob.page.locator(".picture img")
-            await expect(picture).to_have_js_property("complete", True, timeout=WAIT)
-            assert await picture.evaluate(LOADED)
+            await drawn(picture)
             assert (await picture.get_attribute("src") or "").startswith(minio.endpoint)
             puts = [request.url for request in sent if request.method == "PUT"]
             assert len(puts) == 1

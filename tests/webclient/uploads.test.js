@@ -101,6 +101,30 @@ test("an expired link begins anew; what is refused is told", async () => {
   assert.deepEqual([upload.state, upload.error.message], ["failed", "type: text/html is not taken here"]);
 });
 
+test("being too quick passes; the day's quota is told, with its end", async () => {
+  let after = 2;
+  const { uploads, settle, timers, finished } = rig({
+    answers: {
+      "upload.begin": () => {
+        if (after === undefined) return { file: "f1", put: { method: "PUT", url: "a", headers: {} } };
+        throw new CallError({ code: "rate_limited", message: "at most 2 uploads a day", retry_after: after });
+      },
+    },
+  });
+  const quick = uploads.add("c", blob());
+  await settle();
+  assert.deepEqual([quick.state, timers.length], ["waiting", 1]);
+  after = 7200;
+  timers[0].act();
+  await settle();
+  assert.deepEqual([quick.state, quick.error.code, timers.length], ["failed", "rate_limited", 1]);
+  assert.ok(Math.abs(quick.error.until - Date.now() - 7_200_000) < 10_000);
+  after = undefined;
+  uploads.retry(quick.ref);
+  await settle();
+  assert.deepEqual([finished.length, uploads.of("c").length], [1, 0]);
+});
+
 test("a large file goes in parts, and goes on with the ones that are missing", async () => {
   const have = [];
   const { uploads, puts, finished, settle } = rig({

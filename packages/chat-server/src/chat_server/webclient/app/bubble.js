@@ -60,7 +60,7 @@ export function messageRow(client, conversation, row, acts) {
       h(
         "div.failure",
         { role: "alert" },
-        h("span", `${t("state.failed")}${row.entry.error?.message ? `: ${row.entry.error.message}` : ""}`),
+        h("span", [t("state.failed"), reason(row.entry.error)].filter(Boolean).join(": ")),
         h("button.link", { type: "button", onclick: () => acts.retry(row.entry.ref) }, t("retry")),
         h("button.link", { type: "button", onclick: () => acts.discard(row.entry.ref) }, t("discard")),
       ),
@@ -71,6 +71,11 @@ export function messageRow(client, conversation, row, acts) {
     element.append(more);
   }
   return element;
+}
+
+/** @param error of a message or an upload; `until`: the day's quota is used up till then */
+function reason(error) {
+  return error?.until ? t("error.quota", clock(error.until)) : error?.message;
 }
 
 function said_state(state) {

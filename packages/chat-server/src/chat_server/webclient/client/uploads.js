@@ -8,6 +8,8 @@ import { newRef } from "./session.js";
 
 const PASSING = new Set(["unavailable", "internal", "rate_limited"]);
 const LONGEST_WAIT = 30000;
+/** Being too quick passes; the day's quota does not, and is told. */
+const passes = (error) => PASSING.has(error.code) && (error.retryAfter ?? 0) * 1000 <= LONGEST_WAIT;
 /** Links for so many parts are asked for at a time. */
 const PARTS = 8;
 
@@ -127,7 +129,7 @@ export class Uploads {
         if (error instanceof PutError && error.status >= 400 && error.status < 500 && tries < 2) {
           upload.file = undefined;
           upload.posterPart = undefined;
-        } else if (!(error instanceof PutError && (error.status === 0 || error.status >= 500)) && !PASSING.has(error.code)) {
+        } else if (!(error instanceof PutError && (error.status === 0 || error.status >= 500)) && !passes(error)) {
           this.#fail(upload, error);
           return;
         }
@@ -143,6 +145,7 @@ export class Uploads {
   #fail(upload, error) {
     upload.state = "failed";
     upload.error = { code: error.code ?? "internal", message: error.message };
+    if (error.code === "rate_limited") upload.error.until = Date.now() + (error.retryAfter ?? 0) * 1000;
     this.#changed(upload.conversation);
   }
 
