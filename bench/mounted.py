@@ -1,6 +1,6 @@
 """A FastAPI host as an embedder has it: the chat mounted, the host's own uvicorn, no ``ws=`` of ours.
 
-    python bench/mounted.py DATA_FOLDER
+python bench/mounted.py DATA_FOLDER
 """
 
 from __future__ import annotations

@@ -306,7 +306,7 @@ async def test_many_delayed_rows_share_one_timer(shop: Shop) -> None:
             await shop.write(entry(f"k{number}", number, delay=1800 + number))
         await shop.write(entry("a", "now"))
         await seen.count(1)
-        timers = [it for it in asyncio.get_running_loop()._scheduled if "_come_due" in repr(it)]  # type: ignore[attr-defined]
+        timers = [it for it in asyncio.get_running_loop()._scheduled if "Alarm._come" in repr(it)]  # type: ignore[attr-defined]
         assert len([it for it in timers if not it.cancelled()]) == 1
         assert isinstance(relay, SqlRelay)
         assert isinstance(shop.clock, SystemClock)

@@ -18,6 +18,7 @@ from chat_common.ports.outbox import ENSURED_TOPIC
 from chat_common.records import Consumer, Ensured
 
 from chat_transaction import registry, rows, settling
+from chat_transaction.alarm import Alarm
 from chat_transaction.confirmations import Confirmations
 from chat_transaction.consumption import Consumption
 from chat_transaction.ensured import EnsuredCalls
@@ -101,7 +102,7 @@ class SqlRelay:
         self._local = broker if isinstance(broker, MemoryBroker) else MemoryBroker()
         self._publishing = Publishing(broker, clock, self._is_alive, self._refused)
         self._confirmations = Confirmations(database, clock, self._confirmed, lambda topic: topic not in self._plain)
-        self._due: tuple[int, asyncio.TimerHandle] | None = None
+        self._alarm = Alarm(clock, self.wake)
         self._consumptions: dict[tuple[str, str], Consumption] = {}
         self._scan_now = asyncio.Event()
         self._empty = asyncio.Event()
@@ -141,8 +142,7 @@ class SqlRelay:
             finally:
                 self._outbox.attach(None)
                 await self._drain()
-                if self._due is not None:
-                    self._due[1].cancel()
+                self._alarm.off()
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
@@ -299,7 +299,7 @@ class SqlRelay:
             self._full = self._full or full
             self._scan_now.set()
         if found.next_due is not None:
-            self._wake_at(found.next_due)
+            self._alarm.at(found.next_due)
         self._hand_over(tokens, scanned=True)
         if found.complete and full:
             self._late -= caught - self._missed
@@ -309,19 +309,6 @@ class SqlRelay:
             late = [self._early.pop(id) for id in sorted(self._early)]
             self.committed([token for token in late if token.id > self._head])
         return len(tokens)
-
-    def _wake_at(self, due_at: int) -> None:
-        """One timer for the earliest of them: the scan that it causes finds the next."""
-        if self._due is not None:
-            if self._due[0] <= due_at:
-                return
-            self._due[1].cancel()
-        left = max(0.0, (due_at - self._clock.wall_ms()) / 1000)
-        self._due = due_at, asyncio.get_running_loop().call_later(left, self._come_due)
-
-    def _come_due(self) -> None:
-        self._due = None
-        self.wake()
 
     # --- hand over ----------------------------------------------------------------------------------------------
 
@@ -335,7 +322,7 @@ class SqlRelay:
             if topic not in self._running or token.shard not in fences or token.id in self._known:
                 continue
             if token.due_at and not scanned:
-                self._wake_at(token.due_at)
+                self._alarm.at(token.due_at)
                 continue
             if self._must_wait(topic, scanned):
                 continue
