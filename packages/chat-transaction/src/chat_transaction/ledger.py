@@ -61,6 +61,9 @@ class OwnersLedger:
             token = self._tokens.get(record.id)
             if token is None or (token.waiting is not None and group not in token.waiting):
                 continue
+            if not token.handed_over_as(record):
+                # Left from before the shard was lost and came back: it stands in front of rows that come before it.
+                continue
             if parked and record.key in parked:
                 self._park(token, group)
             else:

@@ -87,6 +87,10 @@ class Token:
         self.published: float | None = None
         self.after = 0
 
+    def handed_over_as(self, record: BrokerRecord) -> bool:
+        """Whether this very hand-over made the record: later attempts share its headers, other hand-overs do not."""
+        return record.headers is self.record.headers
+
 
 class Receiver(Protocol):
     """Who is told of committed tokens: the relay of this process."""

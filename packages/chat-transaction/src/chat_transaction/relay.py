@@ -74,6 +74,7 @@ class SqlRelay:
         self._seen_at = -math.inf
         self._stock = asyncio.Lock()
         self._some_revive = asyncio.Event()
+        self._width = 0
         self._behind = True
         self._full = True
         self._head = 0
@@ -219,6 +220,12 @@ class SqlRelay:
         self._full = True
         self._scan_now.set()
 
+    def _widen(self) -> None:
+        """More shards or topics than before: nothing reported is handed over before a scan of them all."""
+        self._width += 1
+        self._behind = True
+        self.wake()
+
     def _look_up_gap(self) -> None:
         self._gap = None
         if self._early:
@@ -251,6 +258,7 @@ class SqlRelay:
         self._gone.clear()
         self._ledger.age()
         full, self._full = self._full, False
+        width = self._width
         if full:
             self._full_at = self._clock.monotonic()
         head = self._head
@@ -275,6 +283,8 @@ class SqlRelay:
         )
         watched = [] if self._local is self._broker or not full else self._sent(topics)
         found = await self._database.read(query)
+        if width != self._width:
+            return 0  # There is more to look at by now: `_widen` has asked for the next scan.
         if found.complete and watched:
             self._look_after(watched, found.present)
         if found.heads is not None:
@@ -301,11 +311,11 @@ class SqlRelay:
         if found.next_due is not None:
             self._alarm.at(found.next_due)
         self._hand_over(tokens, scanned=True)
-        if found.complete and full:
+        if not self._behind and full:
             self._late -= caught - self._missed
             if self._late & self._missed - self._full_topics - self._reviving:
                 self.wake()
-        if found.complete and self._early:
+        if not self._behind and self._early:
             late = [self._early.pop(id) for id in sorted(self._early)]
             self.committed([token for token in late if token.id > self._head])
         return len(tokens)
@@ -491,7 +501,7 @@ class SqlRelay:
             self._leaving = surplus
             self._held = attrs.evolve(held, fences=fences)
             if gained:
-                self.wake()
+                self._widen()
 
     # --- groups -------------------------------------------------------------------------------------------------
 
@@ -542,7 +552,7 @@ class SqlRelay:
             if not self._is_local(topic):
                 self._settlements.keep(settling.Kept(token.id, token.shard, kept=dict.fromkeys(new | gone)))
         if running.keys() - self._running.keys():
-            self.wake()
+            self._widen()
         self._registered, self._running = registered, running
         self._plain = frozenset(topic for topic, here in running.items() if len(registered[topic]) == 1)
 
