@@ -245,7 +245,8 @@ class SqlRelay:
                 async with asyncio.timeout(interval):
                     await self._scan_now.wait()
             except TimeoutError:
-                self._full = self._full or self._clock.monotonic() - self._full_at >= settings.scan_interval * 0.9
+                pass
+            self._full = self._full or self._clock.monotonic() - self._full_at >= settings.scan_interval * 0.9
             self._scan_now.clear()
             idle = 0 if await self._scan() else idle + 1
 
@@ -268,6 +269,7 @@ class SqlRelay:
         topics = self._running.keys() - self._full_topics - self._reviving
         if not full:
             topics -= self._late
+            excluded |= self._releasing
         caught = self._late & topics
         self._missed -= caught
         query = rows.Scan(
