@@ -44,7 +44,7 @@ class Server:
         ready = asyncio.Event()
         self._reading = asyncio.create_task(self._read(ready))
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(ready.wait(), 30)
+            await asyncio.wait_for(ready.wait(), 90)
         if not self.ready:
             raise AssertionError("the server did not start:\n" + "".join(self.output[-50:]))
 

@@ -138,7 +138,7 @@ def join_by_link(inbox_of: InboxOf, tx: Tx, me: str, request: JoinGroup) -> wire
     mine = rows_of(tx, name, [me]).get(me)
     if mine is None or mine.to_seq is not None:
         if room.members >= MOST_MEMBERS:
-            raise Conflict("this group is full", limit=MOST_MEMBERS)
+            raise Conflict(f"this group is full: at most {MOST_MEMBERS} members", limit=MOST_MEMBERS)
         join(tx, room, [me])
         room.say(me, "group.joined")
         tx.save()
