@@ -59,8 +59,8 @@ def test_the_runs_reached_every_kind_of_step_and_crash() -> None:
 class _ForgetsStagings(MemoryFileRecords):
     """Forgets what clients may write to as soon as the upload is finished."""
 
-    async def finish(self, done: Finished, now: int) -> bool:
-        kept = await super().finish(done, now)
+    async def finish(self, done: Finished, digest: str | None, now: int) -> str:
+        kept = await super().finish(done, digest, now)
         await self.forget_stagings([f"upload/{done.file}"])
         return kept
 

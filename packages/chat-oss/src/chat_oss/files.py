@@ -23,7 +23,7 @@ from weakref import WeakValueDictionary
 
 from attrs import evolve, frozen
 from chat_common.clock import Clock
-from chat_common.errors import ChatError, Conflict, Internal, Invalid, NotFound, Unavailable
+from chat_common.errors import ChatError, Conflict, Invalid, NotFound, Unavailable
 from chat_common.ports.files import (
     GRACE_MS,
     AskLinks,
@@ -53,7 +53,6 @@ from chat_oss.telemetry import Silent
 
 VARIANTS = ("original", "small", "large")
 SWEEP_BATCH = 200
-KEEP_TRIES = 3
 WRONG_TRIES = 3
 """So often may an upload be found to be wrong: each time costs reading all of it."""
 FINISH_SECONDS = GRACE_MS / 2000
@@ -178,11 +177,9 @@ class StoredFiles:
             if upload.part_size:
                 await self._join(upload)
             try:
-                done, content = await self._keep(upload, ref, request.sha256 or upload.sha256)
+                done = await self._keep(upload, ref, request.sha256 or upload.sha256)
             except Invalid as error:
                 raise await self._wrong(upload, error) from error
-        # The link still works for a while: the sweep looks again when it is over.
-        await self._discard(content if content != done.content else None, upload.staging)
         return _facts(
             evolve(upload, stored_size=done.size, width=done.width, height=done.height, animated=done.animated)
         )
@@ -208,36 +205,30 @@ class StoredFiles:
             await self._clear([upload.staging])
         return Invalid(f"{error.message}; begin again", field=error.field, limit=error.limit)
 
-    async def _keep(self, upload: Upload, ref: str, sha256: str | None) -> tuple[Finished, str]:
-        """What became of it, and the content that was written: another one when it was there before."""
-        for _ in range(KEEP_TRIES):
-            content = _new_id()
-            await self._records.reserve(upload.staging, content, self._clock.wall_ms())
-            try:
-                found = await self._fill(content, upload, sha256)
-            except Invalid:
-                await self._discard(content)
-                raise
-            kept = content
-            if found.digest is not None:
-                digest = _scoped(found.digest, upload)
-                kept = await self._records.share(upload.staging, content, digest, self._clock.wall_ms())
-            picture = found.picture
-            done = Finished(
-                file=upload.file,
-                ref=ref,
-                content=kept,
-                size=found.size,
-                width=picture.width if picture else None,
-                height=picture.height if picture else None,
-                animated=bool(picture and picture.animated),
-                large=bool(picture and picture.large),
-            )
-            if await self._records.finish(done, self._clock.wall_ms()):
-                return done, content
-            # The content that had the digest was doomed in between.
-            await self._discard(content)
-        raise Internal("the upload could not be kept; try again")
+    async def _keep(self, upload: Upload, ref: str, sha256: str | None) -> Finished:
+        written = _new_id()
+        await self._records.reserve(upload.staging, written, self._clock.wall_ms())
+        try:
+            found = await self._fill(written, upload, sha256)
+        except Invalid:
+            await self._discard(written)
+            raise
+        picture = found.picture
+        done = Finished(
+            file=upload.file,
+            ref=ref,
+            content=written,
+            size=found.size,
+            width=picture.width if picture else None,
+            height=picture.height if picture else None,
+            animated=bool(picture and picture.animated),
+            large=bool(picture and picture.large),
+        )
+        digest = found.digest and _scoped(found.digest, upload)
+        kept = await self._records.finish(done, digest, self._clock.wall_ms())
+        # The link still works for a while: the sweep looks again when it is over.
+        await self._discard(written if kept != written else None, upload.staging)
+        return done
 
     async def _fill(self, content: str, upload: Upload, sha256: str | None) -> Inspected:
         """Write what was uploaded as a new content and say what it is; the checks are made on what was written."""

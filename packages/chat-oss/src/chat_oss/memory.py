@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from attrs import define, evolve, field
-from chat_common.errors import Conflict, NotFound, RateLimited
+from chat_common.errors import Conflict, NotFound, RateLimited, Unavailable
 from chat_common.ports.files import GRACE_MS, UNSENT_MS, Finished, Quota, Upload
 
 DAY_MS = 86_400_000
@@ -88,32 +88,23 @@ class MemoryFileRecords:
         return upload
 
     async def reserve(self, staging: str, content: str, now: int) -> None:
-        self._hold(staging, content, now)
-        self._contents[content] = _Content(None)
-
-    async def share(self, staging: str, content: str, digest: str, now: int) -> str:
-        found = [name for name, one in self._contents.items() if one.digest == digest and not one.doomed]
-        kept = found[0] if found else content
-        self._hold(staging, kept, now)
-        if not found and content in self._contents and not self._contents[content].doomed:
-            self._contents[content].digest = digest
-        return kept
-
-    def _hold(self, staging: str, content: str, now: int) -> None:
         held = self._stagings.get(staging)
         if held is None:
             raise Conflict("this upload is finished or gone")
         held.reserved, held.reserved_at = content, now
+        self._contents[content] = _Content(None)
 
-    async def finish(self, done: Finished, now: int) -> bool:
+    async def finish(self, done: Finished, digest: str | None, now: int) -> str:
         upload = self._uploads.get(done.file)
-        if upload is not None and upload.state == "finished" and upload.ref == done.ref:
-            return True
+        if upload is not None and upload.state == "finished" and upload.ref == done.ref and upload.content:
+            return upload.content
         if upload is None or upload.state != "begun":
             raise Conflict("this upload is finished or gone")
-        content = self._contents.get(done.content)
-        if content is None or content.doomed:
-            return False
+        live = {name: one for name, one in self._contents.items() if not one.doomed}
+        kept = next((name for name, one in live.items() if digest and one.digest == digest), done.content)
+        if kept not in live:
+            raise Unavailable("this upload took too long; try again")
+        live[kept].digest = live[kept].digest or digest
         self._finished_at[done.file] = now
         self._stagings[upload.staging].reserved = None
         self._failures.pop(done.file, None)
@@ -121,14 +112,14 @@ class MemoryFileRecords:
             upload,
             state="finished",
             ref=done.ref,
-            content=done.content,
+            content=kept,
             stored_size=done.size,
             width=done.width,
             height=done.height,
             animated=done.animated,
             large=done.large,
         )
-        return True
+        return kept
 
     async def failed(self, file: str, most: int) -> bool:
         upload = self._uploads.get(file)

@@ -236,7 +236,7 @@ class FileRecords(Protocol):
     """The memory of `Files`. Every method is one transaction; all times are ms since 1970, passed in.
 
     A content is a set of objects below one key prefix, shared by all files with the same digest. It is registered by
-    `reserve` before its objects are written, and gets its digest by `share` when all of them are: what has a digest is
+    `reserve` before its objects are written, and gets its digest by `finish` when all of them are: what has a digest is
     whole, and never written again. It is removed in two steps, so that no crash leaves objects that nobody knows or
     rows whose objects are gone: `doom` first makes it impossible to use, `forget` drops its row after the objects were
     deleted. While an upload holds a content (from `reserve` to `finish`, at most `GRACE_MS`) it is not doomed, whatever
@@ -265,15 +265,12 @@ class FileRecords(Protocol):
         """
         ...
 
-    async def share(self, staging: str, content: str, digest: str, now: int) -> str:
-        """The live content that has this digest, held from now on in place of ``content``; when there is none,
-        ``content``, which has the digest from now on. `Conflict` as for `reserve`."""
-        ...
+    async def finish(self, done: Finished, digest: str | None, now: int) -> str:
+        """Make a begun upload a file; what it held is held no more. Returns its content: the live one that has this
+        digest; when there is none, or no digest, ``done.content``, which has the digest from now on.
 
-    async def finish(self, done: Finished, now: int) -> bool:
-        """Make a begun upload a file with this content; its reservation ends. False: the content is doomed or gone.
-
-        `Conflict`: it is finished (under another ref) or gone. With the ref it was finished with: True, unchanged.
+        `Conflict`: it is finished (under another ref) or gone. `Unavailable`: its content is gone, for what it held was
+        held by nobody any more. With the ref it was finished with: its content, unchanged.
         """
         ...
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from chat_common.errors import Conflict, NotPermitted, RateLimited
+from chat_common.errors import Conflict, NotPermitted, RateLimited, Unavailable
 from chat_common.ports.database import Database
 from chat_common.ports.files import GRACE_MS, UNSENT_MS, Finished, Quota, Upload
 from sqlalchemy import Connection, Row, and_, delete, exists, select, update
@@ -49,44 +49,32 @@ class SqlFileRecords:
 
     async def reserve(self, key: str, name: str, now: int) -> None:
         def work(connection: Connection) -> None:
-            _hold(connection, key, name, now)
+            held = update(staging).where(staging.c.staging == key).values(reserved=name, reserved_at=now)
+            if not connection.execute(held).rowcount:
+                raise Conflict("this upload is finished or gone")
             connection.execute(content.insert(), {"content": name})
 
         await self._database.change(work)
 
-    async def share(self, key: str, name: str, digest: str, now: int) -> str:
+    async def finish(self, done: Finished, digest: str | None, now: int) -> str:
         def work(connection: Connection) -> str:
-            live = content.c.digest == digest, ~content.c.doomed
-            found = connection.execute(select(content.c.content).where(*live).with_for_update()).scalar_one_or_none()
-            if found is None:
-                # Doomed meanwhile: then `finish` says so.
-                mine = content.c.content == name, ~content.c.doomed
-                connection.execute(update(content).where(*mine).values(digest=digest))
-            kept = name if found is None else str(found)
-            # Whoever sweeps has to look at it again: this upload may never come to its end.
-            _look_again(connection, [kept])
-            _hold(connection, key, kept, now)
-            return kept
-
-        return await self._database.change(work)
-
-    async def finish(self, done: Finished, now: int) -> bool:
-        def work(connection: Connection) -> bool:
             row = connection.execute(select(file).where(file.c.file == done.file).with_for_update()).one_or_none()
             if row is not None and row.state == "finished" and row.ref == done.ref:
-                return True
+                return str(row.content)
             if row is None or row.state != "begun":
                 raise Conflict("this upload is finished or gone")
-            live = select(content.c.content).where(content.c.content == done.content, ~content.c.doomed)
-            if connection.execute(live.with_for_update()).one_or_none() is None:
-                return False
+            kept = _shared(connection, digest) or done.content
+            if kept == done.content:
+                mine = content.c.content == kept, ~content.c.doomed
+                if not connection.execute(update(content).where(*mine).values(digest=digest)).rowcount:
+                    raise Unavailable("this upload took too long; try again")
             connection.execute(
                 update(file)
                 .where(file.c.file == done.file)
                 .values(
                     state="finished",
                     ref=done.ref,
-                    content=done.content,
+                    content=kept,
                     stored_size=done.size,
                     width=done.width,
                     height=done.height,
@@ -96,7 +84,7 @@ class SqlFileRecords:
                 )
             )
             connection.execute(update(staging).where(staging.c.staging == row.staging).values(reserved=None))
-            return True
+            return kept
 
         return await self._database.change(work)
 
@@ -217,10 +205,13 @@ def _own(connection: Connection, user: str, name: str) -> Row[Any]:
     return row
 
 
-def _hold(connection: Connection, key: str, name: str, now: int) -> None:
-    held = update(staging).where(staging.c.staging == key).values(reserved=name, reserved_at=now)
-    if not connection.execute(held).rowcount:
-        raise Conflict("this upload is finished or gone")
+def _shared(connection: Connection, digest: str | None) -> str | None:
+    """The live content of a digest, its row locked against `doom`."""
+    if digest is None:
+        return None
+    known = select(content.c.content).where(content.c.digest == digest, ~content.c.doomed).with_for_update()
+    found: str | None = connection.execute(known).scalar_one_or_none()
+    return found
 
 
 def _drop(connection: Connection, rows: Sequence[Row[Any]]) -> None:
