@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import sys
 import tempfile
+from io import BytesIO
 from pathlib import Path
 
+from PIL import Image, ImageDraw, ImageOps
 from playwright.async_api import Browser, async_playwright, expect
 
 from tests.e2e.conftest import FLAGS, chromium
 from tests.e2e.person import WAIT, Person
 from tests.e2e.server import Server
+from tests.e2e.test_files import drawn
 
 TALK = [
     ("Bob", "Good morning! Shall we try the new noodle place today? 🍜"),
@@ -75,6 +79,45 @@ async def talk(browser: Browser, url: str) -> dict[str, Person]:
     return people
 
 
+def mountains(width: int, height: int) -> bytes:
+    """A landscape: evening sky, sun, three ranges."""
+    image = Image.linear_gradient("L").resize((width, height))
+    image = ImageOps.colorize(image, (70, 110, 170), (250, 190, 130))
+    pen = ImageDraw.Draw(image)
+    pen.ellipse((width * 0.66, height * 0.3, width * 0.66 + 110, height * 0.3 + 110), fill=(255, 236, 190))
+    for n, colour in enumerate([(112, 110, 150), (74, 76, 116), (38, 44, 74)]):
+        line = [
+            (x, height * (0.5 + 0.13 * n) - 60 * math.sin(x / (170 - 40 * n) + n) - 26 * math.sin(x / 41))
+            for x in range(0, width + 8, 8)
+        ]
+        pen.polygon([*line, (width, height), (0, height)], fill=colour)
+    out = BytesIO()
+    image.save(out, "JPEG", quality=90)
+    return out.getvalue()
+
+
+async def attachments(ada: Person, carlos: Person, data: Path) -> None:
+    """A picture, a file and a voice message in the group of the climbers."""
+    await ada.open("Climbing club 🧗")
+    await carlos.open("Climbing club 🧗")
+    picture, plan = data / "ridge.jpg", data / "Route and packing list.pdf"
+    picture.write_bytes(mountains(1500, 1000))
+    plan.write_bytes(b"%PDF-1.7\n" + bytes(482_000))
+    choose = carlos.page.locator("input[type=file]")
+    await choose.set_input_files(picture)
+    await drawn(ada.page.locator(".picture img"))
+    await ada.say("What a view! Which way is it up there?")
+    await carlos.sees("What a view")
+    await choose.set_input_files(plan)
+    await expect(ada.page.locator(".attachment .card")).to_have_count(1, timeout=WAIT)
+    await carlos.page.get_by_role("button", name="Record a voice message").click()
+    await carlos.page.wait_for_timeout(4200)
+    await carlos.page.locator(".recording .send").click()
+    await ada.page.locator(".voice-player").wait_for()
+    await ada.say("Great, see you on Saturday ⛰️")
+    await ada.page.wait_for_timeout(500)
+
+
 async def main(folder: Path) -> None:
     with tempfile.TemporaryDirectory() as data:
         server = Server(Path(data))
@@ -114,6 +157,9 @@ async def main(folder: Path) -> None:
             await ada.page.get_by_role("button", name="Chat details").click()
             await ada.page.wait_for_timeout(500)
             await ada.page.screenshot(path=folder / "details.png")
+            await ada.page.keyboard.press("Escape")
+            await attachments(ada, people["Carlos"], Path(data))
+            await ada.page.screenshot(path=folder / "files.png")
             await browser.close()
         await server.stop()
 
