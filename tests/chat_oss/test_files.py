@@ -473,6 +473,12 @@ async def test_types_of_requests_are_checked_by_the_codec() -> None:
 
     good = {"conversation": "c", "name": "a", "type": "text/plain", "size": 1}
     assert convert(good, BeginUpload).size == 1
+    for name in ("报告 (1).pdf", "عقد.pdf", "👩‍👩‍👧.png", " a"):
+        assert convert({**good, "name": name}, BeginUpload).name == name
+    for name in ("a\r\nb", "a\0", "\u202egnp.exe", "a\u2066b", "a\x85", "\n", "a\n"):
+        with pytest.raises(Invalid) as caught:
+            convert({**good, "name": name}, BeginUpload)
+        assert caught.value.field == "name"
     for bad in ({"size": 0}, {"size": 5 * 1024**3 + 1}, {"name": " "}, {"name": "x" * 256}, {"sha256": "ABC"}):
         with pytest.raises(Invalid) as caught:
             convert({**good, **bad}, BeginUpload)

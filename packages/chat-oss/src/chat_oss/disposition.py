@@ -8,15 +8,17 @@ from urllib.parse import quote
 def content_disposition(name: str | None, *, inline: bool) -> str:
     """What a browser does with a content and what it saves it as.
 
-    The plain ``filename`` is for old clients: what is not harmless ASCII becomes ``_``; ``filename*`` carries the name.
+    The plain ``filename`` is for old clients: what is not harmless ASCII becomes ``_``; ``filename*`` carries the name,
+    but for the slashes: it is no path.
     """
     kind = "inline" if inline else "attachment"
     if not name:
         return kind
     plain = "".join(char if " " <= char <= "~" and char not in '"\\%/' else "_" for char in name)
     value = f'{kind}; filename="{plain}"'
-    if plain != name:
-        value += f"; filename*=UTF-8''{quote(name, safe='')}"
+    named = name.replace("/", "_").replace("\\", "_")
+    if plain != named:
+        value += f"; filename*=UTF-8''{quote(named, safe='')}"
     return value
 
 

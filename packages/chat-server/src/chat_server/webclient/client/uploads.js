@@ -10,6 +10,8 @@ const PASSING = new Set(["unavailable", "internal", "rate_limited"]);
 const LONGEST_WAIT = 30000;
 /** Being too quick passes; the day's quota does not, and is told. */
 const passes = (error) => PASSING.has(error.code) && (error.retryAfter ?? 0) * 1000 <= LONGEST_WAIT;
+/** What a server takes in no name: control characters, and what turns the direction of writing. */
+const UNNAMEABLE = /[\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]/g;
 /** Links for so many parts are asked for at a time. */
 const PARTS = 8;
 
@@ -177,7 +179,7 @@ export class Uploads {
     if (!upload.file) {
       const begun = await this.#call("upload.begin", {
         conversation,
-        name: [...name].slice(0, 255).join(""),
+        name: [...name.replace(UNNAMEABLE, "_")].slice(0, 255).join(""),
         type: blob.type.split(";")[0] || "application/octet-stream",
         size: blob.size,
       });
