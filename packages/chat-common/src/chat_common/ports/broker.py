@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from attrs import field, frozen
 
@@ -52,13 +52,29 @@ class NotHandled(Exception):
         self.errors = errors or {}
 
 
-class Refused(Exception):
-    """Raised by `Broker.publish`: the backend will never take these records. All others of the call it has taken.
-    ``reasons`` says why, by record id."""
+@frozen
+class Refusal:
+    """A record that a backend will not take, however often it is published, and why (one line, no payload).
 
-    def __init__(self, reasons: Mapping[str, str]) -> None:
-        super().__init__(f"{len(reasons)} records are refused: {next(iter(reasons.values()), '')}")
-        self.reasons = reasons
+    ``fault`` says where the fault lies: in the ``record`` itself (too large, an illegal character), which nothing can
+    help; or in its ``topic`` (missing, of the wrong kind, not permitted), of which nothing is taken until an operator
+    has mended it.
+    """
+
+    record: BrokerRecord
+    reason: str
+    fault: Literal["record", "topic"] = "record"
+
+
+class Refused(Exception):
+    """Raised by `Broker.publish` when the backend is well and refuses some of the records for good.
+
+    All other records of the call are taken, in order per key: only those of ``refusals`` are not.
+    """
+
+    def __init__(self, refusals: Sequence[Refusal]) -> None:
+        super().__init__(f"{len(refusals)} records are refused, the first one because {refusals[0].reason}")
+        self.refusals = refusals
 
 
 class Broker(Protocol):
@@ -69,7 +85,12 @@ class Broker(Protocol):
     """
 
     async def publish(self, records: Sequence[BrokerRecord], *, delay: float = 0.0) -> None:
-        """Hand records over; returns when the backend has taken them. ``delay`` is in seconds (≥)."""
+        """Hand records over; returns when the backend has taken them. ``delay`` is in seconds (≥).
+
+        `Unavailable`: the backend cannot be reached or has no room now; any part of the records may have been taken,
+        so publish all of them again. `Refused`: some will never be taken, all the others are. When both are so, it
+        says `Unavailable` first.
+        """
         ...
 
     def subscribe(
