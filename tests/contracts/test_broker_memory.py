@@ -16,6 +16,7 @@ from chat_transaction.settings import MemoryBrokerSettings
 class MemoryStage:
     patience = 10.0
     shared = False
+    largest = 200_000
 
     def topic(self) -> str:
         return f"topic-{token_hex(4)}"
@@ -27,7 +28,7 @@ class MemoryStage:
 
     @asynccontextmanager
     async def client(self) -> AsyncIterator[Broker]:
-        async with MemoryBroker(MemoryBrokerSettings(retry_first=0.01)).opened() as broker:
+        async with MemoryBroker(MemoryBrokerSettings(retry_first=0.01, record_bytes=self.largest)).opened() as broker:
             yield broker
 
     @asynccontextmanager

@@ -24,6 +24,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 class RedisStage:
     patience = 20.0
     shared = True
+    largest = 200_000
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -44,7 +45,9 @@ class RedisStage:
 
     @asynccontextmanager
     async def _client(self, capacity: int) -> AsyncIterator[Broker]:
-        settings = RedisBrokerSettings(url=self._url, capacity=capacity, lease=0.6, retry_first=0.01)
+        settings = RedisBrokerSettings(
+            url=self._url, capacity=capacity, lease=0.6, retry_first=0.01, record_bytes=self.largest
+        )
         async with RedisBroker(settings).opened() as broker:
             await broker.ready()
             yield broker

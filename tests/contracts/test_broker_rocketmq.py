@@ -7,14 +7,15 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from chat_common.contracts.broker import SHARED_CHECKS, Stage
-from chat_common.ports.broker import Broker
+from chat_common.contracts.broker import SHARED_CHECKS, Seen, Stage, numbers, once, record
+from chat_common.errors import Unavailable
+from chat_common.ports.broker import Broker, BrokerRecord, Refused
 from chat_transaction.rocketmq_broker import RocketBroker
 from chat_transaction.settings import RocketBrokerSettings
 
 from tests.services.rocketmq import RocketMQ, running_rocketmq
 
-NAMES = [f"contract{number}" for number in range(3 * len(SHARED_CHECKS))]
+NAMES = [f"contract{number}" for number in range(3 * len(SHARED_CHECKS) + 10)]
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +30,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RocketMQ]:
 class RocketStage:
     patience = 90.0
     shared = True
+    largest = 200_000
 
     def __init__(self, server: RocketMQ, names: Iterator[str]) -> None:
         self._server = server
@@ -42,7 +44,7 @@ class RocketStage:
 
     @asynccontextmanager
     async def client(self) -> AsyncIterator[Broker]:
-        settings = RocketBrokerSettings(endpoints=self._server.endpoint, retry_first=0.01)
+        settings = RocketBrokerSettings(endpoints=self._server.endpoint, retry_first=0.01, message_bytes=self.largest)
         async with RocketBroker(settings).opened() as broker:
             await broker.ready()
             yield broker
@@ -61,3 +63,59 @@ async def test_keeps_the_contract(
     check: Callable[[Stage], Awaitable[None]], server: RocketMQ, names: Iterator[str]
 ) -> None:
     await check(RocketStage(server, names))
+
+
+async def test_splits_what_is_merged_by_bytes(server: RocketMQ, names: Iterator[str]) -> None:
+    """40 records of one key at once, 10 MB together: above what the broker takes in one message."""
+    topic, seen = next(names), Seen(90.0)
+    settings = RocketBrokerSettings(endpoints=server.endpoint)
+    async with RocketBroker(settings).opened() as broker, broker.subscribe(topic, next(names), seen.add):
+        sent = [BrokerRecord(topic, "a", str(number).encode().ljust(250_000), f"{number}") for number in range(40)]
+        await broker.publish(sent)
+        await seen.payloads(40)
+    assert [payload.strip() for payload in once(seen.of("a"))] == numbers(40)
+
+
+async def test_a_record_that_the_broker_refuses_stops_no_other(server: RocketMQ, names: Iterator[str]) -> None:
+    """Our own limit is set above the broker's: the broker says no, to a merged message at first."""
+    topic, seen = next(names), Seen(90.0)
+    settings = RocketBrokerSettings(endpoints=server.endpoint, message_bytes=32_000_000)
+    large = BrokerRecord(topic, "a", b"x" * 5_000_000, "large")
+    async with RocketBroker(settings).opened() as broker, broker.subscribe(topic, next(names), seen.add):
+        sent = [record(topic, "a", 0), record(topic, "a", 1), large, record(topic, "a", 2), record(topic, "b", 0)]
+        with pytest.raises(Refused) as caught:
+            await broker.publish(sent)
+        await seen.payloads(4)
+    assert [(each.record.id, each.fault) for each in caught.value.refusals] == [("large", "record")]
+    assert once(seen.of("a")) == numbers(3)
+
+
+async def test_a_missing_or_wrong_topic_is_named_and_stops_no_other(server: RocketMQ, names: Iterator[str]) -> None:
+    topic, seen = next(names), Seen(90.0)
+    server.create([{"topicName": "chat-plain", "readQueueNums": 4, "writeQueueNums": 4, "perm": 6}])
+    bad = [record(wrong, "a", 0) for wrong in ("missing", "plain", "no such name!")]
+    settings = RocketBrokerSettings(endpoints=server.endpoint)
+    async with RocketBroker(settings).opened() as broker, broker.subscribe(topic, next(names), seen.add):
+        for _ in range(2):
+            with pytest.raises(Refused) as caught:
+                await broker.publish([bad[0], record(topic, "a", 0), *bad[1:]])
+            refusals = {each.record.topic: each for each in caught.value.refusals}
+            assert refusals.keys() == {each.topic for each in bad}
+            assert {each.fault for each in refusals.values()} == {"topic"}
+        assert "no topic 'chat-missing'" in refusals["missing"].reason
+        assert "FIFO" in refusals["plain"].reason
+        await seen.payloads(2)
+
+
+async def test_a_broker_that_is_away_refuses_nothing(server: RocketMQ, names: Iterator[str]) -> None:
+    """Also of a topic that it was never asked about."""
+    first, second = next(names), next(names)
+    async with RocketBroker(RocketBrokerSettings(endpoints=server.endpoint, send_patience=0.5)).opened() as broker:
+        await broker.publish([record(first, "a", 0)])
+        server.kill_broker()
+        try:
+            for topic in (first, second):
+                with pytest.raises(Unavailable):
+                    await broker.publish([record(topic, "a", 0)])
+        finally:
+            server.start_broker()

@@ -8,10 +8,11 @@ from contextlib import asynccontextmanager
 from typing import Any
 from zlib import crc32
 
-from chat_common.ports.broker import BrokerRecord, Handler
+from chat_common.ports.broker import BrokerRecord, Handler, Refused
 
 from chat_transaction.delivery import outcome, retry_in
 from chat_transaction.keyed_queue import KeyedQueue
+from chat_transaction.portions import portions
 from chat_transaction.settings import MemoryBrokerSettings
 
 
@@ -36,13 +37,17 @@ class MemoryBroker:
             self._groups.clear()
 
     async def publish(self, records: Sequence[BrokerRecord], *, delay: float = 0.0) -> None:
+        taken, refusals = portions(records, lambda record: record.payload, self._settings.record_bytes)
+        records = [record for portion in taken for record, _ in portion]
         for topic in {record.topic for record in records}:
             for group in self._groups.get(topic, {}).values():
                 await group.room()
         if delay > 0:
-            asyncio.get_running_loop().call_later(delay, self.offer, list(records))
+            asyncio.get_running_loop().call_later(delay, self.offer, records)
         else:
             self.offer(records)
+        if refusals:
+            raise Refused(refusals)
 
     def offer(self, records: Sequence[BrokerRecord]) -> None:
         """`publish` without waiting, for a caller who bounds by himself what is on its way."""

@@ -12,13 +12,14 @@ from zlib import crc32
 
 import msgspec
 from chat_common.errors import Unavailable
-from chat_common.ports.broker import BrokerRecord, Handler
+from chat_common.ports.broker import BrokerRecord, Handler, Refusal, Refused
 from redis.asyncio import BlockingConnectionPool, Redis
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
 from chat_transaction import redis_scripts
 from chat_transaction.delivery import outcome, retry_in
 from chat_transaction.keyed_queue import KeyedQueue
+from chat_transaction.portions import portions
 from chat_transaction.settings import RedisBrokerSettings
 
 log = logging.getLogger(__name__)
@@ -89,20 +90,29 @@ class RedisBroker:
         parts: dict[tuple[str, int], list[BrokerRecord]] = {}
         for record in records:
             parts.setdefault((record.topic, self.shard_of(record.key)), []).append(record)
-        try:
-            for (topic, shard), part in parts.items():
-                if delay > 0:
-                    pairs = [item for each in part for item in (f"{shard}:{each.id}", _encode(each))]
-                    await self._delay(keys=self.delayed(topic), args=[round(delay * 1000), *pairs])
-                else:
-                    await self._append(self.stream(topic, shard), part)
-        except (RedisError, OSError) as error:
-            raise Unavailable(f"Redis does not take records: {error}") from error
+        refusals: list[Refusal] = []
+        for (topic, shard), part in parts.items():
+            sized, large = portions(part, _encode, self.settings.record_bytes)
+            refusals += large
+            try:
+                for portion in sized:
+                    if delay > 0:
+                        pairs = [item for each, data in portion for item in (f"{shard}:{each.id}", data)]
+                        await self._delay(keys=self.delayed(topic), args=[round(delay * 1000), *pairs])
+                    else:
+                        await self._append(self.stream(topic, shard), [data for _, data in portion])
+            except (RedisError, OSError) as error:
+                if not isinstance(error, NoPermissionError) and not str(error).startswith("WRONGTYPE"):
+                    raise Unavailable(f"Redis does not take records: {error}") from error
+                # Something else has the name of the topic, or this user may not write to it.
+                reason = f"Redis says {error}"
+                refusals += [Refusal(each, reason, "topic") for portion in sized for each, _ in portion]
+        if refusals:
+            raise Refused(refusals)
 
-    async def _append(self, stream: str, records: Sequence[BrokerRecord]) -> None:
+    async def _append(self, stream: str, encoded: Sequence[bytes]) -> None:
         # One publisher at a time: one that waits for room is not overtaken by a later one.
         async with self._locks.setdefault(stream, asyncio.Lock()):
-            encoded = [_encode(record) for record in records]
             wait = 0.005
             while not await self._publish(keys=[stream], args=[self.settings.capacity, *encoded]):
                 await asyncio.sleep(wait)

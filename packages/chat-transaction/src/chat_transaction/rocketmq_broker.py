@@ -20,10 +20,12 @@ from zlib import crc32
 import msgspec
 from attrs import define
 from chat_common.errors import Unavailable
-from chat_common.ports.broker import BrokerRecord, Handler
+from chat_common.ports.broker import BrokerRecord, Handler, Refusal, Refused
 
 from chat_transaction.delivery import outcome, retry_in
 from chat_transaction.keyed_queue import KeyedQueue
+from chat_transaction.portions import Portion, portions
+from chat_transaction.rocketmq_refusals import refused
 from chat_transaction.settings import RocketBrokerSettings
 
 log = logging.getLogger(__name__)
@@ -50,9 +52,10 @@ class RocketBroker:
     """`chat_common.ports.broker.Broker` on RocketMQ 5.
 
     Message group = key (hashed), so the broker itself keeps the order of a key; records of one key that are published
-    together travel in one message, so that its rate does not bound ours. Topics and ordered groups must exist: see
-    `topics` and `groups`. It has no limit of its own to how much may wait: the disk is; when the broker refuses for
-    load, `publish` waits and tries again for ``send_patience``. A failing key holds one client thread until its next
+    together travel in one message as far as ``message_bytes`` allow, so that its rate does not bound ours. Topics and
+    ordered groups must exist: see `topics` and `groups`; of a topic that does not exist, or is of another type, every
+    record is refused. It has no limit of its own to how much may wait: the disk is; when the broker refuses for load,
+    `publish` waits and tries again for ``send_patience``. A failing key holds one client thread until its next
     attempt: up to ``threads`` keys may fail at once.
     """
 
@@ -61,6 +64,7 @@ class RocketBroker:
         self._producer: Any = None
         self._client: Any = None
         self._sends = asyncio.Semaphore(self.settings.sends)
+        self._routed: set[str] = set()
         self._starting = asyncio.Lock()
 
     @asynccontextmanager
@@ -104,10 +108,14 @@ class RocketBroker:
             parts.setdefault((record.topic, record.key), []).append(record)
         # The client sends whole seconds, whatever its documentation says of milliseconds.
         due = math.ceil(time.time() + delay) if delay > 0 else None
-        sends = [self._send(topic, key, part, due) for (topic, key), part in parts.items()]
-        failures = [each for each in await asyncio.gather(*sends, return_exceptions=True) if each is not None]
-        if failures:
-            raise Unavailable(f"RocketMQ does not take records: {failures[0]}") from failures[0]
+        sends = [self._send_key(topic, key, part, due) for (topic, key), part in parts.items()]
+        refusals: list[Refusal] = []
+        for found in await asyncio.gather(*sends, return_exceptions=True):
+            if isinstance(found, BaseException):
+                raise Unavailable(f"RocketMQ does not take records: {found}") from found
+            refusals += found
+        if refusals:
+            raise Refused(refusals)
 
     async def _start_producer(self) -> None:
         async with self._starting:
@@ -116,27 +124,57 @@ class RocketBroker:
                 await _start(producer)
                 self._producer = producer
 
-    async def _send(self, topic: str, key: str, records: Sequence[BrokerRecord], due: int | None) -> None:
-        message = self._client.Message()
-        message.topic = self.topic(topic, delayed=due is not None)
-        message.body = msgspec.msgpack.encode(
-            [_Entry(record.key, record.id, record.payload, record.headers) for record in records]
-        )
-        if due is None:
-            message.message_group = blake2b(key.encode(), digest_size=16).hexdigest()
-        else:
-            message.delivery_timestamp = due
+    async def _send_key(self, topic: str, key: str, records: Sequence[BrokerRecord], due: int | None) -> list[Refusal]:
+        """The records of one key, one message after the other; which of them the broker refuses."""
+        name = self.topic(topic, delayed=due is not None)
+        parts, refusals = portions(records, _encode, self.settings.message_bytes)
+        for part in parts:
+            refusals += await self._send_part(name, key, part, due)
+        return refusals
+
+    async def _send_part(self, topic: str, key: str, part: Portion, due: int | None) -> list[Refusal]:
+        try:
+            message = self._client.Message()
+            message.topic = topic
+            message.body = msgspec.msgpack.encode([msgspec.Raw(encoded) for _, encoded in part])
+            if due is None:
+                message.message_group = blake2b(key.encode(), digest_size=16).hexdigest()
+            else:
+                message.delivery_timestamp = due
+            await self._send(message)
+        except Exception as error:
+            refusal = await refused(error, topic, self._producer)
+            if refusal is None:
+                raise
+            fault, reason = refusal
+            if fault == "record" and len(part) > 1:
+                # Together they are too large for this broker, or one of them is bad: each half by itself.
+                middle = len(part) // 2
+                first = await self._send_part(topic, key, part[:middle], due)
+                return [*first, *await self._send_part(topic, key, part[middle:], due)]
+            return [Refusal(record, reason, fault) for record, _ in part]
+        return []
+
+    async def _send(self, message: Any) -> None:
         until, wait = time.monotonic() + self.settings.send_patience, 0.05
         async with self._sends:
             while True:
                 try:
-                    await asyncio.wrap_future(self._producer.send_async(message))
+                    await asyncio.wrap_future(await self._begin(message))
                     return
                 except Exception as error:
                     if "TooManyRequests" not in type(error).__name__ or time.monotonic() > until:
                         raise
                     await asyncio.sleep(wait)
                     wait = min(wait * 2, 1.0)
+
+    async def _begin(self, message: Any) -> Any:
+        """The client asks where a topic is before its first message, and blocks meanwhile."""
+        if message.topic in self._routed:
+            return self._producer.send_async(message)
+        future = await asyncio.to_thread(self._producer.send_async, message)
+        self._routed.add(message.topic)
+        return future
 
     @asynccontextmanager
     async def subscribe(self, topic: str, group: str, handler: Handler, *, batch: int = 100) -> AsyncIterator[None]:
@@ -227,6 +265,10 @@ def _shut_down(consumer: Any) -> None:
         consumer.shutdown()
     except Exception as error:
         log.warning("a RocketMQ consumer did not end well: %s", error)
+
+
+def _encode(record: BrokerRecord) -> bytes:
+    return msgspec.msgpack.encode(_Entry(record.key, record.id, record.payload, record.headers))
 
 
 @define(eq=False)

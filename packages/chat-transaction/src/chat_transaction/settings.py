@@ -41,6 +41,8 @@ class MemoryBrokerSettings:
 
     shards: Count = setting(4, help="Batches of a consumer group that run side by side.")
     capacity: Count = setting(10_000, help="Records a consumer group may have waiting.")
+    record_bytes: Count = setting(4_000_000, help="Largest payload; larger records are refused.")
+    leave: Seconds = setting(10.0, help="Leaving waits this long for a running batch, then cancels it.")
     retry_first: Seconds = setting(0.2, help="Pause after the first failure; it doubles from there.")
     retry_cap: Seconds = setting(60.0, help="Longest pause between two attempts.")
 
@@ -53,6 +55,8 @@ class RedisBrokerSettings:
     prefix: str = setting("chat:broker", help="All keys begin with it.")
     shards: Annotated[int, Meta(ge=1, le=256)] = setting(8, help="Streams per topic: consumers of a group at most.")
     capacity: Count = setting(100_000, help="Records a stream may hold; then publishing waits.")
+    record_bytes: Count = setting(4_000_000, help="Largest record, and most that is appended at once.")
+    leave: Seconds = setting(10.0, help="Leaving waits this long for running batches, then cancels them.")
     connections: Count = setting(100, help="Connections at most; each owned stream reads on one.")
     lease: Seconds = setting(6.0, help="How long a consumer that vanished keeps its shards.")
     retry_first: Seconds = setting(0.2, help="Pause after the first failure; it doubles from there.")
@@ -69,6 +73,10 @@ class RocketBrokerSettings:
     namespace: str = setting("", help="Namespace of topics and groups.")
     prefix: str = setting("chat-", help="The names of topics and groups begin with it.")
     queues: Count = setting(8, help="Queues per topic, as `chat-server rocketmq topics` writes them.")
+    message_bytes: Count = setting(
+        4_000_000, help="Largest message, records and all; keep it below the broker's maxMessageSize (4 MiB)."
+    )
+    leave: Seconds = setting(10.0, help="Leaving waits this long for running batches, then cancels them.")
     sends: Count = setting(64, help="Messages on their way to the broker at once.")
     threads: Count = setting(64, help="Messages of a group in hand at once; each failing key keeps one meanwhile.")
     workers: Count = setting(4, help="Batches of a group that run side by side.")

@@ -17,7 +17,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from secrets import token_hex
 from typing import Protocol
 
-from chat_common.ports.broker import Broker, BrokerRecord, NotHandled
+from chat_common.ports.broker import Broker, BrokerRecord, NotHandled, Refusal, Refused
 
 
 class Stage(Protocol):
@@ -31,6 +31,11 @@ class Stage(Protocol):
     @property
     def shared(self) -> bool:
         """Records outlive the client that published them, and several clients share the broker."""
+        ...
+
+    @property
+    def largest(self) -> int:
+        """Bytes that a record with all around its payload may have (≥ 100,000): a larger one is refused."""
         ...
 
     def topic(self) -> str:
@@ -368,6 +373,49 @@ async def waits_when_it_is_full(stage: Stage) -> None:
     assert once(seen.of("a")) == numbers(60)
 
 
+async def refuses_what_is_too_large_alone(stage: Stage) -> None:
+    """Neither a record that the backend will never take, nor its key, keeps others from going on."""
+    topic, group, seen = stage.topic(), stage.group(), Seen(stage.patience)
+    large = BrokerRecord(topic, "a", b"x" * (stage.largest + 1), token_hex(8))
+    async with stage.client() as broker, broker.subscribe(topic, group, seen.add):
+        for before, after in ((0, 1), (2, 3)):
+            sent = [record(topic, "a", before), record(topic, "b", before), large]
+            refusals = await _refusals(broker, [*sent, record(topic, "a", after), record(topic, "b", after)])
+            refused = [each.record.id for each in refusals]
+            assert refused == [large.id], f"the large record alone must be refused, not {len(refused)} records"
+            assert refusals[0].fault == "record"
+            assert refusals[0].reason
+        await broker.publish([record(topic, "a", 4), record(topic, "b", 4)])
+        await seen.payloads(10)
+    for key in ("a", "b"):
+        assert once(seen.of(key)) == numbers(5), f"{key} out of order: {seen.of(key)[:20]}"
+
+
+async def _refusals(broker: Broker, records: Sequence[BrokerRecord]) -> Sequence[Refusal]:
+    try:
+        await broker.publish(records)
+    except Refused as error:
+        return error.refusals
+    return ()
+
+
+async def keeps_the_order_of_what_is_published_in_parts(stage: Stage) -> None:
+    """Published at once, and together several times what the backend takes in one piece."""
+    topic, group, seen = stage.topic(), stage.group(), Seen(stage.patience)
+    sizes = [1, stage.largest // 3, 10, stage.largest // 2, stage.largest // 3] * 6
+    sent = [
+        BrokerRecord(topic, key, b"%d " % number + b"x" * size, token_hex(8))
+        for number, size in enumerate(sizes)
+        for key in ("a", "b", "c")
+    ]
+    async with stage.client() as broker, broker.subscribe(topic, group, seen.add, batch=5):
+        await broker.publish(sent)
+        await seen.payloads(len(sent))
+    for key in ("a", "b", "c"):
+        arrived = [payload.partition(b" ")[0] for payload in once(seen.of(key))]
+        assert arrived == numbers(len(sizes)), f"{key} out of order: {arrived}"
+
+
 @asynccontextmanager
 async def _at_most(seconds: float) -> AsyncIterator[None]:
     try:
@@ -388,6 +436,8 @@ CHECKS: Sequence[Callable[[Stage], Awaitable[None]]] = (
     keeps_what_nobody_takes_yet,
     lets_the_running_batch_end,
     delivers_late_what_is_delayed,
+    refuses_what_is_too_large_alone,
+    keeps_the_order_of_what_is_published_in_parts,
 )
 
 SHARED_CHECKS: Sequence[Callable[[Stage], Awaitable[None]]] = (
