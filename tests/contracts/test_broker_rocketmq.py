@@ -44,7 +44,9 @@ class RocketStage:
 
     @asynccontextmanager
     async def client(self) -> AsyncIterator[Broker]:
-        settings = RocketBrokerSettings(endpoints=self._server.endpoint, retry_first=0.01, message_bytes=self.largest)
+        settings = RocketBrokerSettings(
+            endpoints=self._server.endpoint, retry_first=0.01, message_bytes=self.largest, leave=1.0
+        )
         async with RocketBroker(settings).opened() as broker:
             await broker.ready()
             yield broker

@@ -175,7 +175,8 @@ class Consumer:
     """A subscription to a topic, opened by the transaction plugin at start.
 
     ``handler(records)`` gets a batch of one shard, in order per key. ``on_failure``: when a record has failed
-    ``attempts`` times, ``bury`` it as a dead letter and go on, or ``park`` its key until somebody acts.
+    ``attempts`` times, ``bury`` it as a dead letter and go on, or ``park`` its key until somebody acts. A call of the
+    handler that takes longer than ``timeout`` seconds is cancelled and has failed; None: it may take what it takes.
     """
 
     topic: str
@@ -184,6 +185,7 @@ class Consumer:
     batch: int = 100
     attempts: int = 10
     on_failure: Literal["bury", "park"] = "bury"
+    timeout: float | None = None
 
 
 @frozen

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import traceback
 from collections import Counter
@@ -13,6 +14,7 @@ from chat_common.ports.broker import BrokerRecord, NotHandled
 from chat_common.records import Consumer
 
 from chat_transaction.backoff import pause
+from chat_transaction.delivery import is_cancelled
 from chat_transaction.fencing import FencedOut
 
 log = logging.getLogger(__name__)
@@ -49,8 +51,9 @@ class Ledger(Protocol):
 class Consumption:
     """The `Handler` of one `Consumer`.
 
-    A batch that fails is tried again key by key, then record by record, so that one bad record fails alone: its key
-    waits for its next attempt, the neighbours go on. After its last attempt it is buried, or its key parked.
+    A call that takes longer than the consumer's ``timeout`` is cancelled and has failed. A batch that fails is tried
+    again key by key, then record by record, so that one bad record fails alone: its key waits for its next attempt,
+    the neighbours go on. After its last attempt it is buried, or its key parked.
     """
 
     def __init__(self, consumer: Consumer, ledger: Ledger, *, retry_first: float, retry_cap: float) -> None:
@@ -116,12 +119,18 @@ class Consumption:
 
     async def _try(self, records: Sequence[BrokerRecord]) -> Exception | None:
         if records:
+            limit = asyncio.timeout(self._consumer.timeout)
             try:
-                await self._consumer.handler(records)
-            except FencedOut:
+                async with limit:
+                    await self._consumer.handler(records)
+            except (FencedOut, KeyboardInterrupt, SystemExit):
                 raise
             except Exception as error:
-                return error
+                return TimeoutError(f"not handled within {self._consumer.timeout} s") if limit.expired() else error
+            except BaseException as error:
+                if is_cancelled():
+                    raise
+                return RuntimeError(f"the handler raised {error!r}")
             self._handled(records)
         return None
 

@@ -14,6 +14,7 @@ from chat_common.ports.outbox import ENSURED_TOPIC, OutboxEntry, ensured_entry
 from chat_common.records import Consumer, Ensured
 
 from chat_transaction.consumption import Unprocessable
+from chat_transaction.delivery import is_cancelled
 
 A = TypeVar("A")
 
@@ -56,6 +57,11 @@ class EnsuredCalls:
         for number, record in enumerate(records):
             try:
                 await self._run(record)
+            except asyncio.CancelledError as error:
+                if is_cancelled():
+                    raise
+                errors[record.id] = RuntimeError(f"the function raised {error!r}")
+                return records[number:]
             except Exception as error:
                 errors[record.id] = error
                 return records[number:]

@@ -34,6 +34,7 @@ class InboxConsumer:
     batch: int = 100
     attempts: int = 10
     on_failure: Literal["bury", "park"] = "bury"
+    timeout: float | None = None
 
     def __call__(self, connection: Any, record: BrokerRecord) -> None:
         """The function itself, without its inbox: for its own tests."""
@@ -47,7 +48,7 @@ class InboxConsumer:
             fence = fencing.current.get()
             await database.change(lambda connection: self._apply(connection, records, time.wall_ms(), fence))
 
-        return Consumer(self.topic, self.group, handle, self.batch, self.attempts, self.on_failure)
+        return Consumer(self.topic, self.group, handle, self.batch, self.attempts, self.on_failure, self.timeout)
 
     def _apply(self, connection: Any, records: Sequence[BrokerRecord], now: int, fence: Fence | None) -> None:
         if connection.dialect.name == "postgresql":
@@ -69,6 +70,7 @@ def consumer(
     batch: int = 100,
     attempts: int = 10,
     on_failure: Literal["bury", "park"] = "bury",
+    timeout: float | None = None,
 ) -> Callable[[Effect], InboxConsumer]:
     """Make a function of (connection, record) a consumer whose effect happens once per group.
 
@@ -77,7 +79,7 @@ def consumer(
     """
 
     def decorate(effect: Effect) -> InboxConsumer:
-        return InboxConsumer(topic, group, effect, batch, attempts, on_failure)
+        return InboxConsumer(topic, group, effect, batch, attempts, on_failure, timeout)
 
     return decorate
 

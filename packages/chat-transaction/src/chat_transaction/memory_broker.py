@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 from zlib import crc32
 
-from chat_common.ports.broker import BrokerRecord, Handler, Refused
+from chat_common.ports.broker import BrokerRecord, Handler, NotHandled, Refused
 
-from chat_transaction.delivery import outcome, retry_in
+from chat_transaction.delivery import cancelled, outcome, persistently, retry_in
 from chat_transaction.keyed_queue import KeyedQueue
 from chat_transaction.portions import portions
 from chat_transaction.settings import MemoryBrokerSettings
+
+log = logging.getLogger(__name__)
 
 
 class MemoryBroker:
@@ -121,14 +124,27 @@ class _Group:
             shard.wake()
 
     async def leave(self, member: _Member) -> None:
+        """Let the member's running batches end; those that take too long are cancelled, and go to another one."""
         self.members.remove(member)
-        await member.idle.wait()
+        try:
+            async with asyncio.timeout(self.settings.leave):
+                await member.idle.wait()
+        except TimeoutError:
+            log.warning("a handler has not ended after %g s: it is cancelled", self.settings.leave)
+            await self._cancel(shard for shard in self._shards if shard.member is member)
         for shard in self._shards:
             shard.wake()
 
     async def close(self) -> None:
-        for shard in self._shards:
-            await shard.close()
+        await self._cancel(self._shards)
+
+    async def _cancel(self, shards: Iterable[_Shard]) -> None:
+        found = {shard: shard.task for shard in shards if shard.task is not None}
+        await cancelled(found.values(), "a worker of the in-process broker")
+        for shard, task in found.items():
+            # A handler that does not listen keeps its shard: nothing of its keys may overtake it.
+            if task.done():
+                shard.task = None
 
 
 class _Shard:
@@ -139,22 +155,19 @@ class _Shard:
         self._number = number
         self._queue = KeyedQueue()
         self._work = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self.task: asyncio.Task[None] | None = None
+        self.member: _Member | None = None
 
     def put(self, record: BrokerRecord) -> None:
         self._queue.put(record)
-        if self._task is None or not self._work.is_set():
+        if self.task is None or not self._work.is_set():
             self.wake()
 
     def wake(self) -> None:
         self._work.set()
-        if self._task is None and len(self._queue):
-            self._task = asyncio.get_running_loop().create_task(self._run())
-
-    async def close(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        if self.task is None and len(self._queue):
+            name = f"worker {self._number} of a group of the in-process broker"
+            self.task = asyncio.get_running_loop().create_task(persistently(self._run, name), name=name)
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
@@ -173,9 +186,15 @@ class _Shard:
                 continue
             member.running += 1
             member.idle.clear()
+            self.member = member
             try:
                 await self._deliver(member, batch)
+            except BaseException:
+                self._hold(NotHandled(batch, retry_in=0))
+                self._group.grow(-len(batch))
+                raise
             finally:
+                self.member = None
                 member.running -= 1
                 if not member.running:
                     member.idle.set()
@@ -183,8 +202,11 @@ class _Shard:
     async def _deliver(self, member: _Member, batch: list[BrokerRecord]) -> None:
         error = await outcome(member.handler, batch)
         if error is not None:
-            settings = self._group.settings
-            until = asyncio.get_running_loop().time() + retry_in(error, settings.retry_first, settings.retry_cap)
-            self._queue.hold(error.failed, error.later, until)
-            self._group.grow(len(error.failed) + len(error.later))
+            self._hold(error)
         self._group.grow(-len(batch))
+
+    def _hold(self, error: NotHandled) -> None:
+        settings = self._group.settings
+        until = asyncio.get_running_loop().time() + retry_in(error, settings.retry_first, settings.retry_cap)
+        self._queue.hold(error.failed, error.later, until)
+        self._group.grow(len(error.failed) + len(error.later))

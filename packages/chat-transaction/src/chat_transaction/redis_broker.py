@@ -17,7 +17,7 @@ from redis.asyncio import BlockingConnectionPool, Redis
 from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
 from chat_transaction import redis_scripts
-from chat_transaction.delivery import outcome, retry_in
+from chat_transaction.delivery import cancelled, ended, outcome, persistently, retry_in
 from chat_transaction.keyed_queue import KeyedQueue
 from chat_transaction.portions import portions
 from chat_transaction.settings import RedisBrokerSettings
@@ -129,7 +129,7 @@ class RedisBroker:
             await subscription.create_groups()
         except (RedisError, OSError) as error:
             raise Unavailable(f"Redis does not answer: {error}") from error
-        task = asyncio.create_task(subscription.run(), name=f"redis {topic} {group}")
+        task = asyncio.create_task(subscription.run(), name=subscription.name)
         try:
             yield
         finally:
@@ -137,8 +137,7 @@ class RedisBroker:
             try:
                 await asyncio.shield(task)
             except asyncio.CancelledError:
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
+                await cancelled([task], subscription.name)
                 raise
 
 
@@ -153,6 +152,7 @@ class _Subscription:
         self.handler = handler
         self.batch = batch
         self.member = secrets.token_hex(8)
+        self.name = f"group {group} of topic {topic} on Redis"
         self.settings = broker.settings
         self.deadline = 0.0
         prefix = f"{self.settings.prefix}:{topic}:{group}"
@@ -179,21 +179,21 @@ class _Subscription:
                     raise
 
     async def run(self) -> None:
-        delays = asyncio.create_task(self._move_delayed())
+        delays = asyncio.create_task(persistently(self._move_delayed, f"what moves delayed records of {self.topic}"))
         try:
-            while not self._stopping.is_set():
-                try:
-                    await self._rebalance()
-                except (RedisError, OSError) as error:
-                    log.warning("Redis does not answer to %s of %s: %s", self.group, self.topic, error)
-                await self._pause(self.settings.lease / 3)
-            await asyncio.gather(*(owned.task for owned in self._owned.values()), return_exceptions=True)
+            await persistently(self._keep_shards, self.name)
+            await ended([owned.task for owned in self._owned.values()], self.settings.leave, self.name)
             await self._goodbye()
         finally:
-            delays.cancel()
-            for owned in self._owned.values():
-                owned.task.cancel()
-            await asyncio.gather(delays, *(owned.task for owned in self._owned.values()), return_exceptions=True)
+            await cancelled([delays, *(owned.task for owned in self._owned.values())], self.name)
+
+    async def _keep_shards(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                await self._rebalance()
+            except (RedisError, OSError) as error:
+                log.warning("Redis does not answer to %s of %s: %s", self.group, self.topic, error)
+            await self._pause(self.settings.lease / 3)
 
     async def _pause(self, seconds: float) -> None:
         try:
@@ -213,6 +213,8 @@ class _Subscription:
         share = -(-self.settings.shards // members)
         for shard, owned in list(self._owned.items()):
             if owned.task.done():
+                if not owned.task.cancelled() and (error := owned.task.exception()) is not None:
+                    log.error("shard %d of %s fell, and is begun again: %r", shard, self.name, error)
                 del self._owned[shard]
                 if shard in held:
                     await self._release(keys=[self._leases[shard]], args=[self.member])
@@ -257,6 +259,7 @@ class _Owned:
         self._trim = self._client.register_script(redis_scripts.TRIM)
         self._queue = KeyedQueue()
         self._entries: dict[str, tuple[bytes, ...]] = {}
+        self._foreign: list[bytes] = []
         self._acknowledged = 0
         self._leaving = False
         self._reading: asyncio.Task[Any] | None = None
@@ -297,6 +300,9 @@ class _Owned:
     async def _step(self) -> bool:
         """Read a little, handle a batch; False when the shard is not ours any more."""
         loop, of = asyncio.get_running_loop(), self._of
+        if self._foreign:
+            await self._client.xack(self._stream, of.group, *self._foreign)
+            self._foreign.clear()
         batch = self._queue.take(of.batch, loop.time())
         if not batch:
             if self._acknowledged:
@@ -368,7 +374,13 @@ class _Owned:
                 return
 
     def _put(self, entry: bytes, fields: dict[bytes, bytes], attempt: int) -> None:
-        read = msgspec.msgpack.decode(fields[b"r"], type=_Entry)
+        try:
+            read = msgspec.msgpack.decode(fields[b"r"], type=_Entry)
+        except (msgspec.MsgspecError, KeyError) as error:
+            # Nobody of us wrote it; it is acknowledged, so that it stops nobody.
+            log.error("an entry of %s is no record and is passed over: %s", self._stream, error)
+            self._foreign.append(entry)
+            return
         if read.id in self._entries:
             self._entries[read.id] = (*self._entries[read.id], entry)
             return

@@ -13,6 +13,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
+from functools import partial
 from hashlib import blake2b
 from typing import Any
 from zlib import crc32
@@ -22,7 +23,7 @@ from attrs import define
 from chat_common.errors import Unavailable
 from chat_common.ports.broker import BrokerRecord, Handler, Refusal, Refused
 
-from chat_transaction.delivery import outcome, retry_in
+from chat_transaction.delivery import ended, outcome, persistently, retry_in
 from chat_transaction.keyed_queue import KeyedQueue
 from chat_transaction.portions import Portion, portions
 from chat_transaction.rocketmq_refusals import refused
@@ -292,11 +293,22 @@ class _Workers:
         self._work = [asyncio.Event() for _ in range(settings.workers)]
         self._messages: dict[str, list[_Message]] = {}
         self._stopping = False
-        self._tasks = [asyncio.create_task(self._run(number)) for number in range(settings.workers)]
+        self._name = f"a worker of topic {topic} on RocketMQ"
+        self._tasks = [
+            asyncio.create_task(persistently(partial(self._run, number), self._name), name=self._name)
+            for number in range(settings.workers)
+        ]
 
     def run(self, message: Any) -> None:
         """In a client thread: returns when every record of the message is handled."""
-        entries = msgspec.msgpack.decode(message.body, type=list[_Entry])
+        try:
+            entries = msgspec.msgpack.decode(message.body, type=list[_Entry])
+        except msgspec.MsgspecError as error:
+            # Nobody of us wrote it; it is acknowledged, so that it stops nobody.
+            log.error("a message of topic %s holds no records and is passed over: %s", self._topic, error)
+            return
+        if not entries:
+            return
         done: Future[None] = Future()
         attempt = max(1, message.delivery_attempt or 1)
         self._loop.call_soon_threadsafe(self._put, entries, attempt, _Message(len(entries), done))
@@ -322,7 +334,11 @@ class _Workers:
             work.clear()
             batch = queue.take(self._batch, self._loop.time())
             if batch:
-                await self._deliver(queue, batch)
+                try:
+                    await self._deliver(queue, batch)
+                except BaseException:
+                    queue.hold(batch, (), self._loop.time())
+                    raise
                 continue
             try:
                 async with asyncio.timeout_at(queue.next_time()):
@@ -345,12 +361,12 @@ class _Workers:
                         message.done.set_result(None)
 
     async def stop(self) -> None:
-        """Let running batches end."""
+        """Let running batches end; those that take too long are cancelled."""
         self._stopping = True
         for work in self._work:
             work.set()
         try:
-            await asyncio.shield(asyncio.gather(*self._tasks))
+            await ended(self._tasks, self._settings.leave, self._name)
         except asyncio.CancelledError:
             for task in self._tasks:
                 task.cancel()

@@ -51,7 +51,7 @@ class Stage(Protocol):
         ...
 
     def client(self) -> AbstractAsyncContextManager[Broker]:
-        """One more client of the broker."""
+        """One more client of the broker, which leaves a handler that hangs after a second."""
         ...
 
     def small_client(self) -> AbstractAsyncContextManager[Broker]:
@@ -373,6 +373,61 @@ async def waits_when_it_is_full(stage: Stage) -> None:
     assert once(seen.of("a")) == numbers(60)
 
 
+async def outlives_whatever_a_handler_raises(stage: Stage) -> None:
+    """Also what is no `Exception`: a cancelled call inside the handler is a failed attempt, and nothing more."""
+
+    class Strange(BaseException):
+        pass
+
+    topic, group = stage.topic(), stage.group()
+    handled = Seen(stage.patience)
+    errors = {1: asyncio.CancelledError(), 2: Strange(), 3: RuntimeError("not yet")}
+
+    async def handle(records: Sequence[BrokerRecord]) -> None:
+        for each in records:
+            if each.payload == b"0" and each.attempt in errors:
+                raise errors[each.attempt]
+        await handled.add(records)
+
+    async with stage.client() as broker, broker.subscribe(topic, group, handle):
+        await broker.publish([record(topic, key, number) for number in range(3) for key in ("a", "b")])
+        await handled.payloads(6)
+        await broker.publish([record(topic, "a", 3)])
+        await handled.payloads(7)
+    assert once(handled.of("a")) == numbers(4)
+    assert once(handled.of("b")) == numbers(3)
+
+
+async def leaves_a_handler_that_hangs(stage: Stage) -> None:
+    """It is cancelled after a while (the client's setting, a second here), and its batch goes to the next one."""
+    topic, group = stage.topic(), stage.group()
+    seen = Seen(stage.patience)
+    entered, ended = asyncio.Event(), asyncio.Event()
+
+    async def hang(records: Sequence[BrokerRecord]) -> None:
+        entered.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    async with stage.client() as broker:
+        subscription = broker.subscribe(topic, group, hang)
+        await subscription.__aenter__()
+        await broker.publish([record(topic, "a", 0), record(topic, "a", 1)])
+        async with asyncio.timeout(stage.patience):
+            await entered.wait()
+        try:
+            async with asyncio.timeout(stage.patience):
+                await subscription.__aexit__(None, None, None)
+        except TimeoutError:
+            raise AssertionError("leaving a subscription must not wait for ever for its handler") from None
+        assert ended.is_set(), "the handler must have been cancelled"
+        async with broker.subscribe(topic, group, seen.add):
+            await seen.payloads(2)
+    assert once(seen.of("a")) == numbers(2)
+
+
 async def refuses_what_is_too_large_alone(stage: Stage) -> None:
     """Neither a record that the backend will never take, nor its key, keeps others from going on."""
     topic, group, seen = stage.topic(), stage.group(), Seen(stage.patience)
@@ -436,6 +491,8 @@ CHECKS: Sequence[Callable[[Stage], Awaitable[None]]] = (
     keeps_what_nobody_takes_yet,
     lets_the_running_batch_end,
     delivers_late_what_is_delayed,
+    outlives_whatever_a_handler_raises,
+    leaves_a_handler_that_hangs,
     refuses_what_is_too_large_alone,
     keeps_the_order_of_what_is_published_in_parts,
 )
