@@ -4,12 +4,18 @@ The writer takes all that waits and runs it as one transaction in one thread hop
 batch. On SQLite that is a synchronous engine in its own thread, on PostgreSQL the same functions under
 `AsyncConnection.run_sync`. A bad item never sinks its neighbours: each part runs under a savepoint, a failing
 set-based part is halved.
+
+On PostgreSQL other servers write as well, and two transactions must not wait for each other in a circle. So each
+set-based function has a transaction of its own, in which it takes its locks in order. All other work shares one; who
+would wait there longer than a moment, while it holds what its neighbours have locked, is run alone after it. What the
+database gives up all the same, in favour of another transaction, is repeated.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -27,6 +33,10 @@ log = structlog.get_logger("chat.store")
 
 BATCH = 500
 """Most jobs of one transaction: bounds its time, and the variables of its longest statement."""
+_TRIES = 6
+"""How often a transaction is run that the database gives up in favour of another one."""
+_LOCK_WAIT_MS = 50
+"""How long shared work waits for a lock: well below the second after which PostgreSQL looks for deadlocks."""
 _AFTER = "chat_after_commit"
 
 
@@ -58,6 +68,10 @@ class _Failure:
     error: BaseException
 
 
+_LATER: Any = object()
+"""Stands for the result of a job that was not run."""
+
+
 def _guarded(connection: Connection, work: Callable[[], T]) -> T | _Failure:
     calls = connection.info.setdefault(_AFTER, [])
     mark = len(calls)
@@ -65,6 +79,8 @@ def _guarded(connection: Connection, work: Callable[[], T]) -> T | _Failure:
     try:
         result = work()
     except Exception as error:
+        if _is_passing(error):
+            raise
         connection.exec_driver_sql("ROLLBACK TO SAVEPOINT chat_part")
         connection.exec_driver_sql("RELEASE SAVEPOINT chat_part")
         del calls[mark:]
@@ -92,20 +108,51 @@ def _apply_halving(connection: Connection, apply: Apply, items: Sequence[Any]) -
 
 
 def _run_batch(connection: Connection, jobs: Sequence[_Job]) -> _Outcome:
-    calls: list[Callable[[], None]] = []
-    connection.info[_AFTER] = calls
+    connection.info[_AFTER] = []
     results: dict[int, Any] = {}
     groups: dict[Apply, list[int]] = {}
+    shares = len(jobs) > 1 and connection.dialect.name == "postgresql"
+    if shares and any(job.apply is None for job in jobs):
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = {_LOCK_WAIT_MS}")
     for number, job in enumerate(jobs):
         if job.apply is None:
-            results[number] = _guarded(connection, lambda work=job.item: work(connection))  # type: ignore[misc]
+            result = _guarded(connection, lambda work=job.item: work(connection))  # type: ignore[misc]
+            if shares and isinstance(result, _Failure) and _state(result.error) == _LOCK_TIMEOUT:
+                # Commit what is done, so that nobody waits for it.
+                return _Outcome([results.get(each, _LATER) for each in range(len(jobs))], _called(connection))
+            results[number] = result
         else:
             groups.setdefault(job.apply, []).append(number)
     for apply, numbers in groups.items():
         outcomes = _apply_halving(connection, apply, [jobs[number].item for number in numbers])
         results.update(zip(numbers, outcomes, strict=True))
-    connection.info.pop(_AFTER, None)
-    return _Outcome([results[number] for number in range(len(jobs))], calls)
+    return _Outcome([results[number] for number in range(len(jobs))], _called(connection))
+
+
+def _called(connection: Connection) -> list[Callable[[], None]]:
+    """What is to be called after the commit."""
+    found: list[Callable[[], None]] = connection.info.pop(_AFTER)
+    return found
+
+
+def _apart(jobs: Sequence[_Job]) -> list[list[_Job]]:
+    """The jobs by what may share a transaction where others write too."""
+    parts: dict[Apply | None, list[_Job]] = {}
+    for job in jobs:
+        parts.setdefault(job.apply, []).append(job)
+    return list(parts.values())
+
+
+_LOCK_TIMEOUT = "55P03"
+
+
+def _state(error: BaseException) -> str | None:
+    return getattr(error.orig, "sqlstate", None) if isinstance(error, DBAPIError) else None
+
+
+def _is_passing(error: BaseException) -> bool:
+    """A deadlock or a conflict that the database ended at our cost: the same transaction will pass."""
+    return _state(error) in ("40001", "40P01")
 
 
 def _translated(error: BaseException) -> BaseException:
@@ -121,8 +168,11 @@ def _translated(error: BaseException) -> BaseException:
 class _Writer:
     """Collects jobs on the loop; one batch runs at a time."""
 
-    def __init__(self, run: Callable[[Sequence[_Job]], Any]) -> None:
+    def __init__(
+        self, run: Callable[[Sequence[_Job]], Any], apart: Callable[[Sequence[_Job]], list[list[_Job]]]
+    ) -> None:
         self._run = run
+        self._apart = apart
         self._waiting: list[_Job] = []
         self._busy: asyncio.Task[None] | None = None
         self._closed = False
@@ -141,11 +191,19 @@ class _Writer:
         try:
             while self._waiting:
                 jobs, self._waiting = self._waiting[:BATCH], self._waiting[BATCH:]
-                await self._one(jobs)
+                for part in self._apart(jobs):
+                    later = await self._one(part)
+                    while later:
+                        # The first of them by itself, where it may wait as long as it must.
+                        await self._one(later[:1])
+                        later = await self._one(later[1:])
         finally:
             self._busy = None
 
-    async def _one(self, jobs: Sequence[_Job]) -> None:
+    async def _one(self, jobs: Sequence[_Job]) -> Sequence[_Job]:
+        """Run them in a transaction; returns those that are still to be run."""
+        if not jobs:
+            return ()
         try:
             outcome: _Outcome = await self._run(jobs)
         except Exception as error:
@@ -153,25 +211,29 @@ class _Writer:
             if len(jobs) > 1 and isinstance(error, DBAPIError):
                 for job in jobs:
                     await self._one([job])
-                return
+                return ()
             for job in jobs:
                 if not job.future.done():
                     job.future.set_exception(_translated(error))
-            return
+            return ()
         for call in outcome.calls:
             try:
                 call()
             except Exception:
                 log.exception("after_commit_failed")
+        later = []
         for job, result in zip(jobs, outcome.results, strict=True):
-            if job.future.done():
+            if result is _LATER:
+                later.append(job)
+            elif job.future.done():
                 continue
-            if isinstance(result, _Failure):
+            elif isinstance(result, _Failure):
                 job.future.set_exception(_translated(result.error))
             elif isinstance(result, ChatError):
                 job.future.set_exception(result)
             else:
                 job.future.set_result(result)
+        return later
 
     async def close(self) -> None:
         self._closed = True
@@ -185,7 +247,11 @@ class SqlDatabase:
     dialect: str
 
     def __init__(self) -> None:
-        self._writer = _Writer(self._run_jobs)
+        self._writer = _Writer(self._run_jobs, self._apart)
+
+    def _apart(self, jobs: Sequence[_Job]) -> list[list[_Job]]:
+        """The transactions of a batch, one after the other."""
+        return [list(jobs)]
 
     async def _run_jobs(self, jobs: Sequence[_Job]) -> _Outcome:
         raise NotImplementedError
@@ -282,7 +348,21 @@ class PostgresDatabase(SqlDatabase):
         super().__init__()
         self.engine: AsyncEngine = create_async_engine(url, pool_size=readers + 1, max_overflow=0, pool_pre_ping=True)
 
+    def _apart(self, jobs: Sequence[_Job]) -> list[list[_Job]]:
+        return _apart(jobs)
+
     async def _run_jobs(self, jobs: Sequence[_Job]) -> _Outcome:
+        for attempt in range(1, _TRIES):
+            try:
+                return await self._run_once(jobs)
+            except DBAPIError as error:
+                if not _is_passing(error):
+                    raise
+                log.warning("transaction_repeated", attempt=attempt, detail=str(error.orig)[:300])
+                await asyncio.sleep(random.uniform(0.5, 1.0) * 0.02 * 2**attempt)
+        return await self._run_once(jobs)
+
+    async def _run_once(self, jobs: Sequence[_Job]) -> _Outcome:
         async with self.engine.begin() as connection:
             return await connection.run_sync(_run_batch, jobs)
 
