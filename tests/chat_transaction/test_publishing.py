@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Literal
 
 import pytest
-from chat_common.ports.broker import BrokerRecord, Handler, Refused
+from chat_common.ports.broker import BrokerRecord, Handler, Refusal, Refused
 from chat_common.records import Consumer
 from chat_transaction import publishing, tables
 from chat_transaction.dead_letters import SqlDeadLetters
@@ -28,14 +29,16 @@ class Between:
 
     async def publish(self, records: Sequence[BrokerRecord], *, delay: float = 0.0) -> None:
         self.calls += 1
-        refused: dict[str, str] = {}
+        refused: list[Refusal] = []
         for record in records:
             mood = self.mood(record)
             if isinstance(mood, Exception):
                 raise mood
             if mood is not None:
-                refused[record.id] = mood
-        await self.inner.publish([record for record in records if record.id not in refused], delay=delay)
+                fault: Literal["record", "topic"] = "topic" if mood.startswith("no topic") else "record"
+                refused.append(Refusal(record, mood, fault))
+        names = {each.record.id for each in refused}
+        await self.inner.publish([record for record in records if record.id not in names], delay=delay)
         if refused:
             raise Refused(refused)
 
@@ -128,6 +131,30 @@ async def test_a_topic_whose_publishing_fails_holds_up_no_other(shop: Shop) -> N
         await late.count(30)
         await shop.until_empty()
     assert late.payloads() == numbers(30)
+    assert not await shop.rows(tables.dead_letters)
+
+
+async def test_a_topic_that_is_not_there_yet_waits_and_buries_nothing(shop: Shop) -> None:
+    missing = True
+
+    def mood(record: BrokerRecord) -> str | None:
+        return "no topic orders" if missing and record.topic == "orders" else None
+
+    broker, seen, other = Between(mood), Seen(), Seen()
+    async with relaying(shop, broker, Consumer("orders", "mail", seen), Consumer("paper", "mail", other)):
+        await shop.write(*(entry(f"k{number % 4}", number) for number in range(40)))
+        await shop.write(*(entry(f"k{number % 4}", number, topic="paper") for number in range(40)))
+        await other.count(40)
+
+        async def tried() -> bool:
+            return broker.calls > 12
+
+        await until(tried)
+        missing = False
+        await seen.count(40)
+        await shop.until_empty()
+    for key in range(4):
+        assert seen.payloads(f"k{key}") == [each for each in numbers(40) if int(each) % 4 == key]
     assert not await shop.rows(tables.dead_letters)
 
 

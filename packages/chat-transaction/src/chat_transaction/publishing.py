@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 
 import attrs
 from chat_common.clock import Clock
-from chat_common.ports.broker import Broker, BrokerRecord, Refused
+from chat_common.ports.broker import Broker, BrokerRecord, Refusal, Refused
 
 from chat_transaction.backoff import pause
 from chat_transaction.confirmations import AFTER, GROUPS, ROW
@@ -123,20 +123,28 @@ class _Lane:
         batch = self._batch()
         tokens = [token for token in batch if self._publishing.alive(token)]
         try:
-            reasons = await self._publish(tokens)
+            refused = await self._publish(tokens)
             for token in tokens:
-                if token.record.id in reasons:
-                    await self._publishing.refused(token, reasons[token.record.id])
+                refusal = refused.get(token.record.id)
+                if refusal is not None and refusal.fault == "record":
+                    await self._publishing.refused(token, refusal.reason)
         except Exception as error:
             await self._failed(tokens, error)
             return
         for token in batch:
             self.waiting.popleft()
             self._tries.pop(token.id, None)
-        if len(reasons) < len(tokens):
+        if len(refused) < len(tokens):
             self._passed += 1
             self._failures = 0
         self._size = min(self._size * 2, _BATCH)
+        # What an operator can mend waits, in its order, as does whatever comes behind it in this topic.
+        held = [token for token in tokens if (it := refused.get(token.record.id)) is not None and it.fault == "topic"]
+        if held:
+            self.waiting.extendleft(reversed(held))
+            self._failures += 1
+            log.error("topic %s takes nothing: %s", self._topic, refused[held[0].record.id].reason)
+            await asyncio.sleep(pause(self._failures, _FIRST, _CAP))
 
     def _batch(self) -> list[Token]:
         """The next ones; a record that has failed alone goes alone."""
@@ -149,14 +157,14 @@ class _Lane:
                 break
         return batch
 
-    async def _publish(self, tokens: Sequence[Token]) -> dict[str, str]:
-        """Why the broker refused which of them, by record id."""
-        refused: dict[str, str] = {}
+    async def _publish(self, tokens: Sequence[Token]) -> dict[str, Refusal]:
+        """What the broker refused, by record id."""
+        refused: dict[str, Refusal] = {}
         if tokens:
             try:
                 await self._publishing.broker.publish([_addressed(token) for token in tokens])
             except Refused as error:
-                refused = dict(error.reasons)
+                refused = {each.record.id: each for each in error.refusals}
             now = self._publishing.clock.monotonic()
             for token in tokens:
                 if token.record.id not in refused:

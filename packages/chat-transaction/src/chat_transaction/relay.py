@@ -7,7 +7,7 @@ import logging
 import math
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 
 import attrs
@@ -75,8 +75,7 @@ class SqlRelay:
         self._stock = asyncio.Lock()
         self._some_revive = asyncio.Event()
         self._width = 0
-        self._behind = True
-        self._full = True
+        self._behind = self._full = True
         self._head = 0
         self._floor = 0
         self._full_at = 0.0
@@ -241,11 +240,9 @@ class SqlRelay:
             # less often, up to four times, while there is nothing to find.
             often = settings.shared_scan_interval * min(4, 1 + idle)
             interval = settings.scan_interval if self._held.alone else min(often, settings.scan_interval)
-            try:
+            with suppress(TimeoutError):
                 async with asyncio.timeout(interval):
                     await self._scan_now.wait()
-            except TimeoutError:
-                pass
             self._full = self._full or self._clock.monotonic() - self._full_at >= settings.scan_interval * 0.9
             self._scan_now.clear()
             idle = 0 if await self._scan() else idle + 1
@@ -553,7 +550,7 @@ class SqlRelay:
             token.kept = (token.kept or {}) | dict.fromkeys(new | gone)
             if not self._is_local(topic):
                 self._settlements.keep(settling.Kept(token.id, token.shard, kept=dict.fromkeys(new | gone)))
-        if running.keys() - self._running.keys():
+        if not running.keys() <= self._running.keys():
             self._widen()
         self._registered, self._running = registered, running
         self._plain = frozenset(topic for topic, here in running.items() if len(registered[topic]) == 1)
