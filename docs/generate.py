@@ -74,7 +74,9 @@ def limit_words(note: msgspec.Meta) -> Iterable[str]:
         yield f"> {note.gt}"
     if note.le is not None and note.le < 2**53 - 1:
         yield f"≤ {note.le}"
-    if note.pattern == r"\S":
+    if note.description is not None:
+        yield note.description
+    elif note.pattern == r"\S":
         yield "not blank"
     elif note.pattern:
         yield "of `A-Z a-z 0-9 _ -`"

@@ -14,7 +14,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from chat_common.wire import Id
 
-Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z", description="64 lower-case hexadecimal digits")]
 """SHA-256 of a content, in lower-case hexadecimal."""
 FileName = Annotated[
     str,
@@ -22,7 +22,7 @@ FileName = Annotated[
         min_length=1,
         max_length=255,
         pattern=r"^(?=.*\S)[^\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]+\Z",
-        description="No control characters, and none that turn the direction of writing: they hide what a file is.",
+        description="not blank; no control characters, and none that turn the direction of writing",
     ),
 ]
 PartNumber = Annotated[int, Meta(ge=1, le=10_000)]
