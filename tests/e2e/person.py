@@ -7,6 +7,8 @@ from playwright.async_api import Browser, BrowserContext, Locator, Page, expect
 PHONE = {"viewport": {"width": 390, "height": 780}, "has_touch": True, "is_mobile": True, "device_scale_factor": 2}
 DESKTOP = {"viewport": {"width": 1180, "height": 760}}
 WAIT = 20_000
+BACK = 60_000
+"""For what waits until a page has found back: it tries again after up to half a minute."""
 expect.set_options(timeout=WAIT)  # 5 s by default, which a busy machine does not keep
 
 # Walks from the newest message to the first one and collects what is on the screen on the way.
@@ -118,8 +120,8 @@ class Person:
     def message(self, text: str) -> Locator:
         return self.page.locator(".message", has=self.page.locator(".text", has_text=text))
 
-    async def sees(self, text: str) -> None:
-        await expect(self.page.locator(".text", has_text=text)).to_have_count(1, timeout=WAIT)
+    async def sees(self, text: str, timeout: int = WAIT) -> None:
+        await expect(self.page.locator(".text", has_text=text)).to_have_count(1, timeout=timeout)
 
     async def has_sent(self, text: str) -> None:
         """Until the server has acknowledged it."""

@@ -9,7 +9,7 @@ from axe_playwright_python.async_playwright import Axe  # type: ignore[import-un
 from playwright.async_api import Browser, Page, expect
 
 from tests.e2e.line import Line
-from tests.e2e.person import WAIT, Person
+from tests.e2e.person import BACK, WAIT, Person
 from tests.e2e.server import Server
 
 FOCUSED = "document.activeElement.getAttribute('aria-label') || document.activeElement.textContent"
@@ -180,7 +180,7 @@ async def test_a_menu_follows_its_message(browser: Browser, server: Server) -> N
     await expect(recall).to_be_disabled()
     await expect(ada.page.get_by_role("menuitem", name="Copy")).to_be_focused()
     line.blocked = False
-    await bob.sees("a slip")
+    await bob.sees("a slip", BACK)
     await expect(recall).to_be_enabled()
     await expect(ada.page.get_by_role("menuitem", name="Copy")).to_be_focused()
     await recall.click()

@@ -10,7 +10,7 @@ import pytest
 from playwright.async_api import Browser, expect
 
 from tests.e2e.line import Line
-from tests.e2e.person import WAIT, Person
+from tests.e2e.person import BACK, WAIT, Person
 from tests.e2e.server import Server
 
 # What a browser does to the timers of a tab that has been hidden for five minutes.
@@ -49,9 +49,9 @@ async def test_both_go_on_after_a_restart_without_a_reload(
     await ada.say("meanwhile")
     await expect(ada.message("meanwhile").get_by_role("img", name="Sending")).to_be_visible()
     await server.start()
-    await bob.sees("meanwhile")
+    await bob.sees("meanwhile", BACK)
     await bob.say("after")
-    await ada.sees("after")
+    await ada.sees("after", BACK)
     await expect(ada.page.locator(".banner")).to_be_hidden(timeout=WAIT)
     for person in (ada, bob):
         assert await person.page.evaluate("window.mark") == 1

@@ -18,7 +18,8 @@ export function webSocketTransport(url, { opened, received, closed }) {
   socket.onmessage = ({ data }) => received(data);
   socket.onclose = ({ code }) => closed(code);
   return {
-    send: (text) => socket.send(text),
+    // What is said while the socket closes is lost like what was on its way; the browser would complain of it.
+    send: (text) => socket.readyState === WebSocket.OPEN && socket.send(text),
     close: () => socket.close(),
   };
 }
