@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Annotated, Any, TypeVar
 
@@ -74,3 +75,39 @@ def convert(value: Any, kind: type[T], prefix: str = "") -> T:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
         raise invalid_from(error, prefix) from None
+
+
+def check_text(value: str, field: str, limit: int) -> str:
+    """``value`` itself: 1 to ``limit`` characters that every database and broker can keep, else `Invalid`."""
+    if not isinstance(value, str) or not value:
+        raise Invalid(f"{field} is empty; 1 to {limit} characters are needed", field=field, limit=limit)
+    if len(value) > limit:
+        raise Invalid(f"{field} has {len(value)} characters; 1 to {limit} are allowed", field=field, limit=limit)
+    if "\0" in value or any("\ud800" <= each <= "\udfff" for each in value):
+        raise Invalid(f"{field} has a NUL or a lone surrogate in it, which is no text", field=field)
+    return value
+
+
+def exact_json(value: Any, field: str) -> bytes:
+    """``value`` as JSON that reads back as it was; `Invalid` for what JSON cannot say (NaN, infinity, surrogates)."""
+    try:
+        encoded = msgspec.json.encode(value)
+        where = _endless(msgspec.to_builtins(value), field)
+    except (msgspec.MsgspecError, TypeError, ValueError, RecursionError) as error:
+        raise Invalid(f"{field}: {error}", field=field) from error
+    if where is not None:
+        raise Invalid(f"{where}: NaN and infinity are no JSON", field=where)
+    return encoded
+
+
+def _endless(value: Any, where: str) -> str | None:
+    """Where in plain data a number stands that is not finite."""
+    if isinstance(value, float):
+        return None if math.isfinite(value) else where
+    if isinstance(value, dict):
+        inside = [(f"{where}.{key}", each) for key, each in value.items()]
+    elif isinstance(value, list | tuple | set | frozenset):
+        inside = [(f"{where}[{number}]", each) for number, each in enumerate(value)]
+    else:
+        return None
+    return next((found for path, each in inside if (found := _endless(each, path)) is not None), None)

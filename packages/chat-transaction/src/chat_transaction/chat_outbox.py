@@ -22,12 +22,12 @@ from typing import Any, Literal, overload
 
 from chat_common.clock import Clock, SystemClock
 from chat_common.ports.broker import Broker
-from chat_common.ports.outbox import OutboxEntry
+from chat_common.ports.outbox import OutboxEntry, checked
 from chat_common.records import Consumer, Ensured
 from chat_common.wire import SubmitMessage
 from sqlalchemy import Connection, Engine, event
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
-from sqlalchemy.orm import Session
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_scoped_session
+from sqlalchemy.orm import Session, scoped_session
 
 from chat_transaction import tables
 from chat_transaction.database import EngineDatabase
@@ -65,7 +65,7 @@ class ChatOutbox:
     @overload
     def enqueue(
         self,
-        connection: Connection | Session,
+        connection: Connection | Session | scoped_session[Any],
         intent: Intent,
         *,
         sender: str = ...,
@@ -76,7 +76,7 @@ class ChatOutbox:
     @overload
     def enqueue(
         self,
-        connection: AsyncConnection | AsyncSession,
+        connection: AsyncConnection | AsyncSession | async_scoped_session[Any],
         intent: Intent,
         *,
         sender: str = ...,
@@ -86,7 +86,12 @@ class ChatOutbox:
 
     def enqueue(
         self,
-        connection: Connection | Session | AsyncConnection | AsyncSession,
+        connection: Connection
+        | Session
+        | scoped_session[Any]
+        | AsyncConnection
+        | AsyncSession
+        | async_scoped_session[Any],
         intent: Intent,
         *,
         sender: str = "",
@@ -99,6 +104,9 @@ class ChatOutbox:
         An `OutboxEntry` goes to its topic: ``enqueue(connection, function.entry(arguments))`` for an ensured function.
         ``delay`` in seconds counts for messages (an entry has its own). `Invalid` when it cannot be carried out.
         """
+        if isinstance(connection, scoped_session | async_scoped_session):
+            session: Session | AsyncSession = connection()
+            return self.enqueue(session, intent, sender=sender, ref=ref, delay=delay)  # either
         entry = _entry(intent, sender, ref, delay)
         if isinstance(connection, AsyncSession):
             return connection.run_sync(lambda session: self._write(session.connection(), entry))
@@ -160,4 +168,6 @@ class ChatOutbox:
 
 
 def _entry(intent: Intent, sender: str, ref: str | None, delay: float) -> OutboxEntry:
-    return submit_entry(intent, sender=sender, ref=ref, delay=delay) if isinstance(intent, SubmitMessage) else intent
+    if isinstance(intent, SubmitMessage):
+        return submit_entry(intent, sender=sender, ref=ref, delay=delay)
+    return checked(intent)

@@ -12,6 +12,8 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from chat_transaction.backoff import pause
+
 T = TypeVar("T")
 Item = TypeVar("Item")
 
@@ -61,6 +63,7 @@ class EngineDatabase:
             except DBAPIError as error:
                 if not left or not _may_pass(error):
                     raise
+            await asyncio.sleep(pause(_TRIES - left, 0.02, 0.5))
         raise AssertionError("not reached")
 
     async def _change_once(self, work: Callable[[Any], T]) -> T:

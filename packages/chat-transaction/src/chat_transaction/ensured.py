@@ -94,9 +94,10 @@ class EnsuredFunction(Generic[A]):
         await self.function(arguments, key)
 
     def entry(self, arguments: A, *, key: str = "", delay: float = 0.0) -> OutboxEntry:
-        """The outbox entry of one call. Calls of the same ``key`` run in order; ``delay`` is in seconds.
+        """The outbox entry of one call. Calls of the same ``key`` run in order, and one that fails keeps the later
+        ones waiting; without a key no other call waits for it. ``delay`` is in seconds.
 
-        `Invalid` when the arguments do not fit their class.
+        `Invalid` when the arguments do not fit their class, or key or delay cannot be right.
         """
         return ensured_entry(self.record, arguments, key=key, delay=delay)
 

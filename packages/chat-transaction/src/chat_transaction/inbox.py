@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
@@ -15,7 +16,7 @@ from sqlalchemy import delete, select, text
 from chat_transaction import fencing
 from chat_transaction.fencing import Fence
 from chat_transaction.outbox import shard_of
-from chat_transaction.tables import inbox
+from chat_transaction.tables import inbox, outbox
 
 Effect = Callable[[Any, BrokerRecord], None]
 """``effect(connection, record)``: plain synchronous SQLAlchemy in the transaction that also notes the record."""
@@ -74,7 +75,8 @@ def consumer(
 ) -> Callable[[Effect], InboxConsumer]:
     """Make a function of (connection, record) a consumer whose effect happens once per group.
 
-    Redelivered records are recognised by their id for as long as `purge` leaves it. When the function raises, nothing
+    Redelivered records are recognised by their id for as long as it is kept: the relay forgets what is older than its
+    setting ``inbox_keep`` in its own database; for another one call `forget`. When the function raises, nothing
     of the record is kept, and it comes again.
     """
 
@@ -84,12 +86,33 @@ def consumer(
     return decorate
 
 
+async def forget(database: Database, before: int) -> int:
+    """`purge` until nothing is left that may be forgotten, a transaction a batch; how many there were."""
+    total = 0
+    while found := await database.change(lambda connection: purge(connection, before)):
+        total += found
+    return total
+
+
+async def forgetting(database: Database, clock: Clock, keep: float, is_mine: Callable[[], bool]) -> None:
+    """For ever: `forget` what is older than ``keep`` seconds, in the relay for which it ``is_mine``."""
+    while True:
+        if is_mine():
+            await forget(database, clock.wall_ms() - round(keep * 1000))
+        await asyncio.sleep(min(600.0, keep / 10))
+
+
 def purge(connection: Any, before: int) -> int:
-    """Forget at most 1,000 notes older than ``before`` (ms since 1970); how many there were."""
-    old = select(inbox.c.uid, inbox.c.group).where(inbox.c.handled_at < before).limit(_PURGE)
-    rows = connection.execute(old).all()
-    for group in {row.group for row in rows}:
-        uids = [row.uid for row in rows if row.group == group]
+    """Forget at most 1,000 notes older than ``before`` (ms since 1970); how many there were.
+
+    The note of a record whose row is still in this database's outbox is kept: it may come again. Beyond that ``before``
+    must lie further back than a broker delivers anything again.
+    """
+    waiting = select(outbox.c.uid).where(outbox.c.created_at <= before)
+    old = select(inbox.c.uid, inbox.c.group).where(inbox.c.handled_at < before, inbox.c.uid.not_in(waiting))
+    rows = connection.execute(old.order_by(inbox.c.handled_at).limit(_PURGE)).all()
+    for group in sorted({row.group for row in rows}):
+        uids = sorted(row.uid for row in rows if row.group == group)
         connection.execute(delete(inbox).where(inbox.c.group == group, inbox.c.uid.in_(uids)))
     return len(rows)
 

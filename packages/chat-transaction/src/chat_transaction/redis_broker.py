@@ -13,6 +13,7 @@ from zlib import crc32
 import msgspec
 from chat_common.errors import Unavailable
 from chat_common.ports.broker import BrokerRecord, Handler, Refusal, Refused
+from chat_common.settings import SetupError
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
@@ -39,7 +40,8 @@ class RedisBroker:
 
     Each topic is ``shards`` streams. In each group a shard has one owner at a time, by a lease in Redis; the owner
     alone reads it. What a vanished owner had not acknowledged is claimed when its shard is taken over, before anything
-    new. A stream is trimmed up to what every group has handled. Redis must not evict: `ready` checks that.
+    new. A stream is trimmed up to what every group has handled. Redis must not evict: `opened` refuses to go on where
+    it would (`SetupError`), and `ready` fails when that has changed.
     """
 
     def __init__(self, settings: RedisBrokerSettings | None = None) -> None:
@@ -60,6 +62,13 @@ class RedisBroker:
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[RedisBroker]:
         try:
+            try:
+                wrong = await self._wrong_policy()
+            except (RedisError, OSError) as error:
+                log.warning("Redis does not answer yet, so its maxmemory-policy is unknown: %s", error)
+                wrong = None
+            if wrong is not None:
+                raise SetupError(wrong)
             yield self
         finally:
             await self.client.aclose()
@@ -67,12 +76,19 @@ class RedisBroker:
 
     async def ready(self) -> None:
         try:
-            memory = await self.client.info("memory")
+            wrong = await self._wrong_policy()
         except (RedisError, OSError) as error:
             raise Unavailable(f"Redis does not answer: {error}") from error
+        if wrong is not None:
+            raise Unavailable(wrong)
+
+    async def _wrong_policy(self) -> str | None:
+        """What is wrong when Redis may throw away what it was given."""
+        memory = await self.client.info("memory")
         policy = memory.get("maxmemory_policy", "noeviction")
-        if int(memory.get("maxmemory", 0)) and policy != "noeviction":
-            raise Unavailable(f"Redis has maxmemory-policy {policy}; the broker needs noeviction, or records get lost")
+        if not int(memory.get("maxmemory", 0)) or policy == "noeviction":
+            return None
+        return f"Redis has maxmemory-policy {policy}; the broker needs noeviction, or records get lost"
 
     def stream(self, topic: str, shard: int) -> str:
         return f"{self.settings.prefix}:{topic}:{shard}"

@@ -17,7 +17,7 @@ from chat_common.ports.database import Database
 from chat_common.ports.outbox import ENSURED_TOPIC
 from chat_common.records import Consumer, Ensured
 
-from chat_transaction import registry, rows, settling
+from chat_transaction import inbox, registry, rows, settling
 from chat_transaction.alarm import Alarm
 from chat_transaction.confirmations import Confirmations
 from chat_transaction.consumption import Consumption
@@ -134,7 +134,7 @@ class SqlRelay:
                 await stack.enter_async_context(
                     broker.subscribe(consumer.topic, consumer.group, run, batch=consumer.batch)
                 )
-            loops = [self._scanning, self._settlements.writing, self._renewing, self._revive]
+            loops = [self._scanning, self._settlements.writing, self._renewing, self._revive, self._forget]
             tasks = [asyncio.create_task(self._persist(loop), name=f"outbox {loop.__name__}") for loop in loops]
             self._outbox.attach(self)
             try:
@@ -389,8 +389,7 @@ class SqlRelay:
 
     def _remove(self, uid: str) -> Token | None:
         """It is no longer on its way."""
-        token = self._by_uid.pop(uid, None)
-        if token is None:
+        if (token := self._by_uid.pop(uid, None)) is None:
             return None
         topic = token.record.topic
         self._count[topic] -= 1
@@ -444,8 +443,7 @@ class SqlRelay:
         """
         if self._clock.monotonic() - self._full_at < self._settings.scan_interval * 0.9:
             return
-        watched = self._sent(self._full_topics)
-        if watched:
+        if watched := self._sent(self._full_topics):
             self._full_at = self._clock.monotonic()
             self._look_after(watched, await self._database.read(rows.Present(tuple(token.id for token in watched))))
 
@@ -471,6 +469,9 @@ class SqlRelay:
     def _finish(self, token: Token) -> None:
         self._remove(token.record.id)
         self._settlements.finish(token)
+
+    async def _forget(self) -> None:
+        await inbox.forgetting(self._database, self._clock, self._settings.inbox_keep, lambda: 0 in self._held.fences)
 
     def _recovered(self, key: Key) -> None:
         """A failing key goes on; what was left in the table for its sake is read again."""
@@ -582,8 +583,7 @@ class SqlRelay:
 
     def _lose(self, shards: Iterable[int]) -> None:
         """These shards may be somebody else's now: forget their rows; what is queued of them is not accepted."""
-        lost = set(shards)
-        if not lost:
+        if not (lost := set(shards)):
             return
         self._settlements.collect()  # under the fences that it was done under
         kept = {shard: fence for shard, fence in self._held.fences.items() if shard not in lost}

@@ -32,6 +32,9 @@ class RelaySettings:
     group_patience: Seconds = setting(
         604_800.0, help="Rows wait this long for a consumer group that no process runs any more; then it is forgotten."
     )
+    inbox_keep: Annotated[float, Meta(ge=3_600)] = setting(
+        604_800.0, help="Remember this long what consumers have applied: longer than a broker delivers anything again."
+    )
     drain: Annotated[float, Meta(ge=0)] = setting(2.0, help="At the end, wait this long for what is on its way.")
 
 

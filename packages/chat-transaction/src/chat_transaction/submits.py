@@ -10,13 +10,16 @@ import msgspec
 from attrs import frozen
 from chat_common.errors import ChatError, Internal, Invalid, RateLimited, Unavailable
 from chat_common.ports.broker import BrokerRecord
-from chat_common.ports.outbox import OutboxEntry
+from chat_common.ports.outbox import OutboxEntry, checked
 from chat_common.records import Caller, Consumer
+from chat_common.validation import check_text, exact_json
 from chat_common.wire import SubmitMessage
 
 from chat_transaction.consumption import Unprocessable
 
 SUBMIT_TOPIC = "submit"
+SENDER_LIMIT, REF_LIMIT = 255, 64
+"""Characters at most."""
 
 Submit = Callable[[Caller, SubmitMessage], Awaitable[Any]]
 """Carries out one submit as its caller's, once by the caller's ``ref``: in process, or over HTTP."""
@@ -35,19 +38,16 @@ def submit_entry(request: SubmitMessage, *, sender: str, ref: str | None = None,
     """The outbox entry that says ``request`` in the name of the user ``sender`` after commit, once.
 
     ``ref`` (1 to 64 characters) is its idempotency key among all that this sender ever says; made up when absent.
-    `Invalid` when the request, the sender or the ref cannot be right.
+    `Invalid` (with field and limit) when the request, the sender, the ref or the delay cannot be right.
     """
-    intent = Intent(sender=sender, ref=secrets.token_hex(16) if ref is None else ref, request=request)
-    if not 1 <= len(intent.ref) <= 64:
-        raise Invalid(f"ref has {len(intent.ref)} characters; 1 to 64 are allowed", field="ref", limit=64)
-    if not sender:
-        raise Invalid("sender is empty", field="sender")
-    payload = msgspec.json.encode(intent)
+    check_text(sender, "sender", SENDER_LIMIT)
+    ref = secrets.token_hex(16) if ref is None else check_text(ref, "ref", REF_LIMIT)
+    payload = exact_json(Intent(sender=sender, ref=ref, request=request), "intent")
     try:
         msgspec.json.decode(payload, type=Intent)
     except msgspec.ValidationError as error:
         raise Invalid(f"request: {error}", field="request") from error
-    return OutboxEntry(SUBMIT_TOPIC, request.conversation, payload, delay)
+    return checked(OutboxEntry(SUBMIT_TOPIC, request.conversation, payload, delay))
 
 
 def submitting(submit: Submit, *, attempts: int = 20) -> Consumer:

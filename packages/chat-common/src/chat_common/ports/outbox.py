@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -10,12 +11,15 @@ import msgspec
 from attrs import frozen
 
 from chat_common.errors import Invalid
+from chat_common.validation import check_text, exact_json
 
 if TYPE_CHECKING:
     from chat_common.records import Consumer, Ensured
 
 ENSURED_TOPIC = "ensured"
 """The topic whose records name a registered function: see `ensured_entry`."""
+TOPIC_LIMIT, KEY_LIMIT, DELAY_LIMIT = 64, 255, 10 * 365 * 86_400
+"""Characters of a topic and of a key, seconds of a delay at most: see `checked`."""
 
 
 @frozen
@@ -147,15 +151,31 @@ class DeadLetters(Protocol):
         ...
 
 
+def checked(entry: OutboxEntry) -> OutboxEntry:
+    """The entry itself; `Invalid` (with field and limit) when it could not be written, or never be carried out.
+
+    Topic 1 to 64 and key 1 to 255 characters, no NUL or lone surrogate in them; delay 0 to ten years.
+    """
+    check_text(entry.topic, "topic", TOPIC_LIMIT)
+    check_text(entry.key, "key", KEY_LIMIT)
+    if not 0 <= entry.delay <= DELAY_LIMIT:
+        message = f"delay is {entry.delay} s; 0 to {DELAY_LIMIT} are allowed"
+        raise Invalid(message, field="delay", limit=DELAY_LIMIT)
+    if not isinstance(entry.payload, bytes):
+        raise Invalid(f"payload is {type(entry.payload).__name__}, not bytes", field="payload")
+    return entry
+
+
 def ensured_entry(ensured: Ensured, arguments: Any, *, key: str = "", delay: float = 0.0) -> OutboxEntry:
     """The entry that runs ``ensured`` after commit, at least once, in order among those of the same ``key``.
 
-    ``arguments`` is an instance of its arguments class; `Invalid` if it would not be readable as one.
+    Without a ``key`` it stands by itself: no other call waits for it. ``arguments`` is an instance of its arguments
+    class; `Invalid` if it would not be readable as one, or for a key or delay that `checked` refuses.
     """
+    encoded = exact_json(arguments, "arguments")
     try:
-        encoded = msgspec.json.encode(arguments)
         msgspec.json.decode(encoded, type=ensured.arguments)
     except (msgspec.MsgspecError, TypeError) as error:
         raise Invalid(f"arguments of {ensured.name}: {error}", field="arguments") from error
     call = {"name": ensured.name, "version": ensured.version, "arguments": msgspec.Raw(encoded)}
-    return OutboxEntry(ENSURED_TOPIC, key or ensured.name, msgspec.json.encode(call), delay)
+    return checked(OutboxEntry(ENSURED_TOPIC, key or secrets.token_hex(12), msgspec.json.encode(call), delay))
