@@ -106,7 +106,7 @@ class ChatOutbox:
         """
         if isinstance(connection, scoped_session | async_scoped_session):
             session: Session | AsyncSession = connection()
-            return self.enqueue(session, intent, sender=sender, ref=ref, delay=delay)  # either
+            return self.enqueue(session, intent, sender=sender, ref=ref, delay=delay)
         entry = _entry(intent, sender, ref, delay)
         if isinstance(connection, AsyncSession):
             return connection.run_sync(lambda session: self._write(session.connection(), entry))

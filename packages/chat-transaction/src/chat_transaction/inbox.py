@@ -23,6 +23,8 @@ Effect = Callable[[Any, BrokerRecord], None]
 
 _IDLE_MS = 15_000
 _PURGE = 1_000
+_SKEW_MS = 3_600_000
+"""How far the clocks of two writers may differ."""
 
 
 @frozen
@@ -108,7 +110,7 @@ def purge(connection: Any, before: int) -> int:
     The note of a record whose row is still in this database's outbox is kept: it may come again. Beyond that ``before``
     must lie further back than a broker delivers anything again.
     """
-    waiting = select(outbox.c.uid).where(outbox.c.created_at <= before)
+    waiting = select(outbox.c.uid).where(outbox.c.created_at <= before + _SKEW_MS)
     old = select(inbox.c.uid, inbox.c.group).where(inbox.c.handled_at < before, inbox.c.uid.not_in(waiting))
     rows = connection.execute(old.order_by(inbox.c.handled_at).limit(_PURGE)).all()
     for group in sorted({row.group for row in rows}):

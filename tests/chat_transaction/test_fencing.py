@@ -1,0 +1,93 @@
+"""A fenced-out owner changes nothing; a lease is somebody's until it is over, by the clock that all share."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from chat_common.clock import ManualClock
+from chat_common.ports.broker import BrokerRecord
+from chat_transaction import consumer, fencing, rows, tables
+from chat_transaction.fencing import Fence, FencedOut
+from chat_transaction.leases import Leases, plant
+from chat_transaction.outbox import shard_of
+from sqlalchemy import insert, update
+
+from tests.chat_transaction.conftest import Shop, until
+
+RECORD = BrokerRecord("orders", "a", b"1", "uid-1")
+
+
+@pytest.mark.parametrize("fences", [{shard_of("a"): 2}, {shard_of("a") + 1: 3}, {}])
+async def test_an_effect_under_an_old_fence_does_not_happen(shop: Shop, fences: dict[int, int]) -> None:
+    @consumer("orders", "books")
+    def book(connection: Any, record: BrokerRecord) -> None:
+        row = {"topic": "t", "group": "g", "key": "k", "payload": b"", "attempts": 1, "reason": "", "buried_at": 1}
+        connection.execute(insert(tables.dead_letters), {**row, "uid": record.id})
+
+    await shop.database.change(plant)
+    await shop.database.change(lambda connection: connection.execute(update(tables.leases).values(fence=3)))
+    handler = book.on(shop.database).handler
+    token = fencing.current.set(Fence(fences))
+    try:
+        with pytest.raises(FencedOut):
+            await handler([RECORD])
+        assert not await shop.rows(tables.dead_letters)
+        assert not await shop.rows(tables.inbox)
+        fencing.current.set(Fence({shard_of("a"): 3}))
+        await handler([RECORD])
+    finally:
+        fencing.current.reset(token)
+    assert len(await shop.rows(tables.dead_letters)) == 1
+
+
+async def test_a_record_is_buried_once_for_a_group(shop: Shop) -> None:
+    for group in ("books", "books", "mail"):
+        await shop.database.change(rows.Burial(group, RECORD, "broken", 1))
+    assert [row.group for row in await shop.rows(tables.dead_letters)] == ["books", "mail"]
+
+
+async def test_a_lease_is_kept_until_its_end_and_not_longer(open_shop: Callable[..., Shop]) -> None:
+    one, two = open_shop(clock=ManualClock()), open_shop(clock=ManualClock())
+    await one.database.change(plant)
+    ttl = 2.0
+    first, second = Leases(one.database, one.clock, ttl), Leases(two.database, two.clock, ttl)
+    held, _ = await first.renew()
+    assert len(held.fences) == tables.SHARDS
+    assert held.deadline == pytest.approx(one.clock.monotonic() + 0.9 * ttl)
+    assert not (await second.renew())[0].fences, "a lease that runs is another one's"
+    # The first one vanishes. On PostgreSQL time passes by itself, and only there.
+    started = time.monotonic()
+    if one.database.dialect == "sqlite":
+        two.clock.advance(ttl - 0.1)  # type: ignore[attr-defined]
+        assert not (await second.renew())[0].fences
+        two.clock.advance(0.2)  # type: ignore[attr-defined]
+
+    async def taken_over() -> bool:
+        return len((await second.renew())[0].fences) == tables.SHARDS
+
+    await until(taken_over)
+    if one.database.dialect == "postgresql":
+        assert time.monotonic() - started > ttl - 0.5, "taken over before its end"
+    assert set((await second.renew())[0].fences.values()) == {2}, "the number must grow with the owner"
+
+
+async def test_relays_on_several_hosts_go_by_the_clock_of_the_database(open_shop: Callable[..., Shop]) -> None:
+    """The host of the second relay is ten years ahead: nothing is over for that."""
+    now = round(time.time() * 1000)
+    one = open_shop(clock=ManualClock(wall_ms=now))
+    two = open_shop(clock=ManualClock(wall_ms=now + 10 * 365 * 86_400_000))
+    if one.database.dialect == "sqlite":
+        two = open_shop(clock=ManualClock(wall_ms=now))  # the users of one file are on one machine
+    await one.database.change(plant)
+    first, second = Leases(one.database, one.clock, 60.0), Leases(two.database, two.clock, 60.0)
+    held, _ = await first.renew()
+    taken, _ = await second.renew()
+    assert len(held.fences) == tables.SHARDS
+    assert not taken.fences
+    until_ms = {row.until for row in await one.rows(tables.leases)} | {
+        row.until for row in await one.rows(tables.relays)
+    }
+    assert all(now < each < now + 120_000 for each in until_ms), "times in the table must be the database's"
