@@ -79,8 +79,10 @@ def soak(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def ledger(session: nox.Session) -> None:
-    """The long books of the outbox: 100,000 messages over 1,000 keys a broker, everybody killed meanwhile."""
-    where = ["tests/faults_transaction/test_kill_ledger.py", "-s", *session.posargs]
+    """The long books of the outbox: 100,000 messages over 1,000 keys a broker, everybody killed meanwhile; and
+    10,000 rows of 3 keys over eight relays."""
+    files = ("test_kill_ledger.py", "test_eight_relays.py")
+    where = [*(f"tests/faults_transaction/{name}" for name in files), "-s", *session.posargs]
     _python(session, "pytest", *where, env={"CHAT_FAULTS_MESSAGES": "100000"})
 
 

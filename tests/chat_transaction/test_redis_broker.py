@@ -122,6 +122,18 @@ async def test_a_shard_is_one_members_until_his_lease_is_over(url: str) -> None:
         assert await held("one", 60_000) == []
 
 
+async def test_a_lease_that_was_never_renewed_ends_too(url: str) -> None:
+    async with RedisBroker(settings(url, shards=1)).opened() as broker:
+        balance = broker.client.register_script(redis_scripts.BALANCE)
+        keys = [f"{broker.settings.prefix}:{name}" for name in ("members", "l0")]
+        assert await balance(keys=keys, args=["one", 100]) == [1, 0]
+
+        async def taken_over() -> bool:
+            return bool((await balance(keys=keys, args=["two", 60_000]))[1:] == [0])
+
+        await until(taken_over)
+
+
 @pytest.mark.parametrize("left", [-0.001, 60.0])
 async def test_nothing_is_handed_over_after_the_lease(url: str, left: float) -> None:
     """As when the process was stopped after it had read: the shard may be another one's by now."""

@@ -44,13 +44,18 @@ applied = Table(
     Column("key", Text, nullable=False),
     Column("number", Integer, nullable=False),
     Column("node", Text, nullable=False),
+    Column("beside", Integer, nullable=False, server_default="0"),
 )
-"""The effects, in the order in which they were applied."""
+"""The effects, in the order in which they were applied; ``beside``: how many transactions of effects were open then,
+where effects are slow."""
+SLOW = 4711
+"""The advisory lock that every slow effect shares while it lasts, so that they can be counted."""
+_BESIDE = f"SELECT count(DISTINCT pid) FROM pg_locks WHERE locktype = 'advisory' AND objid = {SLOW} AND granted"
 
 
 @frozen
 class Plan:
-    """The JSON argument."""
+    """The JSON argument. Seconds: ``slow`` is what an effect takes, ``pace`` a producer's pause between commits."""
 
     database: str
     name: str
@@ -61,6 +66,7 @@ class Plan:
     groups: tuple[str, ...] = ("books",)
     lease: float = 3.0
     slow: float = 0.0
+    pace: float = 0.0
 
 
 async def produce(plan: Plan) -> None:
@@ -87,6 +93,7 @@ async def produce(plan: Plan) -> None:
 
         await database.change(commit)
         names = [name for name in names[20:] + names[:20] if following[name] < plan.messages]
+        await asyncio.sleep(plan.pace)
     await engine.dispose()
 
 
@@ -123,6 +130,9 @@ async def relay(plan: Plan) -> None:
         @consumer("sold", group, attempts=1_000_000)
         def book(connection: Any, record: BrokerRecord) -> None:
             values = {"group": group, "key": record.key, "number": int(record.payload), "node": plan.name}
+            if plan.slow:
+                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock_shared({SLOW})")
+                values["beside"] = connection.exec_driver_sql(_BESIDE).scalar_one()
             connection.execute(insert(applied), values)
             if plan.slow:
                 connection.exec_driver_sql(f"SELECT pg_sleep({plan.slow})")
