@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from chat_common.clock import ManualClock
 from chat_common.ports.broker import BrokerRecord
-from chat_transaction import consumer, fencing, rows, tables
+from chat_transaction import consumer, fencing, settling, tables
 from chat_transaction.fencing import Fence, FencedOut
 from chat_transaction.leases import Leases, plant
 from chat_transaction.outbox import shard_of
@@ -45,7 +45,7 @@ async def test_an_effect_under_an_old_fence_does_not_happen(shop: Shop, fences: 
 
 async def test_a_record_is_buried_once_for_a_group(shop: Shop) -> None:
     for group in ("books", "books", "mail"):
-        await shop.database.change(rows.Burial(group, RECORD, "broken", 1))
+        await shop.database.change(settling.Burial(group, RECORD, "broken", 1))
     assert [row.group for row in await shop.rows(tables.dead_letters)] == ["books", "mail"]
 
 

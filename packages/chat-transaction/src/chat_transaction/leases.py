@@ -19,6 +19,8 @@ from chat_transaction import registry
 from chat_transaction.registry import Abilities
 from chat_transaction.tables import SHARDS, leases, relays
 
+_NOTHING = Abilities()
+
 
 @frozen
 class Held:
@@ -51,7 +53,9 @@ class Leases:
         self._ttl = ttl
         self.owner = f"{_machine()}:{os.getpid()}:{_started(os.getpid())}:{secrets.token_hex(4)}"
 
-    async def renew(self, abilities: Abilities, releasing: Collection[int] = ()) -> tuple[Held, frozenset[int]]:
+    async def renew(
+        self, abilities: Abilities = _NOTHING, releasing: Collection[int] = ()
+    ) -> tuple[Held, frozenset[int]]:
         """Renew what is held, give back ``releasing``, take what is free up to an even share among `registry.takers`.
 
         Returns what is held now, and which of these shards should be given back once they are idle, because other
