@@ -323,6 +323,8 @@ class _Owned:
         if not batch:
             if self._acknowledged:
                 await self._trim_stream()
+            if loop.time() > of.deadline:
+                return False  # What is read now would hang between this owner and the next one.
             await self._read(self._block(loop.time()))
             batch = self._queue.take(of.batch, loop.time())
         if not batch:
@@ -344,9 +346,9 @@ class _Owned:
         return True
 
     def _block(self, now: float) -> int:
-        """Milliseconds to wait for something new: until a held key is due, a second at most."""
-        due = self._queue.next_time()
-        return 1_000 if due is None else max(1, min(1_000, round((due - now) * 1000)))
+        """Milliseconds to wait for something new: until a held key is due or the lease ends, a second at most."""
+        due = min(self._of.deadline, self._queue.next_time() or self._of.deadline)
+        return max(1, min(1_000, round((due - now) * 1000)))
 
     async def _read(self, block: int) -> None:
         if len(self._queue) > 10 * self._of.batch:

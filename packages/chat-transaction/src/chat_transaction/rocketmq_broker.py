@@ -31,6 +31,9 @@ from chat_transaction.settings import RocketBrokerSettings
 
 log = logging.getLogger(__name__)
 
+_ANSWER = 20.0
+"""Seconds that a send may take, the client's own repetitions included."""
+
 DELAYED = "-delayed"
 """What the name of the topic for delayed records ends in: RocketMQ keeps them apart."""
 
@@ -161,7 +164,9 @@ class RocketBroker:
         async with self._sends:
             while True:
                 try:
-                    await asyncio.wrap_future(await self._begin(message))
+                    # The client may forget to answer, when its own repetition of a request fails.
+                    async with asyncio.timeout(_ANSWER):
+                        await asyncio.wrap_future(await self._begin(message))
                     return
                 except Exception as error:
                     if "TooManyRequests" not in type(error).__name__ or time.monotonic() > until:
