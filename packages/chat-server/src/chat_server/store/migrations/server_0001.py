@@ -195,7 +195,6 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
     )
     op.create_index("chat_member_activity", "chat_member", ["user", "activity", "conversation"], unique=False)
-    op.create_index("chat_member_hidden", "chat_member", ["hidden", "conversation"], unique=False)
     op.create_index("chat_member_rev", "chat_member", ["conversation", "rev"], unique=False)
     op.create_index("chat_member_version", "chat_member", ["user", "version"], unique=False)
     op.create_table(
