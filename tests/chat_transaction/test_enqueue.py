@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from attrs import frozen
 from chat_common.errors import Invalid
-from chat_common.ports.outbox import DELAY_LIMIT, KEY_LIMIT, TOPIC_LIMIT, OutboxEntry
+from chat_common.ports.outbox import DELAY_LIMIT, KEY_LIMIT, PAYLOAD_LIMIT, TOPIC_LIMIT, OutboxEntry
 from chat_common.wire import SubmitMessage
 from chat_transaction import ChatOutbox, EnsuredFunction, ensured, tables
 from chat_transaction.inbox import forget
@@ -79,6 +79,7 @@ async def test_a_delay_that_never_ends_or_lies_behind(
         (OutboxEntry("t", "k\0", b""), "key", None),
         (OutboxEntry("t", "\ud800", b""), "key", None),
         (OutboxEntry("t", "k", "text"), "payload", None),  # type: ignore[arg-type]
+        (OutboxEntry("t", "k", b"x" * (PAYLOAD_LIMIT + 1)), "payload", PAYLOAD_LIMIT),
     ],
 )
 async def test_an_entry_that_cannot_be_written(
@@ -106,6 +107,22 @@ def test_arguments_that_json_cannot_say(arguments: Parcel, field: str) -> None:
     with pytest.raises(Invalid, match="arguments") as caught:
         function().entry(arguments)
     assert caught.value.field == field
+
+
+async def test_the_largest_payload_is_written_and_what_is_larger_is_named(chat: ChatOutbox, tmp_path: Path) -> None:
+    largest = OutboxEntry("t" * TOPIC_LIMIT, "k" * KEY_LIMIT, b"x" * PAYLOAD_LIMIT, DELAY_LIMIT)
+    engine = sqlite_engine(tmp_path / "shop.db")
+    with engine.begin() as connection:
+        chat.enqueue(connection, largest)
+        assert connection.execute(select(tables.outbox.c.payload)).scalars().all() == [largest.payload]
+    engine.dispose()
+    for too_large in (
+        lambda: function().entry(Parcel("x" * PAYLOAD_LIMIT)),
+        lambda: chat.enqueue_sql(message("x" * PAYLOAD_LIMIT), sender="shop"),
+    ):
+        with pytest.raises(Invalid, match=rf"payload has \d+ bytes; at most {PAYLOAD_LIMIT} are") as caught:
+            too_large()
+        assert (caught.value.field, caught.value.limit) == ("payload", PAYLOAD_LIMIT)
 
 
 @pytest.mark.parametrize("key", ["k" * (KEY_LIMIT + 1), "a\0"])

@@ -20,6 +20,8 @@ ENSURED_TOPIC = "ensured"
 """The topic whose records name a registered function: see `ensured_entry`."""
 TOPIC_LIMIT, KEY_LIMIT, DELAY_LIMIT = 64, 255, 10 * 365 * 86_400
 """Characters of a topic and of a key, seconds of a delay at most: see `checked`."""
+PAYLOAD_LIMIT = 1_048_576
+"""Bytes of a payload at most (1 MiB): every broker takes that with room for what it adds."""
 
 
 @frozen
@@ -154,7 +156,8 @@ class DeadLetters(Protocol):
 def checked(entry: OutboxEntry) -> OutboxEntry:
     """The entry itself; `Invalid` (with field and limit) when it could not be written, or never be carried out.
 
-    Topic 1 to 64 and key 1 to 255 characters, no NUL or lone surrogate in them; delay 0 to ten years.
+    Topic 1 to 64 and key 1 to 255 characters, no NUL or lone surrogate in them; payload at most 1 MiB; delay 0 to ten
+    years.
     """
     check_text(entry.topic, "topic", TOPIC_LIMIT)
     check_text(entry.key, "key", KEY_LIMIT)
@@ -163,6 +166,9 @@ def checked(entry: OutboxEntry) -> OutboxEntry:
         raise Invalid(message, field="delay", limit=DELAY_LIMIT)
     if not isinstance(entry.payload, bytes):
         raise Invalid(f"payload is {type(entry.payload).__name__}, not bytes", field="payload")
+    if len(entry.payload) > PAYLOAD_LIMIT:
+        message = f"payload has {len(entry.payload)} bytes; at most {PAYLOAD_LIMIT} are allowed"
+        raise Invalid(message, field="payload", limit=PAYLOAD_LIMIT)
     return entry
 
 
@@ -170,7 +176,7 @@ def ensured_entry(ensured: Ensured, arguments: Any, *, key: str = "", delay: flo
     """The entry that runs ``ensured`` after commit, at least once, in order among those of the same ``key``.
 
     Without a ``key`` it stands by itself: no other call waits for it. ``arguments`` is an instance of its arguments
-    class; `Invalid` if it would not be readable as one, or for a key or delay that `checked` refuses.
+    class; `Invalid` if it would not be readable as one, or for a key, size or delay that `checked` refuses.
     """
     encoded = exact_json(arguments, "arguments")
     try:
