@@ -14,9 +14,9 @@ from chat_server.server import Server
 
 async def talk(server: Server, user: str, room: str, count: int, name: str) -> None:
     for number in range(count):
-        ref = f"{name}-{user}-{number}"
-        say = {"conversation": room, "kind": "text", "body": {"text": ref}}
-        receipt: Any = await server.call("submit", say, user=user, ref=ref)
+        said = f"{name}-{user}-{number}"
+        say = {"conversation": room, "kind": "text", "body": {"text": said}}
+        receipt: Any = await server.call("submit", say, user=user, ref=f"{said}-{room}")
         await server.call("read", {"conversation": room, "seq": receipt.seq}, user=user)
 
 
@@ -28,7 +28,8 @@ async def main() -> None:
         try:
             async with asyncio.TaskGroup() as group:
                 for user in plan["users"]:
-                    group.create_task(talk(server, user, plan["room"], plan["count"], plan["name"]))
+                    for room in plan["rooms"]:
+                        group.create_task(talk(server, user, room, plan["count"], plan["name"]))
         except* (ChatError, Unavailable) as errors:
             print("failed", errors.exceptions, flush=True)
         print("done", flush=True)

@@ -20,7 +20,7 @@ from tests.chat_server.house import Store, fresh_postgresql
 from tests.support.program import Program
 from tests.support.waiting import until
 
-MEMBERS, SENDERS, COUNT = 300, 8, 15
+ROOMS, MEMBERS, SENDERS, COUNT = 3, 300, 8, 6
 
 
 @pytest.fixture
@@ -35,14 +35,16 @@ async def test_nobody_waits_in_a_circle_and_nothing_is_lost(shared: Store) -> No
     settings = {**shared.settings, "limits": {"calls": 0}, "fanout": cold}
     async with Server(settings=settings, environ={}) as server:
         people = [(await server.ensure_user(f"u{number}")).user for number in range(MEMBERS)]
-        made = await server.call("group.create", {"name": "Hall", "members": people[1:200]}, user=people[0])
-        room = made.conversation
-        await server.call("group.invite", {"conversation": room, "users": people[200:]}, user=people[0])
+        rooms = []
+        for number in range(ROOMS):
+            hall = {"name": f"Hall {number}", "members": people[1:200]}
+            rooms.append((await server.call("group.create", hall, user=people[0])).conversation)
+            await server.call("group.invite", {"conversation": rooms[-1], "users": people[200:]}, user=people[0])
     async with AsyncExitStack() as stack:
         programs = []
         for name in ("one", "two"):
             # Both have the same people: what they say is told to all of them, while it takes their rows.
-            plan = {"settings": settings, "room": room, "users": people[:SENDERS], "count": COUNT, "name": name}
+            plan = {"settings": settings, "rooms": rooms, "users": people[:SENDERS], "count": COUNT, "name": name}
             program = Program("-m", "tests.chat_server.store.talker", json.dumps(plan))
             programs.append(await stack.enter_async_context(program))
         for program in programs:
@@ -56,14 +58,21 @@ async def test_nobody_waits_in_a_circle_and_nothing_is_lost(shared: Store) -> No
             def fanned_out() -> bool:
                 row = database.execute(
                     "SELECT count(*) FROM chat_member m JOIN chat_conversation c USING (conversation)"
-                    " WHERE conversation = %s AND m.diffused = c.head_rev",
-                    [room],
+                    " WHERE conversation = ANY(%s) AND m.diffused = c.head_rev",
+                    [rooms],
                 ).fetchone()
-                return row == (MEMBERS,)
+                return row == (ROOMS * MEMBERS,)
 
             await until(fanned_out, 60, "every member's inbox stands at the head")
             said = database.execute(
-                "SELECT ref, seq FROM chat_message WHERE conversation = %s AND kind = 'text' ORDER BY seq", [room]
+                "SELECT conversation, seq, ref FROM chat_message WHERE conversation = ANY(%s) AND kind = 'text'"
+                " ORDER BY conversation, seq",
+                [rooms],
+            ).fetchall()
+            taken = database.execute(
+                "SELECT conversation, array_agg(seq ORDER BY seq) FROM chat_message WHERE conversation = ANY(%s)"
+                " AND seq > 0 GROUP BY conversation",
+                [rooms],
             ).fetchall()
             deadlocks = database.execute(
                 "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
@@ -73,9 +82,11 @@ async def test_nobody_waits_in_a_circle_and_nothing_is_lost(shared: Store) -> No
             await program.type("end")
     assert deadlocks == (0,)
     assert not [line for line in lines if "failed" in line], lines
-    wanted = {f"{name}-{user}-{n}" for name in ("one", "two") for user in people[:SENDERS] for n in range(COUNT)}
-    assert {ref for ref, _ in said} == wanted
-    assert len(said) == len(wanted)
+    refs = [f"{name}-{user}-{n}" for name in ("one", "two") for user in people[:SENDERS] for n in range(COUNT)]
+    assert sorted((room, ref) for room, _, ref in said) == sorted(
+        (room, f"{ref}-{room}") for room in rooms for ref in refs
+    )
+    assert dict(taken) == {room: list(range(1, len(n) + 1)) for room, n in taken}, "holes"
     assert not [line for line in lines if "transaction_repeated" in line]
 
 
