@@ -1,6 +1,9 @@
 """The outbox by itself: rows a second, CPU per row, and the time from commit to handler, per database and broker.
 
-``python -m bench.outbox [--rows 20000] [--rocketmq]`` prints a Markdown table. One process writes, relays and handles.
+``python -m bench.outbox [--rows 20000] [--rocketmq] [--relays 1 4]`` prints three Markdown tables. By broker: one
+process writes, relays and handles. Submits of a server: each has its receipt, so it is on PostgreSQL's disk. Several
+relays, a process each: every effect takes 20 ms in its transaction, as a remote system would; the ratio is to the
+first number of relays.
 """
 
 from __future__ import annotations
@@ -24,14 +27,21 @@ from chat_transaction.memory_broker import MemoryBroker
 from chat_transaction.outbox import SqlOutbox
 from chat_transaction.relay import SqlRelay
 from chat_transaction.settings import RedisBrokerSettings, RelaySettings, RocketBrokerSettings
-from sqlalchemy import create_engine, event
+from sqlalchemy import create_engine, event, func, select
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from tests.services.postgresql import asyncpg_url, fresh_database, running_postgresql
+from tests.chat_server.house import Store, migrated
+from tests.faults_transaction.ledger import Company
+from tests.faults_transaction.node import Plan, create_tables
+from tests.services.postgresql import asyncpg_url, fresh_database, psycopg_url, running_postgresql
 from tests.services.redis import running_redis
 from tests.services.rocketmq import running_rocketmq
 
 BATCH = 50
+CALLERS, CHATS = 64, 100
+"""Submits that are open at once, over so many rooms of two."""
+EFFECT, KEYS = 0.02, 400
+"""Seconds that an effect takes, and keys that the rows of several relays belong to."""
 PAYLOAD = b'{"conversation":"0123456789abcdef","first":1,"last":2}'
 
 
@@ -126,6 +136,59 @@ async def measure(database_url: str, kind: str, address: str, rows: int) -> dict
     }
 
 
+async def measure_submits(url: str, folder: Path, count: int) -> dict[str, float]:
+    """Receipts of a server on PostgreSQL, fan-out and relay at work beside them."""
+    from chat_server.server import Server
+
+    migrated(psycopg_url(url))
+    settings = {**Store("postgresql", folder, url).settings, "limits": {"calls": 0}}
+    async with Server(settings=settings, environ={}) as server:
+        people = [(await server.ensure_user(f"u{number}")).user for number in range(CHATS + 1)]
+        chats = [
+            (await server.call("group.create", {"name": "Pair", "members": [one]}, user=people[0])).conversation
+            for one in people[1:]
+        ]
+        numbers = iter(range(count))
+
+        async def caller() -> None:
+            for number in numbers:
+                say = {"conversation": chats[number % CHATS], "kind": "text", "body": {"text": "x" * 128}}
+                await server.call("submit", say, user=people[1 + number % CHATS], ref=f"r{number}")
+
+        wall, cpu = time.perf_counter(), time.process_time()
+        async with asyncio.TaskGroup() as group:
+            for _ in range(CALLERS):
+                group.create_task(caller())
+        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    return {"submits": count / wall, "cpu": cpu / count * 1e6}
+
+
+def measure_relays(url: str, folder: Path, relays: int, rows: int) -> float:
+    """Effects a second of so many relay processes, over keys that are spread over all shards."""
+    create_tables(psycopg_url(url))
+    engine = create_engine(psycopg_url(url))
+    outbox, owners = SqlOutbox(SystemClock()), select(func.count(tables.leases.c.owner.distinct()))
+
+    def shared() -> bool:
+        with engine.connect() as connection:
+            return bool(connection.execute(owners).scalar_one() == relays)
+
+    with Company(url) as company:
+        for number in range(relays):
+            plan = Plan(asyncpg_url(url), f"relay-{number}", slow=EFFECT)
+            company.add("relay", plan, folder / f"{relays}-relay-{number}.log")
+        company.until(shared, 60, "every relay has its share")
+        with engine.begin() as connection:
+            outbox.write(
+                connection, [OutboxEntry("sold", f"key-{n % KEYS}", str(n // KEYS).encode()) for n in range(rows)]
+            )
+        wall = time.perf_counter()
+        company.until(lambda: company.count("applied") >= rows, 600, "all is applied")
+        wall = time.perf_counter() - wall
+    engine.dispose()
+    return rows / wall
+
+
 def _durable(connection: Any, _: Any) -> None:
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=FULL")
@@ -135,6 +198,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=20_000)
     parser.add_argument("--rocketmq", action="store_true", help="Start a RocketMQ as well (Java 17; half a minute).")
+    parser.add_argument("--relays", type=int, nargs="+", default=[1, 4], help="Relay processes to compare.")
     arguments = parser.parse_args()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -163,6 +227,17 @@ def main() -> None:
                 f"| {found['p50']:.2f} | {found['p99']:.2f} |",
                 flush=True,
             )
+        print("\n| database | callers | durable submits/s | CPU µs a submit |\n|---|---|---|---|")
+        with fresh_database(postgresql) as url:
+            found = asyncio.run(measure_submits(url, folder / "server", arguments.rows))
+        print(f"| PostgreSQL | {CALLERS} | {found['submits']:,.0f} | {found['cpu']:.0f} |", flush=True)
+        print("\n| relays | effects/s | ratio |\n|---|---|---|")
+        first = 0.0
+        for relays in arguments.relays:
+            with fresh_database(postgresql) as url:
+                rate = measure_relays(url, folder, relays, arguments.rows)
+            first = first or rate
+            print(f"| {relays} | {rate:,.0f} | {rate / first:.2f} |", flush=True)
 
 
 if __name__ == "__main__":
