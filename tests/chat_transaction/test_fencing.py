@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
+from attrs import evolve
 from chat_common.clock import ManualClock
 from chat_common.ports.broker import BrokerRecord
 from chat_transaction import consumer, fencing, settling, tables
@@ -15,7 +16,7 @@ from chat_transaction.leases import Leases, plant
 from chat_transaction.outbox import shard_of
 from sqlalchemy import insert, update
 
-from tests.chat_transaction.conftest import Shop, until
+from tests.chat_transaction.conftest import Shop, entry, until
 
 RECORD = BrokerRecord("orders", "a", b"1", "uid-1")
 
@@ -41,6 +42,47 @@ async def test_an_effect_under_an_old_fence_does_not_happen(shop: Shop, fences: 
     finally:
         fencing.current.reset(token)
     assert len(await shop.rows(tables.dead_letters)) == 1
+
+
+async def test_who_loses_one_shard_goes_on_with_the_others_in_order(shop: Shop) -> None:
+    """A batch of two shards, one of which another relay takes while the batch is in hand."""
+    taken = False
+    # Of one shard of the in-process broker, so that they come in one batch.
+    mine, theirs = "a", next(key for key in map(str, range(1_000)) if (shard_of(key) - shard_of("a")) % 64 == 32)
+
+    @consumer("orders", "books")
+    def book(connection: Any, record: BrokerRecord) -> None:
+        row = {"topic": "t", "group": "g", "key": record.key, "attempts": 1, "reason": "", "buried_at": 1}
+        connection.execute(insert(tables.dead_letters), {**row, "payload": record.payload, "uid": record.id})
+
+    def take(connection: Any) -> None:
+        table = tables.leases
+        other = update(table).where(table.c.shard == shard_of(theirs))
+        connection.execute(other.values(owner="x:1:1:1", fence=table.c.fence + 1))
+
+    async def applied() -> list[bytes]:
+        return [row.payload for row in await shop.rows(tables.dead_letters) if row.key == mine]
+
+    inside = book.on(shop.database, shop.clock)
+
+    async def handle(records: Sequence[BrokerRecord]) -> None:
+        nonlocal taken
+        if not taken and {record.key for record in records} == {mine, theirs}:
+            taken = True
+            await shop.database.change(take)
+        await inside.handler(records)
+
+    async with shop.relaying(evolve(inside, handler=handle), scan_interval=0.05):
+        await shop.write(*(entry(key, number) for number in range(3) for key in (mine, theirs)))
+
+        await shop.write(entry(mine, 3))
+
+        async def last() -> bool:
+            return b"3" in await applied()
+
+        await until(last)
+    assert taken
+    assert await applied() == [b"0", b"1", b"2", b"3"]
 
 
 async def test_a_record_is_buried_once_for_a_group(shop: Shop) -> None:

@@ -19,6 +19,9 @@ from chat_transaction.fencing import FencedOut
 
 log = logging.getLogger(__name__)
 
+_FENCED = 0.05
+"""Seconds until a batch comes again after one of its shards was lost."""
+
 
 class Unprocessable(Exception):
     """Raised by a handler for a record that no further attempt can help: it is given up at once."""
@@ -69,6 +72,8 @@ class Consumption:
             await self._run(records)
         except FencedOut as error:
             log.warning("%s of %s: %s", self._consumer.group, self._consumer.topic, error)
+            # Some of the batch may be of shards that are ours still: it comes again, and the ledger takes those.
+            raise NotHandled((), records, _FENCED) from error
 
     async def _run(self, records: Sequence[BrokerRecord]) -> None:
         accepted = await self._ledger.accept(self._consumer, records)
