@@ -134,9 +134,9 @@ async def test_a_lease_that_was_never_renewed_ends_too(url: str) -> None:
         await until(taken_over)
 
 
-@pytest.mark.parametrize("left", [-0.001, 60.0])
-async def test_nothing_is_handed_over_after_the_lease(url: str, left: float) -> None:
-    """As when the process was stopped after it had read: the shard may be another one's by now."""
+@pytest.mark.parametrize("over", ["before it reads", "while it reads", "not yet"])
+async def test_nothing_is_handed_over_after_the_lease(url: str, over: str) -> None:
+    """As when the process was stopped: the shard may be another one's by now."""
     seen: list[BrokerRecord] = []
     handed = asyncio.Event()
 
@@ -147,16 +147,26 @@ async def test_nothing_is_handed_over_after_the_lease(url: str, left: float) -> 
     async with RedisBroker(settings(url, shards=1)).opened() as broker:
         subscription = _Subscription(broker, "topic", "group", handle, 10)
         await subscription.create_groups()
-        subscription.deadline = asyncio.get_running_loop().time() + left
+        loop = asyncio.get_running_loop()
+        subscription.deadline = loop.time() + (-0.001 if over == "before it reads" else 60.0)
         owned = _Owned(subscription, 0)
+        if over == "while it reads":
+            fetch = owned._fetch
+
+            async def slowly(block: int) -> object:
+                found = await fetch(block)
+                subscription.deadline = loop.time() - 0.001
+                return found
+
+            owned._fetch = slowly  # type: ignore[method-assign]
         await broker.publish([record("topic", "a", 0)])
         waiting = asyncio.create_task(handed.wait())
         await asyncio.wait([owned.task, waiting], timeout=20, return_when=asyncio.FIRST_COMPLETED)
         pending = await broker.client.xpending(broker.stream("topic", 0), "group")
-        if left < 0:
+        if over != "not yet":
             assert owned.task.done()
             assert not seen
-            assert pending["pending"] == 1, "it is the next owner's"
+            assert pending["pending"] == (1 if over == "while it reads" else 0), "it is the next owner's"
         else:
             assert [each.payload for each in seen] == [b"0"]
         owned.leave()
