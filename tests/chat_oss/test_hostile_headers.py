@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 import secrets
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from collections.abc import Iterator
 import httpx2
 import pytest
 from chat_common.clock import SystemClock
-from chat_common.errors import ChatError, Unavailable
+from chat_common.errors import ChatError, Invalid, Unavailable
 from chat_common.ports.files import UploadRequest
 from chat_oss.guard import GuardedStore
 from chat_oss.s3 import open_minio
@@ -88,3 +89,21 @@ async def test_a_header_reaches_nobody_else(added: dict[str, str], minio: S3Serv
                 assert (await flow.keys()) == [key for key in await flow.keys() if key.startswith("file/")]
             assert guard.breaker.failures == 0
             assert (await web.get(f"{settings.endpoint}/{settings.bucket}/upload/{begun.file}")).status_code == 403
+
+
+@pytest.mark.parametrize("content", [gzip.compress(gzip.compress(bytes(30_000_000))), b"\x89PNG no gzip at all"])
+async def test_what_calls_itself_compressed_is_read_as_it_is_stored(content: bytes, minio: S3Server) -> None:
+    """Unpacked it would fill the memory, and what cannot be unpacked would be taken for a failing store."""
+    clock = SystemClock()
+    settings = minio.settings(f"chat-{secrets.token_hex(4)}")
+    async with open_minio(settings, clock) as store, httpx2.AsyncClient(timeout=30) as web:
+        await store.prepare()
+        guard = GuardedStore(store, clock, settings)
+        async with service(clock, guard, web) as flow:
+            begun = await flow.begin(content, "image/png")
+            assert isinstance(begun.put, UploadRequest)
+            headers = {**begun.put.headers, "content-encoding": "gzip, gzip"}
+            assert (await web.put(begun.put.url, headers=headers, content=content)).status_code == 200
+            with pytest.raises(Invalid, match=r"type|picture"):
+                await flow.finish(begun.file)
+            assert guard.breaker.failures == 0

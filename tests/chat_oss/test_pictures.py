@@ -9,7 +9,7 @@ from chat_oss.pictures import PictureSettings, process
 from PIL import Image, ImageSequence
 
 from tests.chat_oss import pictures
-from tests.chat_oss.pictures import SECRET, reopened
+from tests.chat_oss.pictures import SECRET, encoded, gradient, reopened
 
 SETTINGS = PictureSettings()
 
@@ -218,3 +218,27 @@ def test_a_picture_with_flipped_bytes_is_taken_or_invalid_never_anything_else(ty
         taken += 1
         reopened(done.small.data)
     assert taken < len(range(0, min(len(whole), 900), 7))
+
+
+def test_a_jpeg_of_many_scans_is_refused_before_it_is_drawn() -> None:
+    data = encoded(gradient(64, 64, "L"), "JPEG", progressive=True)
+    at = data.rindex(b"\xff\xda")
+    scan = data[at : data.rindex(b"\xff\xd9")]
+    assert process(data, "image/jpeg", PictureSettings()).width == 64
+    with pytest.raises(Invalid, match="more than 200 scans"):
+        process(data[:at] + scan * 300 + data[data.rindex(b"\xff\xd9") :], "image/jpeg", PictureSettings())
+
+
+def test_fill_bytes_before_a_marker_are_skipped() -> None:
+    data = encoded(gradient(10, 10), "JPEG")
+    filled = data[:2] + b"\xff" * 5_000_000 + data[2:]
+    assert len(process(filled, "image/jpeg", PictureSettings()).content) < 10_000
+
+
+def test_broken_exif_is_no_fault_of_the_server() -> None:
+    data = encoded(gradient(10, 10), "JPEG")
+    tags = bytes.fromhex("4d4d002a00000008000201000002000000010000000101120003000000010006000000000000")
+    segment = b"Exif\0\0" + tags
+    bad = data[:2] + b"\xff\xe1" + (len(segment) + 2).to_bytes(2, "big") + segment + data[2:]
+    with pytest.raises(Invalid, match="no readable picture"):
+        process(bad, "image/jpeg", PictureSettings())

@@ -267,6 +267,25 @@ async def test_the_sweep_leaves_what_messages_need(house: House, store: Store) -
     assert await house.server.database.read(rows) == [1, 1]
 
 
+async def test_what_is_held_for_uploads_does_not_keep_the_sweep_from_the_others(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chat_oss.files.SWEEP_BATCH", 1)
+    for number in range(8):
+        begun = await house.call(
+            house.bob, "upload.begin", conversation=house.room, name="a.txt", type="text/plain", size=4 + number
+        )
+        await house.refused(house.bob, "upload.finish", file=begun.file)
+    facts = await house.upload(house.ada, b"take this back", "text/plain")
+    receipt = await house.submit(house.ada, "file", file=facts.file)
+    [url] = await house.urls(house.bob, facts.file)
+    await house.call(house.ada, "message.recall", conversation=house.room, seq=receipt.seq)
+    for _ in range(3):
+        house.clock.advance(50)
+        await house.sweep()
+    assert (await house.web.get(url)).status_code == 404
+
+
 async def test_the_address_of_objects_tells_nothing_without_a_link(house: House) -> None:
     for path in ("/objects/", "/objects/file/x/original", "/objects/../chat.db", "/objects/%2e%2e/chat.db"):
         answer = await house.web.get(path)

@@ -12,6 +12,7 @@ KEPT_PNG = frozenset(
     b"IHDR PLTE IDAT IEND tRNS cHRM gAMA iCCP sBIT sRGB bKGD pHYs cICP mDCV cLLI acTL fcTL fdAT".split()
 )
 KEPT_WEBP = frozenset({b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ANIM", b"ANMF", b"ICCP"})
+_FILLED = re.compile(rb"\xff+")
 _MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 _EOI, _SOS, _COMMENT = 0xD9, 0xDA, 0xFE
 
@@ -37,8 +38,9 @@ def _strip_jpeg(data: bytes) -> bytes:
     out = [data[:2]]
     at = 2
     while True:
-        while data[at] == 0xFF and data[at + 1] == 0xFF:  # fill bytes
-            at += 1
+        if data[at] == 0xFF and data[at + 1] == 0xFF:  # fill bytes
+            found = _FILLED.match(data, at)
+            at = found.end() - 1 if found is not None else at
         if data[at] != 0xFF:
             raise BadPicture("a marker is missing")
         marker = data[at + 1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import struct
 from io import BytesIO
 from typing import Any
 
@@ -42,6 +43,12 @@ class Picture:
     digest: str
 
 
+_SCAN = b"\xff\xda"
+"""Begins a scan of a JPEG; inside a scan these two bytes never follow each other."""
+_SCANS = 200
+"""Each is a pass over the whole picture, and may take a few bytes only; cameras make 10 at most."""
+
+
 def process(data: bytes, type: str, settings: PictureSettings) -> Picture:
     """Read and convert a picture. `Invalid` (field ``file``, or ``size`` with the limit) when it cannot be taken."""
     try:
@@ -53,7 +60,7 @@ def process(data: bytes, type: str, settings: PictureSettings) -> Picture:
     except (BadPicture, OSError, ValueError, SyntaxError, EOFError, TypeError) as error:
         # Pillow's readers raise all of these for broken files.
         raise Invalid(f"file: this is no readable picture of type {type}", field="file") from error
-    except (KeyError, IndexError, ArithmeticError, AssertionError, MemoryError, RuntimeError) as error:
+    except (KeyError, IndexError, ArithmeticError, AssertionError, MemoryError, RuntimeError, struct.error) as error:
         raise Invalid(f"file: this is no readable picture of type {type}", field="file") from error
 
 
@@ -61,6 +68,8 @@ def _process(data: bytes, type: str, settings: PictureSettings) -> Picture:
     image = Image.open(BytesIO(data), formats=[_FORMATS[type]])
     width, height = image.size
     _check_size(width, height, settings)
+    if image.format in ("JPEG", "MPO") and data.count(_SCAN) > _SCANS:
+        raise Invalid(f"file: the picture is drawn in more than {_SCANS} scans", field="file", limit=_SCANS)
     # Several pictures of one moment (a phone's preview, its other lens) are no animation: the first is the picture.
     animated = image.format != "MPO" and bool(getattr(image, "is_animated", False))
     image.seek(0)

@@ -115,7 +115,8 @@ class MinioObjectStore:
         response = await self._run(self._open, check_key(key), start, length)
 
         async def chunks() -> AsyncIterator[bytes]:
-            while response is not None and (chunk := await self._run(response.read, CHUNK)):
+            # As stored: what a client has sent may call itself compressed, and would be unpacked here without a bound.
+            while response is not None and (chunk := await self._run(response.read, CHUNK, False)):
                 yield chunk
 
         try:

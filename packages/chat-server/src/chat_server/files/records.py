@@ -148,7 +148,10 @@ class SqlFileRecords:
     async def doom(self, now: int, limit: int) -> Sequence[str]:
         def work(connection: Connection) -> Sequence[str]:
             # Locked first, looked at afterwards: a reserve or finish that was quicker is then seen, a later one waits.
-            unlooked = select(content.c.content).where(~content.c.checked).limit(limit)
+            # Those that are held for an upload come up when they are not any more: many of them must not stand before
+            # the others.
+            now_held = exists().where(staging.c.reserved == content.c.content, staging.c.reserved_at > now - GRACE_MS)
+            unlooked = select(content.c.content).where(~content.c.checked, ~now_held).limit(limit)
             names = connection.execute(unlooked.with_for_update(skip_locked=True)).scalars().all()
             used = exists().where(file.c.content == content.c.content)
             held = exists().where(staging.c.reserved == content.c.content, staging.c.reserved_at > now - GRACE_MS)
