@@ -116,7 +116,7 @@ def test_no_inversion_and_nothing_run_by_a_fenced_out_owner(database: str, tmp_p
                     "its key goes on after the kill",
                 )
             assert not producer.finished, "the faults must happen while rows are written"
-        company.until(lambda: producer.finished, 120, "all is committed")
+        company.until(lambda: producer.finished, 600, "all is committed")
         company.until(lambda: company.count("applied") >= messages * keys, 300, "all is applied")
     ledger = read_ledger(database, ["books"])
     print(f"\n{len(ledger.said)} rows of {keys} keys, eight relays: {fenced} owners fenced out, {kills} killed")
