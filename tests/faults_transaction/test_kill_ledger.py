@@ -64,6 +64,11 @@ def run(
     events: Counter[str] = Counter()
     rounds = 0
     with Company(database) as company:
+        for number in range(3):
+            plan = Plan(asyncpg_url(database), f"relay-{number}", broker, endpoint, groups=GROUPS)
+            company.add("relay", plan, folder / f"relay-{number}.log")
+        # Behind a slow broker all would be written before the first relay is there, and no producer left to be killed.
+        company.until(lambda: all(node.at_work for node in company.nodes), 120, "every relay is at work")
         producers: list[Node] = []
         for number in range(2):
             keys = (number * KEYS // 2, (number + 1) * KEYS // 2)
@@ -71,9 +76,6 @@ def run(
                 asyncpg_url(database), f"producer-{number}", keys=keys, messages=MESSAGES // KEYS, pace=COMMIT_PACE
             )
             producers.append(company.add("producer", plan, folder / f"producer-{number}.log"))
-        for number in range(3):
-            plan = Plan(asyncpg_url(database), f"relay-{number}", broker, endpoint, groups=GROUPS)
-            company.add("relay", plan, folder / f"relay-{number}.log")
         wanted = MESSAGES * len(GROUPS)
         while rounds < ROUNDS or company.count("applied") < wanted * 3 // 4:
             time.sleep(chance.uniform(0.5, 2.0) * PACE)
@@ -84,9 +86,12 @@ def run(
             working = [node for node in company.nodes if node.at_work]
             if len(working) < 3:
                 continue
-            # In turn by role, so that each role is hit in the shortest run.
-            role = ("relay", "producer")[rounds % 2]
-            chance.choice([node for node in working if node.role == role] or working).kill()
+            # In turn by role, so that each role is hit in the shortest run; a producer first, for they are done soon.
+            role = ROLES[rounds % 2]
+            candidates = [node for node in working if node.role == role]
+            if not candidates and not all(node.finished for node in company.nodes if node.role == role):
+                continue
+            chance.choice(candidates or working).kill()
             if happened := disturb(chance, rounds):
                 events[happened] += 1
             rounds += 1
