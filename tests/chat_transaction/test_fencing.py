@@ -14,6 +14,7 @@ from chat_transaction import consumer, fencing, settling, tables
 from chat_transaction.fencing import Fence, FencedOut
 from chat_transaction.leases import Leases, plant
 from chat_transaction.outbox import shard_of
+from chat_transaction.registry import Abilities
 from sqlalchemy import insert, update
 
 from tests.chat_transaction.conftest import Shop, entry, until
@@ -96,24 +97,24 @@ async def test_a_lease_is_kept_until_its_end_and_not_longer(open_shop: Callable[
     await one.database.change(plant)
     ttl = 2.0
     first, second = Leases(one.database, one.clock, ttl), Leases(two.database, two.clock, ttl)
-    held, _ = await first.renew()
+    held, _ = await first.renew(Abilities())
     assert len(held.fences) == tables.SHARDS
     assert held.deadline == pytest.approx(one.clock.monotonic() + 0.9 * ttl)
-    assert not (await second.renew())[0].fences, "a lease that runs is another one's"
+    assert not (await second.renew(Abilities()))[0].fences, "a lease that runs is another one's"
     # The first one vanishes. On PostgreSQL time passes by itself, and only there.
     started = time.monotonic()
     if one.database.dialect == "sqlite":
         two.clock.advance(ttl - 0.1)  # type: ignore[attr-defined]
-        assert not (await second.renew())[0].fences
+        assert not (await second.renew(Abilities()))[0].fences
         two.clock.advance(0.2)  # type: ignore[attr-defined]
 
     async def taken_over() -> bool:
-        return len((await second.renew())[0].fences) == tables.SHARDS
+        return len((await second.renew(Abilities()))[0].fences) == tables.SHARDS
 
     await until(taken_over)
     if one.database.dialect == "postgresql":
         assert time.monotonic() - started > ttl - 0.5, "taken over before its end"
-    assert set((await second.renew())[0].fences.values()) == {2}, "the number must grow with the owner"
+    assert set((await second.renew(Abilities()))[0].fences.values()) == {2}, "the number must grow with the owner"
 
 
 async def test_relays_on_several_hosts_go_by_the_clock_of_the_database(open_shop: Callable[..., Shop]) -> None:
@@ -125,8 +126,8 @@ async def test_relays_on_several_hosts_go_by_the_clock_of_the_database(open_shop
         two = open_shop(clock=ManualClock(wall_ms=now))  # the users of one file are on one machine
     await one.database.change(plant)
     first, second = Leases(one.database, one.clock, 60.0), Leases(two.database, two.clock, 60.0)
-    held, _ = await first.renew()
-    taken, _ = await second.renew()
+    held, _ = await first.renew(Abilities())
+    taken, _ = await second.renew(Abilities())
     assert len(held.fences) == tables.SHARDS
     assert not taken.fences
     until_ms = {row.until for row in await one.rows(tables.leases)} | {

@@ -16,6 +16,7 @@ from sqlalchemy import delete, select, text
 from chat_transaction import fencing
 from chat_transaction.fencing import Fence
 from chat_transaction.outbox import shard_of
+from chat_transaction.statements import upsert
 from chat_transaction.tables import inbox, outbox
 
 Effect = Callable[[Any, BrokerRecord], None]
@@ -121,11 +122,7 @@ def purge(connection: Any, before: int) -> int:
 
 def _note(connection: Any, group: str, records: Sequence[BrokerRecord], now: int) -> set[str]:
     """The ids that were not known yet. Waits for another transaction that notes the same ones."""
-    if connection.dialect.name == "postgresql":
-        from sqlalchemy.dialects.postgresql import insert
-    else:
-        from sqlalchemy.dialects.sqlite import insert  # type: ignore[assignment]
     # In one order everywhere, so that two owners of the same records wait for each other instead of blocking.
     uids = sorted({record.id for record in records})
-    rows = insert(inbox).on_conflict_do_nothing().returning(inbox.c.uid)
+    rows = upsert(connection, inbox).on_conflict_do_nothing().returning(inbox.c.uid)
     return set(connection.execute(rows, [{"group": group, "uid": uid, "handled_at": now} for uid in uids]).scalars())

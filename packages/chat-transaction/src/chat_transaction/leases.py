@@ -17,9 +17,8 @@ from sqlalchemy import delete, insert, select, text, update
 
 from chat_transaction import registry
 from chat_transaction.registry import Abilities
+from chat_transaction.statements import upsert
 from chat_transaction.tables import SHARDS, leases, relays
-
-_NOTHING = Abilities()
 
 
 @frozen
@@ -53,9 +52,7 @@ class Leases:
         self._ttl = ttl
         self.owner = f"{_machine()}:{os.getpid()}:{_started(os.getpid())}:{secrets.token_hex(4)}"
 
-    async def renew(
-        self, abilities: Abilities = _NOTHING, releasing: Collection[int] = ()
-    ) -> tuple[Held, frozenset[int]]:
+    async def renew(self, abilities: Abilities, releasing: Collection[int] = ()) -> tuple[Held, frozenset[int]]:
         """Renew what is held, give back ``releasing``, take what is free up to an even share among `registry.takers`.
 
         Returns what is held now, and which of these shards should be given back once they are idle, because other
@@ -142,11 +139,7 @@ def plant(connection: Any) -> None:
     known = set(connection.execute(select(leases.c.shard)).scalars())
     missing = [{"shard": shard} for shard in range(SHARDS) if shard not in known]
     if missing:
-        if connection.dialect.name == "postgresql":
-            from sqlalchemy.dialects.postgresql import insert as insert_or_ignore
-        else:
-            from sqlalchemy.dialects.sqlite import insert as insert_or_ignore  # type: ignore[assignment]
-        connection.execute(insert_or_ignore(leases).on_conflict_do_nothing(), missing)
+        connection.execute(upsert(connection, leases).on_conflict_do_nothing(), missing)
 
 
 def _machine() -> str:

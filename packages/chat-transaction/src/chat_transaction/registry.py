@@ -11,6 +11,7 @@ from chat_common.ports.outbox import ENSURED_TOPIC
 from chat_common.records import Consumer, Ensured
 from sqlalchemy import delete, select, update
 
+from chat_transaction.statements import upsert
 from chat_transaction.tables import groups, relays
 
 Registered = Mapping[str, frozenset[str]]
@@ -68,11 +69,7 @@ def note(connection: Any, seen: Collection[tuple[str, str]], now: int) -> None:
         same = (groups.c.topic == topic, groups.c.group == group)
         if connection.execute(update(groups).where(*same).values(seen_at=now)).rowcount:
             continue
-        if connection.dialect.name == "postgresql":
-            from sqlalchemy.dialects.postgresql import insert as insert_or_ignore
-        else:
-            from sqlalchemy.dialects.sqlite import insert as insert_or_ignore  # type: ignore[assignment]
-        row = insert_or_ignore(groups).values(topic=topic, group=group, seen_at=now)
+        row = upsert(connection, groups).values(topic=topic, group=group, seen_at=now)
         connection.execute(row.on_conflict_do_nothing())
 
 

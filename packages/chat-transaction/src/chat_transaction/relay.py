@@ -510,12 +510,9 @@ class SqlRelay:
         now = self._clock.monotonic()
         if now - self._seen_at >= _SEEN:
             wall, patience = self._clock.wall_ms(), round(self._settings.group_patience * 1000)
-            await self._database.change(lambda connection: registry.note(connection, self._abilities.groups, wall))
-            unseen = await self._database.read(partial(registry.unseen, since=wall - patience))
-            for topic, group in unseen:
+            stock = partial(settling.take_stock, seen=self._abilities.groups, now=wall, since=wall - patience)
+            for topic, group in await self._database.change(stock):
                 log.warning("nobody has run group %s of topic %s for long: nothing waits for it any more", group, topic)
-                await self._database.change(partial(settling.forget, topic=topic, group=group))
-            await self._database.change(settling.tidy)
             self._seen_at = now
         registered, absent = await self._database.read(
             lambda connection: (registry.read(connection), rows.absent(connection, shards))

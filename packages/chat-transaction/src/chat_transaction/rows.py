@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from attrs import frozen
@@ -10,11 +10,10 @@ from chat_common.ports.broker import BrokerRecord
 from sqlalchemy import func, not_, select, text, tuple_
 
 from chat_transaction.outbox import Token
+from chat_transaction.statements import parts
 from chat_transaction.tables import GroupState, outbox, state
 
 _PAGE = 1_000
-_PART = 500
-"""Numbers in one statement."""
 
 
 @frozen
@@ -64,7 +63,7 @@ class Scan:
             after = page[-1]
         wanted = wanted[: self.limit]
         tokens: list[Token] = []
-        for part in _parts(wanted):
+        for part in parts(wanted):
             rows = connection.execute(select(outbox).where(outbox.c.id.in_(part)).order_by(outbox.c.id))
             tokens += map(_token, rows)
         _mark(connection, [token for token in tokens if token.only or token.record.topic in self.shared])
@@ -97,7 +96,7 @@ class Present:
 
     def __call__(self, connection: Any) -> set[int]:
         found: set[int] = set()
-        for part in _parts(self.ids):
+        for part in parts(self.ids):
             found.update(connection.execute(select(outbox.c.id).where(outbox.c.id.in_(part))).scalars())
         return found
 
@@ -114,7 +113,7 @@ def _mark(connection: Any, tokens: Sequence[Token]) -> None:
     """Tell the tokens of shared topics where their groups stand."""
     by_id = {token.id: token for token in tokens}
     failing: dict[int, dict[str, int]] = {}
-    for part in _parts(list(by_id)):
+    for part in parts(list(by_id)):
         for row in connection.execute(select(state).where(state.c.id.in_(part))):
             token = by_id[row.id]
             if row.state == GroupState.FAILING:
@@ -180,7 +179,3 @@ def absent(connection: Any, shards: Collection[int]) -> set[tuple[str, str]]:
     rows = select(outbox.c.topic, state.c.group).join(state, state.c.id == outbox.c.id).distinct()
     rows = rows.where(state.c.state == GroupState.ABSENT, outbox.c.shard.in_(sorted(shards)))
     return {(row.topic, row.group) for row in connection.execute(rows)}
-
-
-def _parts(ids: Sequence[int]) -> Iterable[Sequence[int]]:
-    return (ids[start : start + _PART] for start in range(0, len(ids), _PART))

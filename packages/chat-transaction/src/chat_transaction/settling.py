@@ -16,6 +16,7 @@ from sqlalchemy import bindparam, delete, insert, select, update
 from chat_transaction import registry
 from chat_transaction.outbox import Parking
 from chat_transaction.registry import Registered
+from chat_transaction.statements import parts, upsert
 from chat_transaction.tables import GroupState, dead_letters, leases, outbox, state
 
 _DELETE_RUN = delete(outbox).where(outbox.c.id.between(bindparam("first"), bindparam("last")))
@@ -82,14 +83,13 @@ class Kept:
 class Settlement:
     """Rows to delete, as runs of consecutive numbers, and rows that stay for a group.
 
-    ``registered``: the groups that there were when the rows were handed over. ``fences``: under which leases (None:
-    behind a broker, where the row's owner may be another).
+    ``registered``: the groups that there were when the rows were handed over, ``fences``: the leases.
     """
 
     handled: Sequence[tuple[int, int]]
     kept: Sequence[Kept]
     registered: Registered
-    fences: Mapping[int, int] | None = None
+    fences: Mapping[int, int]
 
 
 def settle(connection: Any, settlements: Sequence[Settlement]) -> Sequence[None]:
@@ -127,8 +127,6 @@ def _note_handled(
 
 def _still_owned(connection: Any, settlement: Settlement) -> Sequence[Kept]:
     """Without the rows of shards that another relay has taken over: it decides on them."""
-    if settlement.fences is None:
-        return settlement.kept
     shards = sorted({each.shard for each in settlement.kept})
     query = select(leases.c.shard, leases.c.fence).where(leases.c.shard.in_(shards)).order_by(leases.c.shard)
     fences = {row.shard: row.fence for row in connection.execute(query.with_for_update(read=True))}
@@ -208,7 +206,7 @@ def release(connection: Any, id: int, group: str, *, drop: bool = False) -> bool
     behind = behind.where(state.c.group == group, state.c.state == GroupState.PARKED)
     ids = list(connection.execute(behind).scalars())
     _lock(connection, ids)
-    for part in _parts(ids):
+    for part in parts(ids):
         connection.execute(delete(state).where(state.c.id.in_(part), state.c.group == group))
         connection.execute(update(outbox).where(outbox.c.id.in_(part)).values(attempts=0, error=None))
     if drop:
@@ -227,7 +225,7 @@ def revive(connection: Any, topics: Collection[str], groups: Registered, shards:
             rows.where(state.c.state == GroupState.ABSENT, state.c.group.in_(sorted(here)))
         ).all()
         ids = sorted({row.id for row in found})
-        for part in _parts(ids):
+        for part in parts(ids):
             gone = delete(state).where(state.c.id.in_(part), state.c.group.in_(sorted(here)))
             connection.execute(gone.where(state.c.state == GroupState.ABSENT))
             connection.execute(update(outbox).where(outbox.c.id.in_(part)).values(parked=0))
@@ -251,15 +249,21 @@ def forget(connection: Any, topic: str, group: str) -> bool:
         after = ids[-1]
 
 
-def tidy(connection: Any) -> None:
-    """Delete the standings of rows that are gone: a group that joined or left in between may leave some."""
+def take_stock(connection: Any, seen: Collection[tuple[str, str]], now: int, since: int) -> list[tuple[str, str]]:
+    """``seen`` are run by somebody now. Forget the groups that nobody has run ``since`` then, and return them; delete
+    the standings of rows that are gone, of which a group that joins or leaves in between may leave some."""
+    registry.note(connection, seen, now)
+    unseen = registry.unseen(connection, since)
+    for topic, group in unseen:
+        forget(connection, topic, group)
     connection.execute(delete(state).where(state.c.id.not_in(select(outbox.c.id))))
+    return unseen
 
 
 def _reconcile(connection: Any, ids: Collection[int], registered: Registered) -> set[int]:
     """Delete the rows that nobody waits for any more, and flag the others: see `tables.outbox`. Returns the deleted."""
     over: set[int] = set()
-    for part in _parts(sorted(ids)):
+    for part in parts(sorted(ids)):
         query = select(outbox.c.id, outbox.c.topic, outbox.c.groups, outbox.c.parked).where(outbox.c.id.in_(part))
         rows = connection.execute(query.order_by(outbox.c.id).with_for_update()).all()
         stands: dict[int, dict[str, int]] = {}
@@ -291,7 +295,7 @@ def _lock(connection: Any, ids: Collection[int]) -> dict[int, str]:
     """Number → uid of those that are there. Locked in the order of their numbers: one of two groups that confirm at
     once is the last one."""
     found: dict[int, str] = {}
-    for part in _parts(sorted(set(ids))):
+    for part in parts(sorted(set(ids))):
         query = select(outbox.c.id, outbox.c.uid).where(outbox.c.id.in_(part)).order_by(outbox.c.id)
         found.update((row.id, row.uid) for row in connection.execute(query.with_for_update()))
     return found
@@ -299,7 +303,7 @@ def _lock(connection: Any, ids: Collection[int]) -> dict[int, str]:
 
 def _states(connection: Any, ids: Collection[int]) -> list[tuple[int, str, int]]:
     found: list[tuple[int, str, int]] = []
-    for part in _parts(sorted(ids)):
+    for part in parts(sorted(ids)):
         rows = connection.execute(select(state.c.id, state.c.group, state.c.state).where(state.c.id.in_(part)))
         found += [(row.id, row.group, row.state) for row in rows]
     return found
@@ -313,17 +317,9 @@ def _write(connection: Any, entries: Sequence[Mapping[str, Any]]) -> None:
     """The last word on a (row, group) counts."""
     if not entries:
         return
-    if connection.dialect.name == "postgresql":
-        from sqlalchemy.dialects.postgresql import insert as insert_or_update
-    else:
-        from sqlalchemy.dialects.sqlite import insert as insert_or_update  # type: ignore[assignment]
-    new = insert_or_update(state)
+    new = upsert(connection, state)
     columns = {name: new.excluded[name] for name in ("state", "attempts", "reason")}
     connection.execute(new.on_conflict_do_update(index_elements=["id", "group"], set_=columns), list(entries))
-
-
-def _parts(ids: Sequence[int]) -> Iterable[Sequence[int]]:
-    return (ids[start : start + _PART] for start in range(0, len(ids), _PART))
 
 
 def runs(ids: Iterable[int]) -> list[tuple[int, int]]:

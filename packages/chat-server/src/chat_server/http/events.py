@@ -9,6 +9,8 @@ from attrs import define
 from chat_common import wire
 from msgspec import UNSET, UnsetType
 
+from chat_server.auth.devices import DeviceChanged
+
 
 @define(kw_only=True)
 class MembersChanged:
@@ -43,17 +45,6 @@ class LoginProgress:
 class TokenRenewed:
     token: str
     expires_at: int
-
-
-@define(kw_only=True)
-class DeviceChanged:
-    """One of the own devices: seen for the first time, or its login was ended."""
-
-    device: str
-    platform: str
-    seen_at: int
-    state: Literal["added", "ended"]
-    name: str | UnsetType = UNSET
 
 
 @define(kw_only=True)
