@@ -6,7 +6,7 @@ is the object itself, split over hosts a proxy with the same methods.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 import msgspec
@@ -102,6 +102,10 @@ class Delivery:
     conversation: str | None = None
     first: int = 0
     last: int = 0
+
+
+Deliver = Callable[[Sequence[Delivery]], Awaitable[None]]
+"""Takes deliveries to the nodes of their receivers: what the router does."""
 
 
 @frozen

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Iterable
 from typing import Literal
 
 from attrs import define, field, frozen
@@ -13,11 +13,9 @@ from chat_common.validation import named
 from msgspec import UNSET, UnsetType
 from sqlalchemy import select
 
-from chat_server.services import Delivery
+from chat_server.services import Deliver, Delivery
 from chat_server.store import views
 from chat_server.store.schema import device
-
-Deliver = Callable[[Sequence[Delivery]], Awaitable[None]]
 
 
 @define(kw_only=True)

@@ -19,14 +19,14 @@ from msgspec import UNSET, UnsetType
 from sqlalchemy import Connection, Row, delete, func, select, update
 
 from chat_server.auth.accounts import Accounts, LogInPassword, PasswordSet, Register, SetPassword
-from chat_server.auth.devices import Deliver, DeviceInfo, DeviceNews, device_id
+from chat_server.auth.devices import DeviceInfo, DeviceNews, device_id
 from chat_server.auth.logins import BeginLogin, LoggedIn, LoginBegun, LoginState, PollLogin, TicketLogins
 from chat_server.auth.pages import LoginPages
 from chat_server.auth.passwords import Passwords
 from chat_server.auth.providers import DEV
 from chat_server.auth.settings import AuthSettings
 from chat_server.auth.tokens import Claims, Issued, Tokens, revoke_family
-from chat_server.services import CloseSessions, Identity
+from chat_server.services import CloseSessions, Deliver, Identity
 from chat_server.store import views
 from chat_server.store.bulk import Prepared, any_pair, pairs
 from chat_server.store.changes import Changes, caller_user

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import math
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -23,7 +23,7 @@ from sqlalchemy import Connection, bindparam, case, exists, false, select, true,
 
 from chat_server.im.log import changes_between, pushes_between
 from chat_server.im.roster import Roster, Rosters, load
-from chat_server.services import Delivery
+from chat_server.services import Deliver, Delivery
 from chat_server.store import views
 from chat_server.store.bulk import Prepared, any_of, texts
 from chat_server.store.changes import Changes
@@ -33,7 +33,6 @@ from chat_server.store.tx import Changed, Stored, Tx, next_versions, upsert
 _stored = msgspec.json.Decoder(Stored)
 _changed = msgspec.json.Decoder(Changed)
 Group = tuple[list[Push], Mapping[str, int]]
-Deliver = Callable[[Sequence[Delivery]], Awaitable[None]]
 
 
 @define(kw_only=True)
@@ -364,6 +363,8 @@ class Fanout:
     async def _tell_hiding(self, roster: Roster, pushes: Sequence[Push]) -> None:
         """In a hot room who has hidden it is told that it is there again."""
         name, time = roster.conversation, max((push.data.time for push in pushes if push.seq > roster.seq), default=0)
+        if not time:
+            return  # Nothing was said.
         rows = await self._database.read(lambda connection: _HIDDEN.all(connection, texts(connection, [name])))
         users = [row.user for row in rows if row.activity < time]
         if users:

@@ -12,13 +12,14 @@ from chat_common.records import Caller, Command
 
 from chat_server.logic import contacts, direct, users
 from chat_server.logic.groups import create, offices, people
+from chat_server.services import Deliver
 from chat_server.store.changes import Changes
 
 
 class Logic:
     """Who belongs with whom?"""
 
-    def __init__(self, database: Database, changes: Changes, inbox_of: direct.InboxOf, deliver: users.Deliver) -> None:
+    def __init__(self, database: Database, changes: Changes, inbox_of: direct.InboxOf, deliver: Deliver) -> None:
         self._database = database
         self._deliver = deliver
         self._changes = changes

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Awaitable, Callable, Sequence
 from typing import Annotated, Any
 
 from attrs import define
@@ -15,14 +14,13 @@ from chat_common.validation import named
 from msgspec import UNSET, Meta, UnsetType
 from sqlalchemy import Connection, and_, or_, select, update
 
-from chat_server.services import Delivery
+from chat_server.services import Deliver, Delivery
 from chat_server.store import pages, views
 from chat_server.store.changes import caller_user
 from chat_server.store.schema import contact, conversation, member, user, version
 from chat_server.store.tx import Tx, new_id
 
 Name = named(64)
-Deliver = Callable[[Sequence[Delivery]], Awaitable[None]]
 
 
 def folded(name: str) -> str:
