@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import gzip
 import hashlib
 import secrets
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import httpx2
 import pytest
@@ -14,9 +15,9 @@ from chat_common.clock import SystemClock
 from chat_common.errors import ChatError, Invalid, Unavailable
 from chat_common.ports.files import UploadRequest
 from chat_oss.guard import GuardedStore
-from chat_oss.s3 import open_minio
+from chat_oss.s3 import MinioSettings, open_minio
 
-from tests.chat_oss.flow import service
+from tests.chat_oss.flow import Flow, service
 from tests.services.minio import running_minio
 from tests.services.s3 import S3Server
 
@@ -56,54 +57,56 @@ def minio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
         yield server
 
 
-@pytest.mark.parametrize("added", ADDED, ids=lambda added: next(iter(added)))
-async def test_a_header_reaches_nobody_else(added: dict[str, str], minio: S3Server) -> None:
+@contextlib.asynccontextmanager
+async def on_minio(minio: S3Server) -> AsyncIterator[tuple[Flow, GuardedStore, httpx2.AsyncClient, MinioSettings]]:
+    """Uploads through a guarded store, in a bucket of their own."""
     clock = SystemClock()
     settings = minio.settings(f"chat-{secrets.token_hex(4)}")
     async with open_minio(settings, clock) as store, httpx2.AsyncClient(timeout=30) as web:
         await store.prepare()
         guard = GuardedStore(store, clock, settings)
         async with service(clock, guard, web) as flow:
-            content = b"%PDF-1.7 " + secrets.token_bytes(100)
-            plain = await flow.send(content, "application/pdf")
-            expected = await web.get((await flow.urls(plain.file))["original"])
-            content = b"%PDF-1.7 " + secrets.token_bytes(100)
-            begun = await flow.begin(content, "application/pdf")
-            assert isinstance(begun.put, UploadRequest)
-            await web.put(begun.put.url, headers={**begun.put.headers, **added}, content=content)
-            try:
-                facts = await flow.finish(begun.file)
-            except Unavailable:
-                raise  # taken for a failing store
-            except ChatError:
-                assert (await flow.urls(begun.file)) == {}
-                assert len([key for key in await flow.keys() if key.startswith("file/")]) == 1
-            else:
-                flow.records.send("ada", facts.file)
-                answer = await web.get((await flow.urls(facts.file))["original"])
-                assert answer.content == content
-                own = {"etag", "date", "last-modified", "x-amz-request-id", "x-amz-id-2", "content-disposition"}
-                assert {k: v for k, v in answer.headers.items() if k not in own} == {
-                    k: v for k, v in expected.headers.items() if k not in own
-                }
-                assert (await flow.keys()) == [key for key in await flow.keys() if key.startswith("file/")]
-            assert guard.breaker.failures == 0
-            assert (await web.get(f"{settings.endpoint}/{settings.bucket}/upload/{begun.file}")).status_code == 403
+            yield flow, guard, web, settings
+
+
+@pytest.mark.parametrize("added", ADDED, ids=lambda added: next(iter(added)))
+async def test_a_header_reaches_nobody_else(added: dict[str, str], minio: S3Server) -> None:
+    async with on_minio(minio) as (flow, guard, web, settings):
+        content = b"%PDF-1.7 " + secrets.token_bytes(100)
+        plain = await flow.send(content, "application/pdf")
+        expected = await web.get((await flow.urls(plain.file))["original"])
+        content = b"%PDF-1.7 " + secrets.token_bytes(100)
+        begun = await flow.begin(content, "application/pdf")
+        assert isinstance(begun.put, UploadRequest)
+        await web.put(begun.put.url, headers={**begun.put.headers, **added}, content=content)
+        try:
+            facts = await flow.finish(begun.file)
+        except Unavailable:
+            raise  # taken for a failing store
+        except ChatError:
+            assert (await flow.urls(begun.file)) == {}
+            assert len([key for key in await flow.keys() if key.startswith("file/")]) == 1
+        else:
+            flow.records.send("ada", facts.file)
+            answer = await web.get((await flow.urls(facts.file))["original"])
+            assert answer.content == content
+            own = {"etag", "date", "last-modified", "x-amz-request-id", "x-amz-id-2", "content-disposition"}
+            assert {k: v for k, v in answer.headers.items() if k not in own} == {
+                k: v for k, v in expected.headers.items() if k not in own
+            }
+            assert (await flow.keys()) == [key for key in await flow.keys() if key.startswith("file/")]
+        assert guard.breaker.failures == 0
+        assert (await web.get(f"{settings.endpoint}/{settings.bucket}/upload/{begun.file}")).status_code == 403
 
 
 @pytest.mark.parametrize("content", [gzip.compress(gzip.compress(bytes(30_000_000))), b"\x89PNG no gzip at all"])
 async def test_what_calls_itself_compressed_is_read_as_it_is_stored(content: bytes, minio: S3Server) -> None:
     """Unpacked it would fill the memory, and what cannot be unpacked would be taken for a failing store."""
-    clock = SystemClock()
-    settings = minio.settings(f"chat-{secrets.token_hex(4)}")
-    async with open_minio(settings, clock) as store, httpx2.AsyncClient(timeout=30) as web:
-        await store.prepare()
-        guard = GuardedStore(store, clock, settings)
-        async with service(clock, guard, web) as flow:
-            begun = await flow.begin(content, "image/png")
-            assert isinstance(begun.put, UploadRequest)
-            headers = {**begun.put.headers, "content-encoding": "gzip, gzip"}
-            assert (await web.put(begun.put.url, headers=headers, content=content)).status_code == 200
-            with pytest.raises(Invalid, match=r"type|picture"):
-                await flow.finish(begun.file)
-            assert guard.breaker.failures == 0
+    async with on_minio(minio) as (flow, guard, web, _):
+        begun = await flow.begin(content, "image/png")
+        assert isinstance(begun.put, UploadRequest)
+        headers = {**begun.put.headers, "content-encoding": "gzip, gzip"}
+        assert (await web.put(begun.put.url, headers=headers, content=content)).status_code == 200
+        with pytest.raises(Invalid, match=r"type|picture"):
+            await flow.finish(begun.file)
+        assert guard.breaker.failures == 0

@@ -8,7 +8,7 @@ import pytest
 from axe_playwright_python.async_playwright import Axe  # type: ignore[import-untyped]  # ships no stubs
 from playwright.async_api import Browser, Page, expect
 
-from tests.e2e.line import Line
+from tests.e2e.line import two_with_a_line
 from tests.e2e.person import BACK, WAIT, Person
 from tests.e2e.server import Server
 
@@ -160,15 +160,7 @@ async def test_by_keyboard_alone(browser: Browser, server: Server) -> None:
 
 async def test_a_menu_follows_its_message(browser: Browser, server: Server) -> None:
     """Opened while the message is on its way it stays open, and lets one recall when the server has the message."""
-    ada = await Person.arrive(browser, server.url, "Ada")
-    line = Line()
-    await ada.page.route_web_socket("**/ws", line.take)
-    await ada.page.reload()
-    await ada.log_in()
-    bob = await (await Person.arrive(browser, server.url, "Bob")).log_in()
-    await ada.find("Bob")
-    await ada.say("one")
-    await bob.open("Ada")
+    ada, bob, line = await two_with_a_line(browser, server)
     await ada.has_sent("one")
     await line.cut(ada)
     await ada.say("a slip")

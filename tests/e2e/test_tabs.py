@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Browser, expect
 
-from tests.e2e.line import Line
+from tests.e2e.line import two_with_a_line
 from tests.e2e.person import BACK, WAIT, Person
 from tests.e2e.server import Server
 
@@ -57,20 +57,6 @@ async def test_both_go_on_after_a_restart_without_a_reload(
         assert await person.page.evaluate("window.mark") == 1
         assert list((await person.screen()).values()) == ["before", "meanwhile", "after"]
         assert person.problems == []
-
-
-async def two_with_a_line(browser: Browser, server: Server) -> tuple[Person, Person, Line]:
-    line = Line()
-    ada = await Person.arrive(browser, server.url, "Ada")
-    await ada.page.route_web_socket("**/ws", line.take)
-    await ada.page.reload()
-    await ada.log_in()
-    bob = await (await Person.arrive(browser, server.url, "Bob")).log_in()
-    await ada.find("Bob")
-    await ada.say("one")
-    await bob.open("Ada")
-    await bob.sees("one")
-    return ada, bob, line
 
 
 async def test_what_is_unsent_survives_a_reload(browser: Browser, server: Server) -> None:
