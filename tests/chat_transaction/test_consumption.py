@@ -11,7 +11,7 @@ from chat_common.ports.broker import BrokerRecord, NotHandled
 from chat_common.records import Consumer, Ensured
 from chat_transaction.consumption import Accepted, Consumption
 from chat_transaction.delivery import persistently
-from chat_transaction.ensured import EnsuredCalls
+from chat_transaction.ensured import EnsuredCalls, ensured
 
 
 @define
@@ -142,6 +142,31 @@ async def test_an_ensured_function_that_is_cancelled_inside_fails_alone() -> Non
     assert [each.id for each in caught.value.failed] == ["x-bad"]
     assert [each.id for each in caught.value.later] == ["x-behind"]
     assert sorted(ran) == ["fine", "good"]
+
+
+async def test_an_ensured_function_beyond_its_time_limit_fails_alone() -> None:
+    async def run(job: Job, key: str) -> None:
+        if job.name == "hangs":
+            await asyncio.Event().wait()
+        if job.name == "own":
+            raise TimeoutError("the printer did not answer")
+
+    @ensured("job", timeout=0.05)
+    async def limited(job: Job, key: str) -> None:
+        await run(job, key)
+
+    calls = EnsuredCalls([limited.record])
+    payload = '{{"name": "job", "version": 1, "arguments": {{"name": "{}"}}}}'.format
+    records = [
+        BrokerRecord("ensured", key, payload(name).encode(), f"{key}-{name}")
+        for key, name in (("x", "hangs"), ("x", "behind"), ("y", "good"), ("z", "own"))
+    ]
+    with pytest.raises(NotHandled) as caught:
+        await calls.handle(records)
+    assert {each.id for each in caught.value.failed} == {"x-hangs", "z-own"}
+    assert [each.id for each in caught.value.later] == ["x-behind"]
+    assert "'job' did not end within 0.05 s" in str(caught.value.errors["x-hangs"])
+    assert "the printer" in str(caught.value.errors["z-own"])
 
 
 async def test_a_worker_that_falls_is_begun_again() -> None:

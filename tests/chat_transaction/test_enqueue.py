@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 from attrs import frozen
+from chat_common.clock import SystemClock
 from chat_common.errors import Invalid
 from chat_common.ports.outbox import DELAY_LIMIT, KEY_LIMIT, PAYLOAD_LIMIT, TOPIC_LIMIT, OutboxEntry
 from chat_common.wire import SubmitMessage
 from chat_transaction import ChatOutbox, EnsuredFunction, ensured, tables
 from chat_transaction.inbox import forget
+from chat_transaction.outbox import SqlOutbox
 from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncSession, async_scoped_session, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import scoped_session, sessionmaker
@@ -89,6 +91,8 @@ async def test_an_entry_that_cannot_be_written(
     with engine.begin() as connection:
         with pytest.raises(Invalid, match=field) as caught:
             chat.enqueue(connection, wrong)
+        with pytest.raises(Invalid, match=field):  # also where the server and its plugins write, and with a good one
+            SqlOutbox(SystemClock()).write(connection, [OutboxEntry("t", "k", b""), wrong])
         assert not connection.execute(select(tables.outbox)).all()
     assert (caught.value.field, caught.value.limit) == (field, limit)
     engine.dispose()

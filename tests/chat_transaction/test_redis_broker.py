@@ -18,7 +18,7 @@ from chat_transaction.redis_broker import RedisBroker, _Owned, _Subscription
 from chat_transaction.settings import RedisBrokerSettings
 
 from tests.chat_transaction.conftest import until
-from tests.services.redis import redis_url, running_redis
+from tests.services.redis import Redis, redis_url, running_redis
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +54,17 @@ async def test_a_redis_that_is_away_is_no_reason_not_to_open(tmp_path: Path) -> 
     async with RedisBroker(settings(url)).opened() as broker:
         with pytest.raises(Unavailable, match="does not answer"):
             await broker.ready()
+
+
+async def test_a_redis_that_evicts_and_was_away_is_refused_when_it_is_subscribed(tmp_path: Path) -> None:
+    server = Redis(tmp_path, "--maxmemory", "64mb", "--maxmemory-policy", "allkeys-lru")
+    async with RedisBroker(settings(server.url)).opened() as broker:
+        server.start()
+        try:
+            with pytest.raises(SetupError, match=r"allkeys-lru.*noeviction"):
+                await broker.subscribe("t", "g", Seen(10.0).add).__aenter__()
+        finally:
+            server.kill()
 
 
 async def test_no_room_is_no_refusal(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -121,3 +122,22 @@ async def test_a_broker_that_is_away_refuses_nothing(server: RocketMQ, names: It
                     await broker.publish([record(topic, "a", 0)])
         finally:
             server.start_broker()
+
+
+async def test_who_was_reading_goes_on_with_a_broker_that_was_restarted(server: RocketMQ, names: Iterator[str]) -> None:
+    topic, seen = next(names), Seen(60.0)
+    settings = RocketBrokerSettings(endpoints=server.endpoint)
+    async with RocketBroker(settings).opened() as broker, broker.subscribe(topic, next(names), seen.add):
+        for number in range(4):
+            async with asyncio.timeout(30):
+                while True:
+                    try:
+                        await broker.publish([record(topic, "a", number)])
+                        break
+                    except Unavailable:  # its connections are still on their way back
+                        await asyncio.sleep(0.1)
+            await seen.payloads(number + 1)
+            if number < 3:
+                server.kill_broker()
+                server.start_broker()
+    assert once(seen.of("a")) == numbers(4)

@@ -161,13 +161,15 @@ class Task:
 class Ensured:
     """A function that runs after commit, at least once. ``arguments`` is an attrs class, stored as JSON.
 
-    ``handler(arguments, key)`` gets the idempotency key.
+    ``handler(arguments, key)`` gets the idempotency key. A call that takes longer than ``timeout`` seconds is cancelled
+    and has failed; None: it may take what it takes.
     """
 
     name: str
     version: int
     arguments: type[Any]
     handler: Callable[[Any, str], Awaitable[None]]
+    timeout: float | None = None
 
 
 @frozen

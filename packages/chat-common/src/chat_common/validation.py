@@ -83,7 +83,7 @@ def check_text(value: str, field: str, limit: int) -> str:
         raise Invalid(f"{field} is empty; 1 to {limit} characters are needed", field=field, limit=limit)
     if len(value) > limit:
         raise Invalid(f"{field} has {len(value)} characters; 1 to {limit} are allowed", field=field, limit=limit)
-    if "\0" in value or any("\ud800" <= each <= "\udfff" for each in value):
+    if "\0" in value or (not value.isascii() and any("\ud800" <= each <= "\udfff" for each in value)):
         raise Invalid(f"{field} has a NUL or a lone surrogate in it, which is no text", field=field)
     return value
 

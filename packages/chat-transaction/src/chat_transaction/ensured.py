@@ -79,7 +79,14 @@ class EnsuredCalls:
             arguments = msgspec.json.decode(call.arguments, type=ensured.arguments)
         except msgspec.MsgspecError as error:
             raise Unprocessable(f"arguments of {call.name!r} version {call.version}: {error}") from error
-        await ensured.handler(arguments, record.id)
+        limit = asyncio.timeout(ensured.timeout)
+        try:
+            async with limit:
+                await ensured.handler(arguments, record.id)
+        except Exception as error:
+            if limit.expired():
+                raise TimeoutError(f"{call.name!r} did not end within {ensured.timeout} s") from error
+            raise
 
 
 @frozen
@@ -102,11 +109,14 @@ class EnsuredFunction(Generic[A]):
         return ensured_entry(self.record, arguments, key=key, delay=delay)
 
 
-def ensured(name: str, *, version: int = 1) -> Callable[[Callable[[A, str], Awaitable[None]]], EnsuredFunction[A]]:
+def ensured(
+    name: str, *, version: int = 1, timeout: float | None = None
+) -> Callable[[Callable[[A, str], Awaitable[None]]], EnsuredFunction[A]]:
     """Register ``async def f(arguments: ArgumentsClass, key: str)`` under a name and version.
 
     Rows hold these and JSON, never a class path: the function may move and be renamed. A change of the arguments class
-    that old rows do not fit is a new version; keep the old one until its rows are gone.
+    that old rows do not fit is a new version; keep the old one until its rows are gone. A call that takes longer than
+    ``timeout`` seconds is cancelled and tried again, as one that raised (None: later calls of its key wait for it).
     """
 
     def decorate(function: Callable[[A, str], Awaitable[None]]) -> EnsuredFunction[A]:
@@ -114,6 +124,6 @@ def ensured(name: str, *, version: int = 1) -> Callable[[Callable[[A, str], Awai
         hints = get_type_hints(function)
         if len(parameters) != 2 or parameters[0] not in hints:
             raise TypeError(f"{function.__name__} must take (arguments: ArgumentsClass, key: str)")
-        return EnsuredFunction(Ensured(name, version, hints[parameters[0]], function), function)
+        return EnsuredFunction(Ensured(name, version, hints[parameters[0]], function, timeout), function)
 
     return decorate

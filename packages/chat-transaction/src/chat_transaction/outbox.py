@@ -12,7 +12,7 @@ from attrs import frozen
 from chat_common.clock import Clock
 from chat_common.errors import Invalid
 from chat_common.ports.broker import BrokerRecord
-from chat_common.ports.outbox import OutboxEntry
+from chat_common.ports.outbox import OutboxEntry, checked
 from sqlalchemy import insert
 
 from chat_transaction.tables import SHARDS, outbox
@@ -126,7 +126,9 @@ class SqlOutbox:
         ]
 
     def row(self, entry: OutboxEntry) -> Row:
-        """The values of one row, in the order of its columns; each call makes another idempotency key."""
+        """The values of one row, in the order of its columns; each call makes another idempotency key. `Invalid` for an
+        entry that `checked` refuses."""
+        checked(entry)
         now = self._clock.wall_ms()
         due = now + round(entry.delay * 1000) if entry.delay > 0 else 0
         uid = f"{self._boot}{next(self._numbers):x}"

@@ -63,12 +63,9 @@ class RedisBroker:
     async def opened(self) -> AsyncIterator[RedisBroker]:
         try:
             try:
-                wrong = await self._wrong_policy()
+                await self._check_policy()
             except (RedisError, OSError) as error:
                 log.warning("Redis does not answer yet, so its maxmemory-policy is unknown: %s", error)
-                wrong = None
-            if wrong is not None:
-                raise SetupError(wrong)
             yield self
         finally:
             await self.client.aclose()
@@ -81,6 +78,10 @@ class RedisBroker:
             raise Unavailable(f"Redis does not answer: {error}") from error
         if wrong is not None:
             raise Unavailable(wrong)
+
+    async def _check_policy(self) -> None:
+        if (wrong := await self._wrong_policy()) is not None:
+            raise SetupError(wrong)
 
     async def _wrong_policy(self) -> str | None:
         """What is wrong when Redis may throw away what it was given."""
@@ -142,6 +143,8 @@ class RedisBroker:
     async def subscribe(self, topic: str, group: str, handler: Handler, *, batch: int = 100) -> AsyncIterator[None]:
         subscription = _Subscription(self, topic, group, handler, batch)
         try:
+            # Again, for it may have been away when the broker was opened.
+            await self._check_policy()
             await subscription.create_groups()
         except (RedisError, OSError) as error:
             raise Unavailable(f"Redis does not answer: {error}") from error

@@ -26,6 +26,7 @@ from chat_common.ports.broker import BrokerRecord, Handler, Refusal, Refused
 from chat_transaction.delivery import ended, outcome, persistently, retry_in
 from chat_transaction.keyed_queue import KeyedQueue
 from chat_transaction.portions import Portion, portions
+from chat_transaction.rocketmq_consumer import consumer_class
 from chat_transaction.rocketmq_refusals import refused
 from chat_transaction.settings import RocketBrokerSettings
 
@@ -195,7 +196,7 @@ class RocketBroker:
 
         everything = client.FilterExpression()
         consumer = await self._start_consumer(
-            lambda: client.PushConsumer(
+            lambda: consumer_class(client)(
                 configuration,
                 self.group(group),
                 Listener(),

@@ -45,7 +45,8 @@ class Outbox(Protocol):
     def write(self, connection: Any, entries: Sequence[OutboxEntry]) -> Sequence[Any]:
         """Insert the rows in the caller's transaction (synchronous; any thread). Returns tokens for `committed`.
 
-        One statement for all entries. Nothing is sent. The tokens are opaque.
+        One statement for all entries; none of them is written when one is refused: `Invalid`, as `checked` says.
+        Nothing is sent. The tokens are opaque.
         """
         ...
 
