@@ -24,7 +24,6 @@ from tests.services.s3 import S3Server
 KEY = bytes(range(32))
 ADDED = [
     {"content-encoding": "gzip"},
-    {"content-encoding": "aws-chunked", "x-amz-content-sha256": "STREAMING-UNSIGNED-PAYLOAD-TRAILER"},
     {"content-disposition": "inline", "cache-control": "public, max-age=99999", "expires": "0"},
     {"x-amz-acl": "public-read", "x-amz-grant-read": 'uri="http://acs.amazonaws.com/groups/global/AllUsers"'},
     {"x-amz-tagging": "a=b&c=d"},

@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Sequence
 from io import BytesIO
 from xml.sax.saxutils import escape
+from zlib import crc32
 
 import urllib3
 from chat_common.errors import Unavailable
@@ -19,6 +20,13 @@ from minio.lifecycleconfig import AbortIncompleteMultipartUpload, Expiration, Li
 
 STAGING_PREFIX = "upload/"
 STAGING_DAYS = 2
+_CHUNKED = {
+    "x-amz-content-sha256": "STREAMING-UNSIGNED-PAYLOAD-TRAILER",
+    "x-amz-decoded-content-length": "6",
+    "x-amz-trailer": "x-amz-checksum-crc32",
+}
+_UNSIGNED = b"6\r\npublic\r\n0\r\nx-amz-checksum-crc32:" + base64.b64encode(crc32(b"public").to_bytes(4)) + b"\r\n\r\n"
+"""An upload whose signature MinIO forgets to check (CVE-2026-40344, CVE-2026-41145)."""
 _NOT_THERE = frozenset({"NotImplemented", "MethodNotAllowed", "InvalidArgument", "MalformedXML", "InvalidRequest"})
 
 
@@ -80,9 +88,11 @@ def _cors(client: Minio, bucket: str, origins: Sequence[str]) -> str:
 def try_links(links: ObjectLinks, client: Minio, pool: urllib3.PoolManager, bucket: str) -> str:
     """Use an upload link as it is meant, then as a thief would; a line about it. `Unavailable`: do not use this store.
 
-    A store that does not sign for headers which it obeys lets every uploader read every file.
+    A store that does not sign for headers which it obeys lets every uploader read every file. One that takes unsigned
+    uploads is only warned of, for the last open MinIO is one.
     """
-    secret, target = (f"{STAGING_PREFIX}probe-{secrets.token_hex(8)}" for _ in range(2))
+    name = f"probe-{secrets.token_hex(8)}"
+    secret, target, foreign = f"{STAGING_PREFIX}{name}-secret", f"{STAGING_PREFIX}{name}", f"file/{name}"
     theft = {"x-amz-copy-source": f"/{bucket}/{secret}"}
     client.put_object(bucket, secret, BytesIO(b"secret"), 6)
     try:
@@ -100,9 +110,17 @@ def try_links(links: ObjectLinks, client: Minio, pool: urllib3.PoolManager, buck
                 f"upload links are refused ({meant.status}): [object_store.minio] bind_headers = false, if this is a "
                 "store that refuses unsigned x-amz headers by itself, such as AWS S3 or SeaweedFS"
             )
-        return "links: upload, and cannot be made to copy"
+        before = client.put_object(bucket, foreign, BytesIO(b"secret"), 6).etag
+        pool.request("PUT", link.url.replace(target, foreign), body=_UNSIGNED, headers=_CHUNKED, retries=False)
+        if client.stat_object(bucket, foreign).etag != before:
+            return (
+                "links: WARNING: this store takes uploads that nobody has signed (CVE-2026-40344): who has seen a link "
+                "can overwrite files whose keys he knows. Sign links with a key that can write `upload/` alone: "
+                "[object_store.minio] link_access_key, link_secret_key; see docs/files.md"
+            )
+        return "links: upload, and can neither be made to copy nor to overwrite"
     except urllib3.exceptions.HTTPError as error:
         return f"links: not tried, their address cannot be reached from here ({type(error).__name__})"
     finally:
-        for key in (secret, target):
+        for key in (secret, target, foreign):
             client.remove_object(bucket, key)

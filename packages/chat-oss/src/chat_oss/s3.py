@@ -63,7 +63,7 @@ class MinioObjectStore:
         self._bucket = settings.bucket
         self._bound = dict.fromkeys(BOUND, "") if settings.bind_headers else {}
         self._clock = clock
-        self._signer = Signer(settings.access_key, settings.secret_key, settings.region)
+        self._signer = _signer(settings)
         self.origin = (settings.public_endpoint or settings.endpoint).rstrip("/")
         self._pool = connection_pool(settings)
         self._client = make_client(settings, self._pool)
@@ -327,6 +327,13 @@ class MinioObjectStore:
     async def aclose(self) -> None:
         await asyncio.to_thread(self._threads.shutdown, cancel_futures=True)
         self._pool.clear()
+
+
+def _signer(settings: MinioSettings) -> Signer:
+    if bool(settings.link_access_key) != bool(settings.link_secret_key):
+        raise SetupError("[object_store.minio] link_access_key, link_secret_key: both or neither")
+    access, secret = settings.link_access_key or settings.access_key, settings.link_secret_key or settings.secret_key
+    return Signer(access, secret, settings.region)
 
 
 def connection_pool(settings: MinioSettings) -> urllib3.PoolManager:

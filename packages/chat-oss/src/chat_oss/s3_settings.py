@@ -25,6 +25,13 @@ class MinioSettings(GuardSettings):
     region: str = setting("us-east-1", help="The region that signatures name.")
     access_key: str = setting("", help="The access key.", secret=True)
     secret_key: str = setting("", help="The secret key.", secret=True)
+    link_access_key: str = setting(
+        "",
+        help="The access key that links are signed with; empty: `access_key`. One that may only read the bucket and "
+        "write `upload/` there bounds what a leaked link, or a fault of the store, can do.",
+        secret=True,
+    )
+    link_secret_key: str = setting("", help="Its secret key.", secret=True)
     bind_headers: bool = setting(
         True,
         help="Sign into upload links that they neither copy nor unpack. MinIO needs it; off for stores that refuse "
