@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Literal
 
 import pytest
+from chat_common.clock import ManualClock
 from chat_common.ports.broker import BrokerRecord, Handler, Refusal, Refused
 from chat_common.records import Consumer
 from chat_transaction import publishing, tables
 from chat_transaction.dead_letters import SqlDeadLetters
 from chat_transaction.memory_broker import MemoryBroker
+from chat_transaction.outbox import Token
+from chat_transaction.publishing import Publishing
 from chat_transaction.relay import SqlRelay
 from chat_transaction.settings import RelaySettings
 
@@ -225,3 +229,31 @@ async def test_a_group_in_another_process_is_waited_for_behind_a_broker(open_sho
         wanted = [each for each in numbers(60) if int(each) % 4 == key]
         assert list(dict.fromkeys(audit.payloads(f"k{key}"))) == wanted
         assert list(dict.fromkeys(mail.payloads(f"k{key}"))) == wanted
+
+
+async def test_what_only_waits_for_its_consumers_is_copied_ever_more_rarely() -> None:
+    """A broker that takes all, and consumers that handle nothing: whoever is slow gets no second flood."""
+    clock, taken = ManualClock(), 0
+
+    def mood(record: BrokerRecord) -> None:
+        nonlocal taken
+        taken += 1
+
+    async def refused(token: Token, reason: str) -> None:
+        raise AssertionError(reason)
+
+    broker = Between(mood)
+    lanes = Publishing(broker, clock, lambda token: True, refused)  # type: ignore[arg-type]
+    tokens = [Token(n, 0, 0, BrokerRecord("orders", f"k{n}", b"", f"id{n}")) for n in range(10)]
+    times: list[int] = []
+    async with broker.inner.opened(), lanes.opened():
+        lanes.put(tokens)
+        for second in range(2_000):
+            while any(token.published is None for token in tokens):  # noqa: ASYNC110
+                await asyncio.sleep(0)
+            if taken == 10:
+                times.append(second)
+                taken = 0
+            clock.advance(1.0)
+            lanes.look_after(tokens, 10.0)
+    assert [later - earlier for earlier, later in itertools.pairwise(times)][:7] == [11, 21, 41, 81, 161, 161, 161]

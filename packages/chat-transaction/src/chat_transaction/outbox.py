@@ -54,7 +54,7 @@ class Token:
     As read from the table: ``only`` these groups want it (None: all that are registered), ``settled`` are done with it
     or need no hand-over, ``attempts`` by group. On its way: ``waiting`` have not handled it yet (None: the topic's only
     one), ``handled`` have, ``kept`` stay behind in the table because they parked it (or are absent: None).
-    ``published`` is when a broker took it (seconds, monotonic), ``after`` the row before it in its key that may still
+    ``published`` is when a broker took it (seconds, monotonic) and ``repeats`` how often it did so again, ``after`` the row before it in its key that may still
     be on its way.
     """
 
@@ -68,6 +68,7 @@ class Token:
         "only",
         "published",
         "record",
+        "repeats",
         "settled",
         "shard",
         "waiting",
@@ -85,6 +86,7 @@ class Token:
         self.handled: set[str] | None = None
         self.kept: dict[str, Parking | None] | None = None
         self.published: float | None = None
+        self.repeats = 0
         self.after = 0
 
     def handed_over_as(self, record: BrokerRecord) -> bool:

@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 _BATCH = 500
 _TRIES = 10
 """A record that fails so often, alone, while others of its topic pass, is refused."""
+_DOUBLINGS = 4
+"""So often the patience with a record doubles."""
 _FIRST, _CAP = 0.1, 10.0
 """Seconds between two attempts."""
 
@@ -74,14 +76,17 @@ class Publishing:
 
     def look_after(self, tokens: Iterable[Token], patience: float) -> None:
         """Publish again those that the broker took, and seems to have lost: nobody has confirmed them for ``patience``
-        seconds, and nothing else of their topic either; or for three times as long."""
+        seconds, and nothing else of their topic either; or for three times as long. Each time it doubles, up to sixteen
+        fold: where they only wait for slow or absent consumers, copies would be more work for those."""
         now, lost = self.clock.monotonic(), []
         for token in tokens:
             if token.published is not None:
                 age, still = now - token.published, now - self._progress.get(token.record.topic, 0.0)
+                limit = patience * 2 ** min(token.repeats, _DOUBLINGS)
                 # While its topic moves on, a row is probably waiting its turn.
-                if age > patience and (still > patience or age > 3 * patience):
+                if age > limit and (still > limit or age > 3 * limit):
                     token.published = None
+                    token.repeats += 1
                     lost.append(token)
         if lost:
             log.warning("the broker lost %d records, or nobody takes them: publishing them again", len(lost))

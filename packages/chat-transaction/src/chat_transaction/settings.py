@@ -27,7 +27,9 @@ class RelaySettings:
     retry_cap: Seconds = setting(60.0, help="Longest pause between two attempts.")
     purge_interval: Seconds = setting(0.5, help="Delete handled rows this often.")
     republish_after: Seconds = setting(
-        30.0, help="Publish again what a broker took and nobody confirmed, when its topic stands still this long."
+        30.0,
+        help="Publish again what a broker took and nobody confirmed, when its topic stands still this long; then after "
+        "twice that, and so on up to sixteen fold.",
     )
     group_patience: Seconds = setting(
         604_800.0, help="Rows wait this long for a consumer group that no process runs any more; then it is forgotten."
