@@ -140,7 +140,7 @@ async def relay(plan: Plan) -> None:
         return book.on(database)
 
     settings = RelaySettings(
-        scan_interval=0.5, lease=plan.lease, retry_first=0.05, retry_cap=0.5, republish_after=3.0, purge_interval=0.1
+        scan_interval=0.5, lease=plan.lease, retry_first=0.05, retry_cap=0.5, republish_after=10.0, purge_interval=0.1
     )
     ended = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)

@@ -54,8 +54,8 @@ class Token:
     As read from the table: ``only`` these groups want it (None: all that are registered), ``settled`` are done with it
     or need no hand-over, ``attempts`` by group. On its way: ``waiting`` have not handled it yet (None: the topic's only
     one), ``handled`` have, ``kept`` stay behind in the table because they parked it (or are absent: None).
-    ``published`` is when a broker took it (seconds, monotonic) and ``repeats`` how often it did so again, ``after`` the row before it in its key that may still
-    be on its way.
+    ``published`` is when a broker took it (seconds, monotonic), ``repeats`` how often it was given it again, ``after``
+    the row before it in its key that may still be on its way.
     """
 
     __slots__ = (
