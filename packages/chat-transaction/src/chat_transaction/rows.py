@@ -10,7 +10,7 @@ from chat_common.ports.broker import BrokerRecord
 from sqlalchemy import func, not_, select, text, tuple_
 
 from chat_transaction.outbox import Token
-from chat_transaction.statements import parts
+from chat_transaction.statements import among
 from chat_transaction.tables import GroupState, outbox, state
 
 _PAGE = 1_000
@@ -62,10 +62,8 @@ class Scan:
                 break
             after = page[-1]
         wanted = wanted[: self.limit]
-        tokens: list[Token] = []
-        for part in parts(wanted):
-            rows = connection.execute(select(outbox).where(outbox.c.id.in_(part)).order_by(outbox.c.id))
-            tokens += map(_token, rows)
+        rows = select(outbox).where(among(connection, outbox.c.id, wanted)).order_by(outbox.c.id)
+        tokens = [_token(row) for row in connection.execute(rows)] if wanted else []
         _mark(connection, [token for token in tokens if token.only or token.record.topic in self.shared])
         due = select(func.min(outbox.c.due_at)).where(outbox.c.parked == 0, outbox.c.due_at > self.now)
         return Found(
@@ -95,10 +93,7 @@ class Present:
     ids: tuple[int, ...]
 
     def __call__(self, connection: Any) -> set[int]:
-        found: set[int] = set()
-        for part in parts(self.ids):
-            found.update(connection.execute(select(outbox.c.id).where(outbox.c.id.in_(part))).scalars())
-        return found
+        return set(connection.execute(select(outbox.c.id).where(among(connection, outbox.c.id, self.ids))).scalars())
 
 
 def _token(row: Any) -> Token:
@@ -113,13 +108,13 @@ def _mark(connection: Any, tokens: Sequence[Token]) -> None:
     """Tell the tokens of shared topics where their groups stand."""
     by_id = {token.id: token for token in tokens}
     failing: dict[int, dict[str, int]] = {}
-    for part in parts(list(by_id)):
-        for row in connection.execute(select(state).where(state.c.id.in_(part))):
-            token = by_id[row.id]
-            if row.state == GroupState.FAILING:
-                failing.setdefault(row.id, {})[row.group] = row.attempts
-            else:
-                token.settled = (token.settled or frozenset()) | {row.group}
+    stands = select(state).where(among(connection, state.c.id, by_id))
+    for row in connection.execute(stands) if by_id else ():
+        token = by_id[row.id]
+        if row.state == GroupState.FAILING:
+            failing.setdefault(row.id, {})[row.group] = row.attempts
+        else:
+            token.settled = (token.settled or frozenset()) | {row.group}
     for id, attempts in failing.items():
         by_id[id].attempts = attempts
 
@@ -134,12 +129,12 @@ class Pending:
     shared: bool
 
     def __call__(self, connection: Any) -> tuple[set[int], set[int]]:
-        rows = connection.execute(select(outbox.c.id, outbox.c.groups).where(outbox.c.id.in_(self.ids)))
+        rows = connection.execute(select(outbox.c.id, outbox.c.groups).where(among(connection, outbox.c.id, self.ids)))
         found = {row.id for row in rows if row.groups is None or self.group in row.groups.split(",")}
         absent: set[int] = set()
         if self.shared and found:
-            stands = select(state.c.id, state.c.state).where(state.c.id.in_(found), state.c.group == self.group)
-            for row in connection.execute(stands):
+            stands = select(state.c.id, state.c.state).where(among(connection, state.c.id, found))
+            for row in connection.execute(stands.where(state.c.group == self.group)):
                 if row.state == GroupState.DONE:
                     found.discard(row.id)
                 elif row.state == GroupState.ABSENT:

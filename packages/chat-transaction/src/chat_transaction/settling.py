@@ -16,7 +16,7 @@ from sqlalchemy import bindparam, delete, insert, select, update
 from chat_transaction import registry
 from chat_transaction.outbox import Parking
 from chat_transaction.registry import Registered
-from chat_transaction.statements import parts, upsert
+from chat_transaction.statements import among, upsert
 from chat_transaction.tables import GroupState, dead_letters, leases, outbox, state
 
 _DELETE_RUN = delete(outbox).where(outbox.c.id.between(bindparam("first"), bindparam("last")))
@@ -206,9 +206,8 @@ def release(connection: Any, id: int, group: str, *, drop: bool = False) -> bool
     behind = behind.where(state.c.group == group, state.c.state == GroupState.PARKED)
     ids = list(connection.execute(behind).scalars())
     _lock(connection, ids)
-    for part in parts(ids):
-        connection.execute(delete(state).where(state.c.id.in_(part), state.c.group == group))
-        connection.execute(update(outbox).where(outbox.c.id.in_(part)).values(attempts=0, error=None))
+    connection.execute(delete(state).where(among(connection, state.c.id, ids), state.c.group == group))
+    connection.execute(update(outbox).where(among(connection, outbox.c.id, ids)).values(attempts=0, error=None))
     if drop:
         _write(connection, [_entry(id, group, GroupState.DONE)])
     _reconcile(connection, ids, registry.read(connection))
@@ -225,10 +224,9 @@ def revive(connection: Any, topics: Collection[str], groups: Registered, shards:
             rows.where(state.c.state == GroupState.ABSENT, state.c.group.in_(sorted(here)))
         ).all()
         ids = sorted({row.id for row in found})
-        for part in parts(ids):
-            gone = delete(state).where(state.c.id.in_(part), state.c.group.in_(sorted(here)))
-            connection.execute(gone.where(state.c.state == GroupState.ABSENT))
-            connection.execute(update(outbox).where(outbox.c.id.in_(part)).values(parked=0))
+        gone = delete(state).where(among(connection, state.c.id, ids), state.c.group.in_(sorted(here)))
+        connection.execute(gone.where(state.c.state == GroupState.ABSENT))
+        connection.execute(update(outbox).where(among(connection, outbox.c.id, ids)).values(parked=0))
 
 
 def forget(connection: Any, topic: str, group: str) -> bool:
@@ -241,10 +239,9 @@ def forget(connection: Any, topic: str, group: str) -> bool:
         ids = list(connection.execute(page.order_by(outbox.c.id).limit(_PART)).scalars())
         if not ids:
             return True
-        connection.execute(delete(state).where(state.c.id.in_(ids), state.c.group == group))
-        connection.execute(
-            delete(outbox).where(outbox.c.id.in_(ids), outbox.c.groups == group)  # a replayed letter of that group
-        )
+        connection.execute(delete(state).where(among(connection, state.c.id, ids), state.c.group == group))
+        letters = delete(outbox).where(among(connection, outbox.c.id, ids), outbox.c.groups == group)
+        connection.execute(letters)  # replayed, for that group alone
         _reconcile(connection, ids, registered)
         after = ids[-1]
 
@@ -262,51 +259,46 @@ def take_stock(connection: Any, seen: Collection[tuple[str, str]], now: int, sin
 
 def _reconcile(connection: Any, ids: Collection[int], registered: Registered) -> set[int]:
     """Delete the rows that nobody waits for any more, and flag the others: see `tables.outbox`. Returns the deleted."""
-    over: set[int] = set()
-    for part in parts(sorted(ids)):
-        query = select(outbox.c.id, outbox.c.topic, outbox.c.groups, outbox.c.parked).where(outbox.c.id.in_(part))
-        rows = connection.execute(query.order_by(outbox.c.id).with_for_update()).all()
-        stands: dict[int, dict[str, int]] = {}
-        for id, group, where in _states(connection, part):
-            stands.setdefault(id, {})[group] = where
-        flags: dict[int, list[int]] = {0: [], 1: []}
-        gone = []
-        for row in rows:
-            wanted = frozenset(row.groups.split(",")) if row.groups else registered.get(row.topic, frozenset())
-            of = stands.get(row.id, {})
-            left = [of.get(group) for group in wanted if of.get(group) != GroupState.DONE]
-            if wanted and not left:
-                gone.append(row.id)
-                continue
-            parked = int(bool(left) and all(each in (GroupState.PARKED, GroupState.ABSENT) for each in left))
-            if parked != row.parked:
-                flags[parked].append(row.id)
-        for parked, changed in flags.items():
-            if changed:
-                connection.execute(update(outbox).where(outbox.c.id.in_(changed)).values(parked=parked))
-        if gone:
-            connection.execute(delete(state).where(state.c.id.in_(gone)))
-            connection.execute(delete(outbox).where(outbox.c.id.in_(gone)))
-            over.update(gone)
-    return over
+    columns = outbox.c.id, outbox.c.topic, outbox.c.groups, outbox.c.parked
+    query = select(*columns).where(among(connection, outbox.c.id, sorted(ids))).order_by(outbox.c.id)
+    rows = connection.execute(query.with_for_update()).all()
+    stands: dict[int, dict[str, int]] = {}
+    for id, group, where in _states(connection, ids):
+        stands.setdefault(id, {})[group] = where
+    flags: dict[int, list[int]] = {0: [], 1: []}
+    gone = []
+    for row in rows:
+        wanted = frozenset(row.groups.split(",")) if row.groups else registered.get(row.topic, frozenset())
+        of = stands.get(row.id, {})
+        left = [of.get(group) for group in wanted if of.get(group) != GroupState.DONE]
+        if wanted and not left:
+            gone.append(row.id)
+            continue
+        parked = int(bool(left) and all(each in (GroupState.PARKED, GroupState.ABSENT) for each in left))
+        if parked != row.parked:
+            flags[parked].append(row.id)
+    for parked, changed in flags.items():
+        if changed:
+            flagged = update(outbox).where(among(connection, outbox.c.id, changed))
+            connection.execute(flagged.values(parked=parked))
+    if gone:
+        connection.execute(delete(state).where(among(connection, state.c.id, gone)))
+        connection.execute(delete(outbox).where(among(connection, outbox.c.id, gone)))
+    return set(gone)
 
 
 def _lock(connection: Any, ids: Collection[int]) -> dict[int, str]:
     """Number → uid of those that are there. Locked in the order of their numbers: one of two groups that confirm at
     once is the last one."""
-    found: dict[int, str] = {}
-    for part in parts(sorted(set(ids))):
-        query = select(outbox.c.id, outbox.c.uid).where(outbox.c.id.in_(part)).order_by(outbox.c.id)
-        found.update((row.id, row.uid) for row in connection.execute(query.with_for_update()))
-    return found
+    query = select(outbox.c.id, outbox.c.uid).where(among(connection, outbox.c.id, sorted(set(ids))))
+    rows = connection.execute(query.order_by(outbox.c.id).with_for_update())
+    return {row.id: row.uid for row in rows}
 
 
 def _states(connection: Any, ids: Collection[int]) -> list[tuple[int, str, int]]:
-    found: list[tuple[int, str, int]] = []
-    for part in parts(sorted(ids)):
-        rows = connection.execute(select(state.c.id, state.c.group, state.c.state).where(state.c.id.in_(part)))
-        found += [(row.id, row.group, row.state) for row in rows]
-    return found
+    columns = state.c.id, state.c.group, state.c.state
+    rows = connection.execute(select(*columns).where(among(connection, state.c.id, sorted(ids))))
+    return [(row.id, row.group, row.state) for row in rows]
 
 
 def _entry(id: int, group: str, where: GroupState, attempts: int = 0, reason: str | None = None) -> dict[str, Any]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable
 from typing import Any
 
-_PART = 500
+from sqlalchemy import ARRAY, BigInteger, any_, func, literal, select
 
 
 def upsert(connection: Any, table: Any) -> Any:
@@ -19,6 +20,11 @@ def upsert(connection: Any, table: Any) -> Any:
     return insert(table)
 
 
-def parts(ids: Sequence[int]) -> Iterable[Sequence[int]]:
-    """As many numbers at once as a statement may name."""
-    return (ids[start : start + _PART] for start in range(0, len(ids), _PART))
+def among(connection: Any, column: Any, numbers: Iterable[int]) -> Any:
+    """``column`` is one of these numbers: any number of them in one parameter, so that the statement stays the same
+    one, which is compiled and planned once."""
+    values = list(numbers)
+    if connection.dialect.name == "postgresql":
+        return column == any_(literal(values, ARRAY(BigInteger)))
+    each = func.json_each(json.dumps(values)).table_valued("value")
+    return column.in_(select(each.c.value))
