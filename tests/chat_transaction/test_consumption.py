@@ -122,6 +122,13 @@ class Job:
     name: str
 
 
+def jobs(*names: str) -> list[BrokerRecord]:
+    """A call each: ``key-name``."""
+    payload = '{{"name": "job", "version": 1, "arguments": {{"name": "{}"}}}}'.format
+    pairs = [each.split("-") for each in names]
+    return [BrokerRecord("ensured", key, payload(name).encode(), f"{key}-{name}") for key, name in pairs]
+
+
 async def test_an_ensured_function_that_is_cancelled_inside_fails_alone() -> None:
     ran: list[str] = []
 
@@ -132,13 +139,8 @@ async def test_an_ensured_function_that_is_cancelled_inside_fails_alone() -> Non
         ran.append(job.name)
 
     calls = EnsuredCalls([Ensured("job", 1, Job, run)])
-    payload = '{{"name": "job", "version": 1, "arguments": {{"name": "{}"}}}}'.format
-    records = [
-        BrokerRecord("ensured", key, payload(name).encode(), f"{key}-{name}")
-        for key, name in (("x", "bad"), ("x", "behind"), ("y", "good"), ("z", "fine"))
-    ]
     with pytest.raises(NotHandled) as caught:
-        await calls.handle(records)
+        await calls.handle(jobs("x-bad", "x-behind", "y-good", "z-fine"))
     assert [each.id for each in caught.value.failed] == ["x-bad"]
     assert [each.id for each in caught.value.later] == ["x-behind"]
     assert sorted(ran) == ["fine", "good"]
@@ -156,13 +158,8 @@ async def test_an_ensured_function_beyond_its_time_limit_fails_alone() -> None:
         await run(job, key)
 
     calls = EnsuredCalls([limited.record])
-    payload = '{{"name": "job", "version": 1, "arguments": {{"name": "{}"}}}}'.format
-    records = [
-        BrokerRecord("ensured", key, payload(name).encode(), f"{key}-{name}")
-        for key, name in (("x", "hangs"), ("x", "behind"), ("y", "good"), ("z", "own"))
-    ]
     with pytest.raises(NotHandled) as caught:
-        await calls.handle(records)
+        await calls.handle(jobs("x-hangs", "x-behind", "y-good", "z-own"))
     assert {each.id for each in caught.value.failed} == {"x-hangs", "z-own"}
     assert [each.id for each in caught.value.later] == ["x-behind"]
     assert "'job' did not end within 0.05 s" in str(caught.value.errors["x-hangs"])
