@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -141,3 +141,22 @@ async def test_who_was_reading_goes_on_with_a_broker_that_was_restarted(server: 
                 server.kill_broker()
                 server.start_broker()
     assert once(seen.of("a")) == numbers(4)
+
+
+async def test_a_broker_that_is_away_can_be_left(server: RocketMQ, names: Iterator[str]) -> None:
+    """Its answer to the acknowledgement is waited for no longer."""
+    topic = next(names)
+    handled = asyncio.Event()
+
+    async def handle(records: Sequence[BrokerRecord]) -> None:
+        await asyncio.to_thread(server.kill_broker)
+        handled.set()
+
+    broker = RocketBroker(RocketBrokerSettings(endpoints=server.endpoint))
+    try:
+        async with asyncio.timeout(120), broker.opened(), broker.subscribe(topic, next(names), handle):
+            await broker.publish([record(topic, "a", 0)])
+            await handled.wait()
+            await asyncio.sleep(0)
+    finally:
+        server.start_broker()

@@ -26,7 +26,7 @@ from chat_common.ports.broker import BrokerRecord, Handler, Refusal, Refused
 from chat_transaction.delivery import ended, outcome, persistently, retry_in
 from chat_transaction.keyed_queue import KeyedQueue
 from chat_transaction.portions import Portion, portions
-from chat_transaction.rocketmq_consumer import consumer_class
+from chat_transaction.rocketmq_consumer import Left, consumer_class
 from chat_transaction.rocketmq_refusals import refused
 from chat_transaction.settings import RocketBrokerSettings
 
@@ -44,13 +44,6 @@ class _Entry(msgspec.Struct, array_like=True):
     id: str
     payload: bytes
     headers: dict[str, str]
-
-
-class _Left(BaseException):
-    """Ends a client thread's task without a word to the broker, which gives the message to somebody else.
-
-    Not an `Exception`: the client would count it as a failure, and bury the message after some.
-    """
 
 
 class RocketBroker:
@@ -322,7 +315,7 @@ class _Workers:
 
     def _put(self, entries: Sequence[_Entry], attempt: int, message: _Message) -> None:
         if self._stopping:
-            message.done.set_exception(_Left())
+            message.done.set_exception(Left())
             return
         for entry in entries:
             known = self._messages.setdefault(entry.id, [])
@@ -384,5 +377,5 @@ class _Workers:
         for messages in self._messages.values():
             for message in messages:
                 if not message.done.done():
-                    message.done.set_exception(_Left())
+                    message.done.set_exception(Left())
         self._messages.clear()

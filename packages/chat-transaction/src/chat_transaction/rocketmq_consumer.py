@@ -1,4 +1,4 @@
-"""The official client's push consumer, which a restarted broker gets to know again.
+"""The official client's push consumer, which a restarted broker gets to know again, and which can leave one.
 
 The client says once who it is and what it reads, on a stream that it does not open again when it ends: 5.1.2 notices
 after up to five minutes, and repeats what it said five minutes later. Until then a restarted broker or proxy answers
@@ -20,12 +20,20 @@ _LIFE = 365 * 86_400
 """Seconds that a stream may last."""
 
 
+class Left(BaseException):
+    """Ends a client thread's task without a word to the broker, which gives the message to somebody else.
+
+    Not an `Exception`: the client would count it as a failure, and bury the message after some, or try again for ever.
+    """
+
+
 def consumer_class(rocketmq: Any) -> Any:
     """`PushConsumer` of the imported client, made to keep its streams."""
 
     class Consumer(rocketmq.PushConsumer):  # type: ignore[misc]  # it has no types
         def __init__(self, *arguments: Any, **options: Any) -> None:
             self._streams: dict[str, Future[None]] = {}
+            self._leaving = False
             super().__init__(*arguments, **options)
 
         def on_new_endpoints(self, endpoints: Any) -> None:
@@ -60,7 +68,18 @@ def consumer_class(rocketmq: Any) -> Any:
             except Exception as error:
                 log.debug("the RocketMQ client keeps no metrics: %s", error)
 
+        def _ack(self, message: Any) -> None:
+            """Called in a consumption thread, again and again until it is done; nobody could leave a broker that is
+            away."""
+            try:
+                super()._ack(message)
+            except Exception as error:
+                if self._leaving:
+                    raise Left from error
+                raise
+
         def shutdown(self) -> None:
+            self._leaving = True
             for stream in self._streams.values():
                 stream.cancel()
             super().shutdown()
