@@ -14,6 +14,7 @@ from chat_common.ports.broker import BrokerRecord, Handler, Refusal, Refused
 from chat_common.records import Consumer
 from chat_transaction import publishing, tables
 from chat_transaction.dead_letters import SqlDeadLetters
+from chat_transaction.headers import ROW
 from chat_transaction.memory_broker import MemoryBroker
 from chat_transaction.outbox import Token
 from chat_transaction.publishing import Publishing
@@ -231,29 +232,69 @@ async def test_a_group_in_another_process_is_waited_for_behind_a_broker(open_sho
         assert list(dict.fromkeys(mail.payloads(f"k{key}"))) == wanted
 
 
-async def test_what_only_waits_for_its_consumers_is_copied_ever_more_rarely() -> None:
-    """A broker that takes all, and consumers that handle nothing: whoever is slow gets no second flood."""
-    clock, taken = ManualClock(), 0
+class Lanes:
+    """A broker that takes all and gives nothing; ``taken`` are the numbers of what it was given since the last look."""
 
-    def mood(record: BrokerRecord) -> None:
-        nonlocal taken
-        taken += 1
+    def __init__(self, tokens: Sequence[Token]) -> None:
+        self.clock = ManualClock()
+        self.tokens = tokens
+        self.taken: list[int] = []
+        self._broker = Between(self._take)
+        self.publishing = Publishing(self._broker, self.clock, lambda token: True, self._refused)  # type: ignore[arg-type]
 
-    async def refused(token: Token, reason: str) -> None:
+    def _take(self, record: BrokerRecord) -> None:
+        self.taken.append(int(record.headers[ROW]))
+
+    async def _refused(self, token: Token, reason: str) -> None:
         raise AssertionError(reason)
 
-    broker = Between(mood)
-    lanes = Publishing(broker, clock, lambda token: True, refused)  # type: ignore[arg-type]
-    tokens = [Token(n, 0, 0, BrokerRecord("orders", f"k{n}", b"", f"id{n}")) for n in range(10)]
-    times: list[int] = []
-    async with broker.inner.opened(), lanes.opened():
-        lanes.put(tokens)
-        for second in range(2_000):
-            while any(token.published is None for token in tokens):  # noqa: ASYNC110
-                await asyncio.sleep(0)
-            if taken == 10:
-                times.append(second)
-                taken = 0
-            clock.advance(1.0)
-            lanes.look_after(tokens, 10.0)
-    assert [later - earlier for earlier, later in itertools.pairwise(times)][:7] == [11, 21, 41, 81, 161, 161, 161]
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator[Lanes]:
+        async with self._broker.inner.opened(), self.publishing.opened():
+            yield self
+
+    async def after(self, seconds: float, *, without: int = 0) -> list[int]:
+        """What is published again when so much time has passed, and those up to ``without`` are done."""
+        self.clock.advance(seconds)
+        self.publishing.look_after([token for token in self.tokens if token.id > without], 10.0)
+        while any(token.published is None for token in self.tokens):  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        taken, self.taken = self.taken, []
+        return taken
+
+
+def token(number: int, key: str) -> Token:
+    return Token(number, 0, 0, BrokerRecord("orders", key, b"", f"id{number}"))
+
+
+async def test_what_only_waits_for_its_consumers_is_copied_ever_more_rarely() -> None:
+    """Whoever is slow gets no second flood."""
+    async with Lanes([token(number, f"k{number}") for number in range(1, 11)]).opened() as lanes:
+        lanes.publishing.put(lanes.tokens)
+        await lanes.after(0)
+        times = [second for second in range(1, 700) if await lanes.after(1.0)]
+    gaps = [later - earlier for earlier, later in itertools.pairwise([0, *times])]
+    assert gaps == [11, 21, 41, 81, 161, 161, 161]
+
+
+async def test_a_key_is_published_again_whole_and_in_order() -> None:
+    """What came behind the lost one had to wait for it, and may have been let go."""
+    async with Lanes([token(number, "k") for number in range(1, 6)]).opened() as lanes:
+        lanes.publishing.put(lanes.tokens[:2])
+        await asyncio.sleep(0)
+        lanes.clock.advance(9.0)
+        lanes.publishing.put(lanes.tokens[2:])
+        await lanes.after(0)
+        assert await lanes.after(0.9) == []
+        assert await lanes.after(0.2) == [1, 2, 3, 4, 5]
+
+
+async def test_a_key_that_moves_on_is_not_published_again() -> None:
+    async with Lanes([token(number, "k") for number in range(1, 6)]).opened() as lanes:
+        lanes.publishing.put(lanes.tokens)
+        await lanes.after(0)
+        for number in range(1, 5):
+            assert await lanes.after(9.0, without=number - 1) == []
+            lanes.publishing.passed(lanes.tokens[number - 1])
+        assert await lanes.after(9.9, without=4) == []
+        assert await lanes.after(0.2, without=4) == [5]

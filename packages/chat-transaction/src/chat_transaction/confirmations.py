@@ -14,17 +14,12 @@ from chat_common.records import Consumer
 
 from chat_transaction import rows, settling
 from chat_transaction.consumption import Accepted
+from chat_transaction.headers import GROUPS, after_of, row_of
 from chat_transaction.outbox import Parking
 from chat_transaction.settling import Kept
 
 log = logging.getLogger(__name__)
 
-ROW = "chat-row"
-"""Header: the number of the record's row in the outbox."""
-AFTER = "chat-after"
-"""Header: the number of the row before it in its key, if that was still on its way when this one was published."""
-GROUPS = "chat-groups"
-"""Header: the groups that still want the record, comma separated."""
 _BATCH = 1_000
 LET_GO = 5.0
 """Seconds that a record waits for the one before it. Then the broker seems to have lost that one, or gives it only once
@@ -36,7 +31,7 @@ class Confirmations:
 
     ``told`` of what is gone; ``is_shared`` says of a topic whether it has several groups.
 
-    Records that did not come from an outbox (no `ROW` header) are run and not confirmed.
+    Records that did not come from an outbox (no `headers.ROW`) are run and not confirmed.
     """
 
     def __init__(
@@ -68,9 +63,11 @@ class Confirmations:
     async def accept(self, consumer: Consumer, records: Sequence[BrokerRecord]) -> Accepted:
         """The table is the truth, the broker a conveyor: what is handled already is dropped, and what stands behind a
         row that is not handled yet waits for it, even if the broker has lost or overtaken that one."""
-        wanted = [each for each in records if GROUPS not in each.headers or consumer.group in _groups(each)]
-        rows_of = {each.id: _number(each, ROW) for each in wanted}
-        asked = {row for row in rows_of.values() if row} | {_number(each, AFTER) for each in wanted} - {0}
+        # In order: copies of what was lost come behind what had to wait for it.
+        wanted = sorted(
+            (each for each in records if GROUPS not in each.headers or consumer.group in _groups(each)), key=row_of
+        )
+        asked = ({row_of(each) for each in wanted} | {after_of(each) for each in wanted}) - {0}
         if not asked:
             return Accepted(wanted)
         shared = any(GROUPS in each.headers for each in wanted) or self._is_shared(consumer.topic)
@@ -83,8 +80,9 @@ class Confirmations:
         wait: list[BrokerRecord] = []
         behind: list[Kept] = []
         running: set[int] = set()
+        waited = 0.0
         for record in wanted:
-            row, after = rows_of[record.id], _number(record, AFTER)
+            row, after = row_of(record), after_of(record)
             if not row:
                 run.append(record)
             elif row not in pending or row in absent or row in running:
@@ -92,26 +90,27 @@ class Confirmations:
             elif record.key in parked:
                 behind.append(Kept(row, 0, kept={consumer.group: Parking(parked[record.key])}))
             elif after in pending and after not in running:
-                if not self._lets_go(consumer.group, record.id):
+                since = self._has_waited(consumer.group, record.id)
+                if since < LET_GO:
                     wait.append(record)
+                    waited = max(waited, since)
+                else:
+                    del self._waits[consumer.group, record.id]
             else:
                 self._waits.pop((consumer.group, record.id), None)
                 running.add(row)
                 run.append(record)
         if behind:
             await self._database.change_many(settling.park, behind)
-        return Accepted(run, wait)
+        return Accepted(run, wait, waited)
 
-    def _lets_go(self, group: str, id: str) -> bool:
-        """Whether this one has waited long enough."""
+    def _has_waited(self, group: str, id: str) -> float:
+        """Seconds since this one had to wait for the first time."""
         now = self._clock.monotonic()
         since = self._waits.setdefault((group, id), now)
-        if now - since < LET_GO:
-            if len(self._waits) > _BATCH * 10:  # What was taken to another process in the meantime.
-                self._waits = {key: at for key, at in self._waits.items() if now - at < 2 * LET_GO}
-            return False
-        del self._waits[group, id]
-        return True
+        if len(self._waits) > _BATCH * 10:  # What was taken to another process in the meantime.
+            self._waits = {key: at for key, at in self._waits.items() if now - at < 2 * LET_GO}
+        return now - since
 
     async def _parked(self, consumer: Consumer, records: Sequence[BrokerRecord]) -> dict[str, int]:
         keys = tuple({record.key for record in records})
@@ -119,7 +118,7 @@ class Confirmations:
 
     def handled(self, consumer: Consumer, records: Sequence[BrokerRecord]) -> None:
         for record in records:
-            if row := _number(record, ROW):
+            if row := row_of(record):
                 self._waiting.append(settling.Confirmed(row, record.id, consumer.topic, consumer.group))
                 self._unconfirmed.setdefault(consumer.group, set()).add(row)
         if self._waiting:
@@ -127,7 +126,7 @@ class Confirmations:
 
     async def failed(self, consumer: Consumer, record: BrokerRecord, reason: str) -> None:
         log.warning("%s of %s failed, attempt %d: %s", consumer.group, record.topic, record.attempt, reason)
-        if row := _number(record, ROW):
+        if row := row_of(record):
             group = consumer.group if self._is_shared(consumer.topic) else None
             await self._database.change(settling.Failure(row, group, record.attempt, reason))
 
@@ -138,7 +137,7 @@ class Confirmations:
 
     async def park(self, consumer: Consumer, record: BrokerRecord, reason: str) -> None:
         log.error("%s of %s parks a key after attempt %d: %s", consumer.group, record.topic, record.attempt, reason)
-        row = _number(record, ROW)
+        row = row_of(record)
         if not row:
             return await self.bury(consumer, record, reason)
         parking = Parking(row, reason, record.attempt)
@@ -172,7 +171,3 @@ def _confirm(connection: object, batches: Sequence[Sequence[settling.Confirmed]]
 
 def _groups(record: BrokerRecord) -> list[str]:
     return record.headers[GROUPS].split(",")
-
-
-def _number(record: BrokerRecord, header: str) -> int:
-    return int(record.headers.get(header, 0))

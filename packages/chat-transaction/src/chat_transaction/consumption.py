@@ -23,16 +23,22 @@ _FENCED = 0.05
 """Seconds until a batch comes again after one of its shards was lost."""
 
 
+_WAIT = 1.0
+"""Seconds, at most, between two looks whether what a record waits for is handled: each asks the database."""
+
+
 class Unprocessable(Exception):
     """Raised by a handler for a record that no further attempt can help: it is given up at once."""
 
 
 @frozen
 class Accepted:
-    """``run`` now; ``wait``: what is before them in their key has not been handled yet. The others are dropped."""
+    """``run`` now; ``wait``: what is before them in their key has not been handled yet (``waited``: for so many seconds
+    already, the longest). The others are dropped."""
 
     run: Sequence[BrokerRecord]
     wait: Sequence[BrokerRecord] = ()
+    waited: float = 0.0
 
 
 class Ledger(Protocol):
@@ -119,8 +125,10 @@ class Consumption:
                 self.outcomes["buried"] += 1
                 await self._ledger.bury(self._consumer, record, reason_of(error))
         if failed or accepted.wait:
-            attempt = max((record.attempt for record in failed), default=1)
-            raise NotHandled(failed, [*later, *accepted.wait], pause(attempt, self._retry_first, self._retry_cap))
+            again = max(self._retry_first, min(accepted.waited / 2, _WAIT))
+            if failed:
+                again = pause(max(record.attempt for record in failed), self._retry_first, self._retry_cap)
+            raise NotHandled(failed, [*later, *accepted.wait], again)
 
     async def _try(self, records: Sequence[BrokerRecord]) -> Exception | None:
         if records:

@@ -13,7 +13,7 @@ from chat_common.clock import Clock
 from chat_common.ports.broker import Broker, BrokerRecord, Refusal, Refused
 
 from chat_transaction.backoff import pause
-from chat_transaction.confirmations import AFTER, GROUPS, ROW
+from chat_transaction.headers import AFTER, GROUPS, ROW
 from chat_transaction.outbox import Token
 
 log = logging.getLogger(__name__)
@@ -47,6 +47,7 @@ class Publishing:
         self._lanes: dict[str, _Lane] = {}
         self._progress: dict[str, float] = {}
         self._last: dict[tuple[str, str], int] = {}
+        self._moved: dict[tuple[str, str], float] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
@@ -69,28 +70,41 @@ class Publishing:
 
     def passed(self, token: Token) -> None:
         """It is no longer on its way."""
-        topic, key = token.record.topic, token.record.key
-        self._progress[topic] = self.clock.monotonic()
-        if self._last.get((topic, key)) == token.id:
-            del self._last[topic, key]
+        key = (token.record.topic, token.record.key)
+        now = self.clock.monotonic()
+        self._progress[token.record.topic] = now
+        if self._last.get(key) == token.id:
+            del self._last[key]
+            self._moved.pop(key, None)
+        elif key in self._last:
+            self._moved[key] = now
 
     def look_after(self, tokens: Iterable[Token], patience: float) -> None:
-        """Publish again those that the broker took, and seems to have lost: nobody has confirmed them for ``patience``
-        seconds, and nothing else of their topic either; or for three times as long. Each time it doubles, up to sixteen
-        fold: where they only wait for slow or absent consumers, copies would be more work for those."""
+        """Publish again the keys of which the broker took records, and seems to have lost the first: it was not
+        confirmed for ``patience`` seconds, and nothing else of its topic either; or for three times as long. The whole
+        key again, in order: what is behind the first had to wait for it, or was let go.
+
+        Each time the patience with this record doubles, up to sixteen fold: where it only waits for slow or absent
+        consumers, copies would be more work for those.
+        """
         now, lost = self.clock.monotonic(), []
+        keys: dict[tuple[str, str], list[Token]] = {}
         for token in tokens:
             if token.published is not None:
-                age, still = now - token.published, now - self._progress.get(token.record.topic, 0.0)
-                limit = patience * 2 ** min(token.repeats, _DOUBLINGS)
-                # While its topic moves on, a row is probably waiting its turn.
-                if age > limit and (still > limit or age > 3 * limit):
-                    token.published = None
-                    token.repeats += 1
-                    lost.append(token)
+                keys.setdefault((token.record.topic, token.record.key), []).append(token)
+        for (topic, key), chain in keys.items():
+            head = min(chain, key=_number)
+            age = now - max(head.published or 0.0, self._moved.get((topic, key), 0.0))
+            still = now - self._progress.get(topic, 0.0)
+            limit = patience * 2 ** min(head.repeats, _DOUBLINGS)
+            # While its topic moves on, a key is probably waiting its turn.
+            if age > limit and (still > limit or age > 3 * limit):
+                head.repeats += 1
+                lost += chain
         if lost:
             log.warning("the broker lost %d records, or nobody takes them: publishing them again", len(lost))
-            for token in sorted(lost, key=lambda token: token.id):
+            for token in sorted(lost, key=_number):
+                token.published = None
                 self._line_up(token)
 
     def _line_up(self, token: Token) -> None:
@@ -211,3 +225,7 @@ def _addressed(token: Token) -> BrokerRecord:
     if token.waiting is not None:
         headers[GROUPS] = ",".join(sorted(token.waiting))
     return attrs.evolve(record, headers=headers, live=None)
+
+
+def _number(token: Token) -> int:
+    return token.id
