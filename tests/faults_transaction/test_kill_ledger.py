@@ -35,7 +35,7 @@ COMMIT_PACE = 0.0 if MESSAGES >= 100_000 else 0.1
 """The few rows of a short run must not all be written before the first kill."""
 ROUNDS = 4
 """Kills at least, every other one of a producer."""
-STEPS = 40
+STEPS = 15 if MESSAGES >= 100_000 else 40
 """In so many parts the effects are counted: after a kill one more part must be applied before the next, so that a
 broker that is slow to give a dead relay's work to another is not hit faster than anything can happen."""
 

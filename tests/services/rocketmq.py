@@ -72,6 +72,8 @@ class RocketMQ:
                     "rocketMQClusterName": "DefaultCluster",
                     "grpcServerPort": self.proxy_port,
                     "remotingListenPort": remoting,
+                    # What a killed consumer had in hand goes to another after so long; a minute unless told.
+                    "defaultInvisibleTimeMills": 20_000,
                 }
             )
         )
