@@ -76,6 +76,22 @@ test("what is in the store is not put again when only the end failed", async () 
   assert.deepEqual([puts.length, ends, finished.length], [1, 2, 1]);
 });
 
+test("a store that is full, or cut a body that stalled, is tried again with the same link", async () => {
+  const { uploads, calls, finished, settle } = rig({
+    put: (request, data, options, n) => {
+      if (n < 4) throw new PutError([408, 429, 503][n - 1]);
+    },
+  });
+  uploads.add("c", blob());
+  for (let n = 0; n < 4; n += 1) {
+    await settle();
+    uploads.wake();
+  }
+  await settle();
+  assert.deepEqual(calls.map(([command]) => command), ["upload.begin", "upload.finish"]);
+  assert.equal(finished.length, 1);
+});
+
 test("an expired link begins anew; what is refused is told", async () => {
   const { uploads, calls, settle, finished } = rig({
     put: (request, data, options, n) => {

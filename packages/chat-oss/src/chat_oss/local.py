@@ -28,6 +28,7 @@ from chat_common.settings import SetupError, setting
 from msgspec import Meta
 
 from chat_oss import tickets
+from chat_oss.admission import Admission
 from chat_oss.folder import Draft, Folder
 from chat_oss.guard import GuardSettings
 from chat_oss.limits import check_part, check_seconds, check_sizes
@@ -41,6 +42,9 @@ MOUNT = "/objects"
 CHUNK = 1024 * 1024
 LIST_PAGE = 500
 STALE_SECONDS = 24 * 3600
+UPLOADS = 128
+"""Each holds a file and up to half a MiB in memory."""
+STALL_SECONDS = 30.0
 
 
 @frozen(kw_only=True)
@@ -52,19 +56,38 @@ class LocalSettings(GuardSettings):
         "", help="Address of the server in links, such as https://chat.example.org; empty: links are relative to it."
     )
     threads: Annotated[int, Meta(ge=1, le=64)] = setting(8, help="Most file operations at once.")
+    uploads: Annotated[int, Meta(ge=1, le=10_000)] = setting(
+        UPLOADS, help="Most uploads at once through the links; more are answered 503 with Retry-After."
+    )
+    stall: Annotated[float, Meta(gt=0, le=3600)] = setting(
+        STALL_SECONDS, help="Seconds without a byte after which an upload through a link is cut (408) and dropped."
+    )
 
 
 class LocalObjectStore:
-    """`chat_common.ports.objects.ObjectStore` over a `Folder`. What is stored is on disk before a call returns."""
+    """`chat_common.ports.objects.ObjectStore` over a `Folder`. What is stored is on disk before a call returns.
 
-    def __init__(self, folder: Folder, secret: bytes, clock: Clock, *, public_url: str = "", threads: int = 8) -> None:
+    For ``uploads`` and ``stall`` (seconds) see `LocalSettings`.
+    """
+
+    def __init__(
+        self,
+        folder: Folder,
+        secret: bytes,
+        clock: Clock,
+        *,
+        public_url: str = "",
+        threads: int = 8,
+        uploads: int = UPLOADS,
+        stall: float = STALL_SECONDS,
+    ) -> None:
         self.folder = folder
         self._secret = secret
         self._clock = clock
         # Relative links have no leading slash: the server may itself be mounted below a path.
         self._address = f"{public_url.rstrip('/')}{MOUNT}/" if public_url else f"{MOUNT[1:]}/"
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="chat-objects")
-        self._serving = LocalServing(self, secret, clock)
+        self._serving = LocalServing(self, secret, clock, Admission(uploads, stall))
 
     async def run(self, work: Callable[..., T], *arguments: Any) -> T:
         """Run file work in a thread; the system's errors become `Unavailable`."""
@@ -225,7 +248,15 @@ async def open_local(settings: LocalSettings, clock: Clock) -> AsyncIterator[Loc
         folder, secret = await asyncio.to_thread(prepare)
     except OSError as error:
         raise Unavailable(f"the object folder {settings.path} cannot be used: {error.strerror or error}") from error
-    store = LocalObjectStore(folder, secret, clock, public_url=settings.public_url, threads=settings.threads)
+    store = LocalObjectStore(
+        folder,
+        secret,
+        clock,
+        public_url=settings.public_url,
+        threads=settings.threads,
+        uploads=settings.uploads,
+        stall=settings.stall,
+    )
     try:
         yield store
     finally:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import math
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from email.utils import formatdate
@@ -14,6 +17,7 @@ from chat_common.errors import ChatError
 from chat_common.ports.objects import ObjectInfo, Scope
 
 from chat_oss import tickets
+from chat_oss.admission import Admission
 from chat_oss.disposition import content_disposition, content_type
 from chat_oss.folder import Draft
 from chat_oss.formdata import BadForm, Field, FileData, FormReader, boundary_of
@@ -35,7 +39,7 @@ _ALWAYS = {
     "content-security-policy": "sandbox; default-src 'none'; img-src 'self'; media-src 'self'",
     # A link is all the permission there is; no cookie is looked at, so any origin may use one.
     "access-control-allow-origin": "*",
-    "access-control-expose-headers": "ETag, Content-Range, Content-Length",
+    "access-control-expose-headers": "ETag, Content-Range, Content-Length, Retry-After",
 }
 _CORS = {
     "access-control-allow-methods": "GET, HEAD, PUT, POST",
@@ -54,6 +58,20 @@ class Refused(Exception):
 
 class Gone(Exception):
     """The client went away in the middle."""
+
+
+@define
+class Patience:
+    """The moment until which more of a body is waited for: ``seconds`` after the last `renew`."""
+
+    seconds: float
+    until: float = 0.0
+
+    def __attrs_post_init__(self) -> None:
+        self.renew()
+
+    def renew(self) -> None:
+        self.until = asyncio.get_running_loop().time() + self.seconds
 
 
 @frozen
@@ -83,6 +101,7 @@ class LocalServing:
     store: LocalObjectStore
     secret: bytes
     clock: Clock
+    admission: Admission
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -104,7 +123,8 @@ class LocalServing:
         except BadTicket as error:
             await _answer(send, 403, {}, str(error))
         except ChatError as error:
-            await _answer(send, error.status, {}, error.message)
+            again = {} if error.retry_after is None else {"retry-after": str(math.ceil(error.retry_after))}
+            await _answer(send, error.status, again, error.message)
         except Gone:
             pass
 
@@ -156,18 +176,22 @@ class LocalServing:
             raise Refused(403, f"exactly {ticket.most} bytes are expected")
         if ticket.type and request.headers.get("content-type", "") != ticket.type:
             raise Refused(403, f"the type must be {ticket.type}")
-        async with self.store.draft() as draft:
-            waiting = bytearray()
-            async for chunk in _body(receive):
-                waiting += chunk
-                if draft.size + len(waiting) > ticket.most:
-                    raise Refused(403, f"exactly {ticket.most} bytes are expected")
-                if len(waiting) >= WRITE_BYTES:
+        patience = Patience(self.admission.patience)
+        with self.admission.enter(ticket):
+            async with self.store.draft() as draft:
+                waiting = bytearray()
+                async for chunk in _body(receive, patience):
+                    self._check_time(ticket)
+                    waiting += chunk
+                    if draft.size + len(waiting) > ticket.most:
+                        raise Refused(403, f"exactly {ticket.most} bytes are expected")
+                    if len(waiting) >= WRITE_BYTES:
+                        await self.store.run(draft.write, bytes(waiting))
+                        waiting.clear()
+                    patience.renew()
+                if waiting:
                     await self.store.run(draft.write, bytes(waiting))
-                    waiting.clear()
-            if waiting:
-                await self.store.run(draft.write, bytes(waiting))
-            etag = await self._keep(draft, ticket)
+                etag = await self._keep(draft, ticket)
         await _answer(send, 200, {"etag": f'"{etag}"'})
 
     async def _form(self, request: Request, receive: Receive, send: Send) -> None:
@@ -180,19 +204,28 @@ class LocalServing:
     async def _read_form(self, reader: FormReader, receive: Receive, send: Send) -> None:
         fields: dict[str, str] = {}
         ticket: Ticket | None = None
+        draft: Draft | None = None
         received = 0
-        async with self.store.draft() as draft:
-            async for chunk in _body(receive):
+        # Not renewed before the ticket is there: its fields are short, and until then this may be anybody.
+        patience = Patience(self.admission.patience)
+        async with contextlib.AsyncExitStack() as stack:
+            async for chunk in _body(receive, patience):
                 received += len(chunk)
                 for item in reader.feed(chunk):
                     if isinstance(item, Field):
                         fields[item.name] = item.value
                         continue
-                    ticket = ticket or self._form_ticket(fields)
+                    if ticket is None or draft is None:
+                        ticket = self._form_ticket(fields)
+                        stack.enter_context(self.admission.enter(ticket))
+                        draft = await stack.enter_async_context(self.store.draft())
                     await self._take(draft, item, ticket)
                 if received > (ticket.most if ticket else 0) + FORM_OVERHEAD:
                     raise Refused(413, "the form is too long")
-            if ticket is None or not reader.done:
+                if ticket is not None:
+                    self._check_time(ticket)
+                    patience.renew()
+            if ticket is None or draft is None or not reader.done:
                 raise BadForm("the form ends without a file")
             if draft.size < ticket.least:
                 raise Refused(400, f"at least {ticket.least} bytes are expected")
@@ -205,6 +238,11 @@ class LocalServing:
             raise BadTicket("the fields are not those that were signed")
         return ticket
 
+    def _check_time(self, ticket: Ticket) -> None:
+        if self.clock.wall_ms() >= ticket.expires_at:
+            # Whoever sweeps after the link's end must not find it later.
+            raise BadTicket("the link is over")
+
     async def _take(self, draft: Draft, item: FileData, ticket: Ticket) -> None:
         if draft.size + len(item.data) > ticket.most:
             raise Refused(400, f"at most {ticket.most} bytes are expected")
@@ -212,18 +250,21 @@ class LocalServing:
             await self.store.run(draft.write, item.data)
 
     async def _keep(self, draft: Draft, ticket: Ticket) -> str:
-        if self.clock.wall_ms() >= ticket.expires_at:
-            # Whoever sweeps after the link's end must not find it later.
-            raise BadTicket("the link is over")
+        self._check_time(ticket)
         if ticket.upload:
             return await self.store.run(self.store.folder.keep_part, draft, ticket.key, ticket.upload, ticket.number)
         info = await self.store.run(self.store.folder.keep, draft, ticket.key, ticket.type)
         return info.etag
 
 
-async def _body(receive: Receive) -> AsyncIterator[bytes]:
+async def _body(receive: Receive, patience: Patience) -> AsyncIterator[bytes]:
     while True:
-        message = await receive()
+        try:
+            async with asyncio.timeout_at(patience.until):
+                message = await receive()
+        except TimeoutError:
+            text = f"nothing came for {patience.seconds:g} seconds; what had come is dropped"
+            raise Refused(408, text, {"connection": "close"}) from None
         if message["type"] == "http.disconnect":
             raise Gone
         if message.get("body"):

@@ -10,6 +10,8 @@ const PASSING = new Set(["unavailable", "internal", "rate_limited"]);
 const LONGEST_WAIT = 30000;
 /** Being too quick passes; the day's quota does not, and is told. */
 const passes = (error) => PASSING.has(error.code) && (error.retryAfter ?? 0) * 1000 <= LONGEST_WAIT;
+/** The store is away or full, or a former try has not ended there yet: the same link works later. */
+const comesBack = ({ status }) => status === 0 || status === 408 || status === 429 || status >= 500;
 /** What a server takes in no name: control characters, and what turns the direction of writing. */
 const UNNAMEABLE = /[\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]/g;
 /** Links for so many parts are asked for at a time. */
@@ -128,10 +130,10 @@ export class Uploads {
       } catch (error) {
         if (!this.all.has(upload.ref)) return;
         // A link that has expired, or an upload that was swept, begins anew; a second time it is refused.
-        if (error instanceof PutError && error.status >= 400 && error.status < 500 && tries < 2) {
+        if (error instanceof PutError && !comesBack(error) && tries < 2) {
           upload.file = undefined;
           upload.posterPart = undefined;
-        } else if (!(error instanceof PutError && (error.status === 0 || error.status >= 500)) && !passes(error)) {
+        } else if (!(error instanceof PutError && comesBack(error)) && !passes(error)) {
           this.#fail(upload, error);
           return;
         }
