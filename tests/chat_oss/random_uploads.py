@@ -33,7 +33,7 @@ from chat_oss.files import FilesSettings, open_files
 
 from tests.chat_oss import pictures
 
-SETTINGS = FilesSettings(parts_above=PART_MIN, part_bytes=PART_MIN, daily_files=10_000, picture_threads=1)
+SETTINGS = FilesSettings(parts_above=PART_MIN, part_bytes=PART_MIN, daily_files=10_000, picture_processes=1)
 CONTENTS: tuple[tuple[str, bytes], ...] = (
     *[("text/plain", b"one")] * 3,
     ("text/plain", b"two"),

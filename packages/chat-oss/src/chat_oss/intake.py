@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from attrs import frozen
 from chat_common.errors import Conflict, Invalid, NotFound
@@ -15,11 +14,9 @@ from chat_common.settings import setting
 from msgspec import Meta
 
 from chat_oss.content import HEAD_BYTES, IMAGES, agrees
-from chat_oss.picture_settings import PictureSettings
+from chat_oss.converter import Converter
+from chat_oss.picture_settings import Picture, PictureSettings
 from chat_oss.telemetry import Silent
-
-if TYPE_CHECKING:
-    from chat_oss.pictures import Picture
 
 HASH_OFF_LOOP = 64 * 1024
 """Hashing so much takes longer than the way to a thread and back."""
@@ -27,7 +24,12 @@ HASH_OFF_LOOP = 64 * 1024
 
 @frozen(kw_only=True)
 class IntakeSettings(PictureSettings):
-    picture_threads: Annotated[int, Meta(ge=1, le=64)] = setting(2, help="Pictures that are converted at once.")
+    picture_processes: Annotated[int, Meta(ge=1, le=64)] = setting(
+        2, help="Pictures that are converted at once, each in a process of its own."
+    )
+    picture_seconds: Annotated[float, Meta(gt=0, le=600)] = setting(
+        30.0, help="Seconds that the conversion of a picture may take; then it is ended, and the picture refused."
+    )
     hash_up_to: Annotated[int, Meta(ge=0)] = setting(
         256 * 1024 * 1024,
         help="Larger contents are neither hashed (unless the client names a checksum) nor stored once only.",
@@ -47,12 +49,12 @@ class Inspected:
 
 
 class Intake:
-    """Inspects contents; pictures are converted in a pool of its own, beside the event loop."""
+    """Inspects contents; pictures are converted in processes of their own, beside the event loop."""
 
     def __init__(self, settings: IntakeSettings, telemetry: ObjectTelemetry | None = None) -> None:
         self._settings = settings
         self._telemetry = telemetry or Silent()
-        self._threads = ThreadPoolExecutor(settings.picture_threads, thread_name_prefix="chat-pictures")
+        self._converter = Converter(settings, processes=settings.picture_processes, seconds=settings.picture_seconds)
 
     async def inspect(self, store: ObjectStore, key: str, *, type: str, size: int, sha256: str | None) -> Inspected:
         """Read and verify what lies under ``key``.
@@ -91,9 +93,9 @@ class Intake:
         return Inspected(len(converted.content), converted.digest, converted)
 
     async def convert(self, data: bytes, type: str) -> Picture:
-        """`chat_oss.pictures.process` in the pool."""
+        """`chat_oss.pictures.process` in a process; `Invalid` as there, and when it takes too long."""
         began = time.perf_counter()
-        picture = await asyncio.get_running_loop().run_in_executor(self._threads, _process, data, type, self._settings)
+        picture = await self._converter.convert(data, type)
         self._telemetry.picture(time.perf_counter() - began)
         return picture
 
@@ -104,10 +106,4 @@ class Intake:
             await asyncio.to_thread(hasher.update, chunk)
 
     async def aclose(self) -> None:
-        await asyncio.to_thread(self._threads.shutdown, cancel_futures=True)
-
-
-def _process(data: bytes, type: str, settings: PictureSettings) -> Picture:
-    from chat_oss.pictures import process  # Pillow takes its time: in the pool, with the first picture
-
-    return process(data, type, settings)
+        await self._converter.aclose()

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 
+from chat_common.errors import Invalid
+
 KEPT_PNG = frozenset(
     b"IHDR PLTE IDAT IEND tRNS cHRM gAMA iCCP sBIT sRGB bKGD pHYs cICP mDCV cLLI acTL fcTL fdAT".split()
 )
@@ -17,12 +19,19 @@ _MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 _EOI, _SOS, _COMMENT = 0xD9, 0xDA, 0xFE
 
 
+_PIECES, _PIECE_BYTES = 1_000, 64
+"""So many pieces, and one more for so many bytes: a GIF has one for 256, other pictures one for thousands."""
+
+
 class BadPicture(Exception):
     """The container is broken."""
 
 
 def strip(data: bytes, type: str) -> bytes:
-    """The same picture without metadata. ``type``: one of `chat_oss.content.IMAGES`. `BadPicture`."""
+    """The same picture without metadata. ``type``: one of `chat_oss.content.IMAGES`.
+
+    `BadPicture`; `Invalid` when it consists of far more segments, chunks or blocks than such pictures do.
+    """
     try:
         return {
             "image/jpeg": _strip_jpeg,
@@ -34,10 +43,25 @@ def strip(data: bytes, type: str) -> bytes:
         raise BadPicture("the picture ends too early") from None
 
 
+class _Pieces:
+    """Counts the pieces of one picture."""
+
+    def __init__(self, data: bytes) -> None:
+        self._most = self._left = _PIECES + len(data) // _PIECE_BYTES
+
+    def count(self) -> None:
+        self._left -= 1
+        if self._left < 0:
+            text = f"file: the picture is made of more than {self._most} pieces"
+            raise Invalid(text, field="file", limit=self._most)
+
+
 def _strip_jpeg(data: bytes) -> bytes:
     out = [data[:2]]
     at = 2
+    pieces = _Pieces(data)
     while True:
+        pieces.count()
         if data[at] == 0xFF and data[at + 1] == 0xFF:  # fill bytes
             found = _FILLED.match(data, at)
             at = found.end() - 1 if found is not None else at
@@ -73,7 +97,9 @@ def _jpeg_segment(marker: int, segment: bytes) -> bytes:
 def _strip_png(data: bytes) -> bytes:
     out = [data[:8]]
     at = 8
+    pieces = _Pieces(data)
     while True:
+        pieces.count()
         name = data[at + 4 : at + 8]
         stop = at + 12 + int.from_bytes(data[at : at + 4], "big")
         if len(name) < 4 or stop > len(data):
@@ -88,7 +114,9 @@ def _strip_png(data: bytes) -> bytes:
 def _strip_gif(data: bytes) -> bytes:
     at = 13 + _gif_table(data[10])
     out = [data[:at]]
+    pieces = _Pieces(data)
     while data[at] != 0x3B:
+        pieces.count()
         start = at
         kept = True
         if data[at] == 0x21:
@@ -100,6 +128,7 @@ def _strip_gif(data: bytes) -> bytes:
         else:
             raise BadPicture("an unknown block")
         while data[at]:
+            pieces.count()
             at += data[at] + 1
         at += 1
         if kept:
@@ -115,7 +144,9 @@ def _strip_webp(data: bytes) -> bytes:
     out = []
     at = 12
     end = min(len(data), 8 + int.from_bytes(data[4:8], "little"))
+    pieces = _Pieces(data)
     while at + 8 <= end:
+        pieces.count()
         name = data[at : at + 4]
         size = int.from_bytes(data[at + 4 : at + 8], "little")
         stop = at + 8 + size

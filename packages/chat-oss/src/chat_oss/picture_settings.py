@@ -1,4 +1,4 @@
-"""Limits of pictures, apart from what reads them: Pillow is imported with the first picture."""
+"""Limits of pictures and what is made of them, apart from what reads them: only its process imports Pillow."""
 
 from __future__ import annotations
 
@@ -20,3 +20,27 @@ class PictureSettings:
         50_000_000, help="Most pixels of a picture that is taken; it is decoded in memory, 4 bytes each."
     )
     quality: Annotated[int, Meta(ge=1, le=95)] = setting(80, help="JPEG and WebP quality of thumbnails.")
+
+
+@frozen
+class Encoded:
+    """A picture as bytes."""
+
+    data: bytes
+    type: str
+
+
+@frozen
+class Picture:
+    """What came out: sizes as shown (turned upright), the content for others, and thumbnails.
+
+    ``large`` is None when the picture itself is no larger. ``digest``: a SHA-256 of all that was made.
+    """
+
+    width: int
+    height: int
+    animated: bool
+    content: bytes
+    small: Encoded
+    large: Encoded | None
+    digest: str

@@ -1,4 +1,4 @@
-"""Pictures: measured, turned upright, freed of metadata, given thumbnails. Synchronous, for a pool of threads."""
+"""Pictures: measured, turned upright, freed of metadata, given thumbnails. Synchronous; see `chat_oss.converter`."""
 
 from __future__ import annotations
 
@@ -7,42 +7,16 @@ import struct
 from io import BytesIO
 from typing import Any
 
-from attrs import frozen
 from chat_common.errors import Invalid
 from PIL import Image, ImageOps
 
 from chat_oss.metadata import BadPicture, strip
+from chat_oss.picture_settings import Encoded, Picture
 from chat_oss.picture_settings import PictureSettings as PictureSettings
 
 _FORMATS = {"image/jpeg": "JPEG", "image/png": "PNG", "image/gif": "GIF", "image/webp": "WEBP"}
 _ORIENTATION = 0x0112
 _QUALITY = 90
-
-
-@frozen
-class Encoded:
-    """A picture as bytes."""
-
-    data: bytes
-    type: str
-
-
-@frozen
-class Picture:
-    """What came out: sizes as shown (turned upright), the content for others, and thumbnails.
-
-    ``large`` is None when the picture itself is no larger. ``digest``: a SHA-256 of all that was made.
-    """
-
-    width: int
-    height: int
-    animated: bool
-    content: bytes
-    small: Encoded
-    large: Encoded | None
-    digest: str
-
-
 _SCAN = b"\xff\xda"
 """Begins a scan of a JPEG; inside a scan these two bytes never follow each other."""
 _SCANS = 200
@@ -65,6 +39,7 @@ def process(data: bytes, type: str, settings: PictureSettings) -> Picture:
 
 
 def _process(data: bytes, type: str, settings: PictureSettings) -> Picture:
+    stripped = strip(data, type)  # first: Pillow goes through any number of pieces
     image = Image.open(BytesIO(data), formats=[_FORMATS[type]])
     width, height = image.size
     _check_size(width, height, settings)
@@ -76,7 +51,7 @@ def _process(data: bytes, type: str, settings: PictureSettings) -> Picture:
     turn = image.getexif().get(_ORIENTATION, 1)
     if turn not in range(2, 9) or animated:
         turn = 1
-    content = strip(data, type) if turn == 1 else _upright(data, type)
+    content = stripped if turn == 1 else _upright(data, type)
     if turn >= 5:
         width, height = height, width
     # JPEG is decoded at a fraction of its size already, when that is enough for the largest thumbnail.

@@ -1,0 +1,198 @@
+"""Converts pictures in processes of their own: what a stranger's picture does to a decoder, it does to nobody else.
+
+A thread would not do: decoders hold the interpreter's lock for seconds, and no thread can be stopped. A process is
+killed at the limit, or dies of a picture; the next picture gets a new one. This is no `multiprocessing`, which runs the
+application's main module again. Between the two: a length of 8 bytes, then msgpack; an empty first answer: it is ready.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import warnings
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from typing import IO
+
+import msgspec
+from attrs import frozen
+from chat_common.errors import Invalid, Unavailable
+
+from chat_oss.picture_settings import Picture, PictureSettings
+
+_PROGRAM = "import sys; sys.path[:] = sys.argv[1:]; from chat_oss.converter import work; work()"
+START_SECONDS = 60.0
+"""A process that is not ready by then never will be."""
+
+
+@frozen
+class _Wanted:
+    data: bytes
+    type: str
+    settings: PictureSettings
+
+
+@frozen
+class _Answer:
+    """A picture, or why there is none."""
+
+    picture: Picture | None = None
+    refused: str = ""
+    field: str | None = None
+    limit: int | None = None
+
+
+class _Process:
+    """One that converts. Its calls block, for threads; `kill` from another thread ends them."""
+
+    def __init__(self) -> None:
+        command = [sys.executable, "-c", _PROGRAM, *sys.path]
+        try:
+            self._child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        except OSError as error:
+            raise Unavailable(f"no process can be started for pictures: {error.strerror}") from error
+        self.late = False
+
+    def exchange(self, message: bytes, seconds: float) -> bytes | None:
+        """Its next answer. None: it has died, killed after ``seconds`` (then it is ``late``) or by itself."""
+        assert self._child.stdin is not None
+        assert self._child.stdout is not None
+        limit = threading.Timer(seconds, self._expire)
+        limit.start()
+        try:
+            if message:
+                _write(self._child.stdin, message)
+            return _read(self._child.stdout)
+        except OSError:  # it does not read any more
+            return None
+        finally:
+            limit.cancel()
+            limit.join()  # from now on it is known whether it was late
+
+    @property
+    def alive(self) -> bool:
+        return self._child.poll() is None
+
+    def _expire(self) -> None:
+        self.late = True
+        self.kill()
+
+    def kill(self) -> None:
+        self._child.kill()
+
+    def end(self) -> None:
+        """Kill it and leave nothing of it behind."""
+        self.kill()
+        for pipe in (self._child.stdin, self._child.stdout):
+            with contextlib.suppress(OSError):  # what it has not read is lost
+                assert pipe is not None
+                pipe.close()
+        self._child.wait()
+
+
+class Converter:
+    """`chat_oss.pictures.process` beside the event loop: at most ``processes`` at once, each for at most ``seconds``.
+
+    Processes begin with the first pictures and are kept. Close it with `aclose`.
+    """
+
+    def __init__(self, settings: PictureSettings, *, processes: int, seconds: float) -> None:
+        self._settings = settings
+        self._seconds = seconds
+        self._threads = ThreadPoolExecutor(processes, thread_name_prefix="chat-pictures")
+        self._idle: deque[_Process] = deque()
+        self._running: set[_Process] = set()
+        self._closed = False
+
+    async def convert(self, data: bytes, type: str) -> Picture:
+        """What becomes of a picture. `Invalid` (``file``, ``size``) when it cannot be taken or takes too long.
+
+        `Unavailable` when no process can be had.
+        """
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._convert, data, type)
+
+    def _convert(self, data: bytes, type: str) -> Picture:
+        process = self._take()
+        answered = process.exchange(msgspec.msgpack.encode(_Wanted(data, type, self._settings)), self._seconds)
+        if answered is None or process.late:
+            self._end(process)
+            if self._closed:
+                raise Unavailable("pictures are converted no more")
+            if process.late:
+                text = f"file: the picture takes over {self._seconds:g} seconds to convert"
+                raise Invalid(text, field="file", limit=int(self._seconds))
+            raise Invalid(f"file: this is no readable picture of type {type}", field="file")
+        self._idle.append(process)
+        answer = msgspec.msgpack.decode(answered, type=_Answer)
+        if answer.picture is None:
+            raise Invalid(answer.refused, field=answer.field, limit=answer.limit)
+        return answer.picture
+
+    def _take(self) -> _Process:
+        while self._idle:
+            try:
+                process = self._idle.pop()
+            except IndexError:  # another thread was quicker
+                break
+            if process.alive:
+                return process
+            self._end(process)
+        return self._begin()
+
+    def _begin(self) -> _Process:
+        process = _Process()
+        self._running.add(process)
+        if self._closed or process.exchange(b"", START_SECONDS) is None:
+            self._end(process)
+            raise Unavailable("the process for pictures does not start")
+        return process
+
+    def _end(self, process: _Process) -> None:
+        process.end()
+        self._running.discard(process)
+
+    async def aclose(self) -> None:
+        """End all of them; conversions under way fail."""
+        self._closed = True
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        for process in list(self._running):
+            process.kill()
+        await asyncio.to_thread(self._threads.shutdown)
+        for process in list(self._running):
+            self._end(process)
+
+
+def work() -> None:
+    """The process: converts what comes in, until nothing comes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the application ends this
+    warnings.simplefilter("ignore")
+    from chat_oss.pictures import process
+
+    source, target = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # should a library print, it prints among the errors
+    _write(target, b"")
+    while (message := _read(source)) is not None:
+        wanted = msgspec.msgpack.decode(message, type=_Wanted)
+        try:
+            answer = _Answer(process(wanted.data, wanted.type, wanted.settings))
+        except Invalid as error:
+            answer = _Answer(refused=error.message, field=error.field, limit=error.limit)
+        _write(target, msgspec.msgpack.encode(answer))
+
+
+def _write(pipe: IO[bytes], message: bytes) -> None:
+    pipe.write(len(message).to_bytes(8, "big"))
+    pipe.write(message)
+    pipe.flush()
+
+
+def _read(pipe: IO[bytes]) -> bytes | None:
+    head = pipe.read(8)
+    length = int.from_bytes(head, "big")
+    message = pipe.read(length) if len(head) == 8 else b""
+    return message if len(head) == 8 and len(message) == length else None

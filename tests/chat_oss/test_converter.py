@@ -1,0 +1,211 @@
+"""Pictures that are made to hurt: they are refused, or cost a process that nobody else is in."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import psutil
+import pytest
+from chat_common.errors import Invalid, Unavailable
+from chat_oss.converter import Converter
+from chat_oss.files import FilesSettings
+from chat_oss.picture_settings import Picture, PictureSettings
+from chat_oss.pictures import process
+from PIL import Image
+
+from tests.chat_oss import pictures
+from tests.chat_oss.flow import local_flow
+from tests.support.waiting import until
+
+SETTINGS = PictureSettings()
+MIB = 1024 * 1024
+
+
+@contextlib.asynccontextmanager
+async def opened(seconds: float = 60.0, processes: int = 1) -> AsyncIterator[Converter]:
+    converter = Converter(SETTINGS, processes=processes, seconds=seconds)
+    try:
+        yield converter
+    finally:
+        await converter.aclose()
+
+
+def children(converter: Converter) -> list[psutil.Process]:
+    return [psutil.Process(one._child.pid) for one in converter._running]
+
+
+async def stopped(converter: Converter) -> psutil.Process:
+    """A process that is there, and stands still."""
+    await converter.convert(pictures.jpeg(), "image/jpeg")
+    [child] = children(converter)
+    child.suspend()
+    await until(lambda: child.status() == psutil.STATUS_STOPPED)
+    return child
+
+
+# --- the nastiest that 20 MiB can be filled with, by what it is made of
+
+
+def jpeg_of_segments() -> bytes:
+    plain = pictures.encoded(pictures.gradient(10, 10), "JPEG")
+    return plain[:2] + b"\xff\xe5\x00\x02" * (5 * MIB) + plain[2:]
+
+
+def png_of_chunks() -> bytes:
+    plain = pictures.encoded(pictures.gradient(10, 10), "PNG")
+    return plain[:33] + b"\0\0\0\0teXt\xb7\x96\x1e\x27" * (20 * MIB // 12) + plain[33:]
+
+
+def gif_of_extensions() -> bytes:
+    plain = pictures.gif()
+    return plain[:-1] + b"\x21\xfe\x00" * (20 * MIB // 3) + b"\x3b"
+
+
+def gif_of_crumbs() -> bytes:
+    plain = pictures.gif()
+    return plain[:-1] + b"\x21\xfe" + b"\x01x" * (10 * MIB) + b"\0\x3b"
+
+
+def webp_of_chunks() -> bytes:
+    plain = pictures.encoded(pictures.gradient(10, 10), "WEBP")
+    body = plain[8:] + b"JUNK\0\0\0\0" * (20 * MIB // 8)
+    return b"RIFF" + len(body).to_bytes(4, "little") + body
+
+
+def webp_without_loss() -> bytes:
+    """Its decoder never lets go of the interpreter."""
+    return pictures.encoded(
+        Image.effect_noise((2400, 2400), 90).convert("RGB"), "WEBP", lossless=True, method=0, quality=0
+    )
+
+
+NASTY = [jpeg_of_segments, png_of_chunks, gif_of_extensions, gif_of_crumbs, webp_of_chunks]
+
+
+@pytest.mark.parametrize("make", NASTY, ids=lambda make: make.__name__)
+def test_a_picture_of_too_many_pieces_is_refused_before_anything_reads_it(
+    make: Callable[[], bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(*_: object, **__: object) -> None:
+        raise AssertionError("Pillow goes through all of them")
+
+    data = make()
+    monkeypatch.setattr(Image, "open", read)
+    with pytest.raises(Invalid, match=r"made of more than [0-9]+ pieces") as caught:
+        process(data, f"image/{make.__name__.split('_')[0]}", SETTINGS)
+    assert caught.value.field == "file"
+    assert caught.value.limit is not None
+    assert caught.value.limit <= 1_000 + len(data) // 64
+
+
+def test_a_picture_may_have_as_many_pieces_as_it_needs() -> None:
+    noise = Image.effect_noise((1200, 900), 90)
+    data = pictures.encoded(noise, "GIF")  # 255 bytes a block
+    assert len(data) > MIB
+    assert process(data, "image/gif", SETTINGS).width == 1200
+    frames = [Image.effect_noise((8, 8), 90) for _ in range(300)]
+    moving = pictures.encoded(frames[0], "GIF", save_all=True, append_images=frames[1:], loop=0)
+    assert process(moving, "image/gif", SETTINGS).animated
+
+
+async def test_what_a_picture_costs_is_not_paid_by_the_process_of_the_event_loop() -> None:
+    """Nothing but another thread of the same process can hold the loop up: counted in the CPU that those used."""
+    data = webp_without_loss()
+    async with opened() as converter:
+        await converter.convert(pictures.jpeg(), "image/jpeg")
+        [child] = children(converter)
+        paid = child.cpu_times()
+        others = time.process_time() - time.thread_time()
+        assert (await converter.convert(data, "image/webp")).width == 2400
+        others = time.process_time() - time.thread_time() - others
+        spent = child.cpu_times()
+        cost = spent.user + spent.system - paid.user - paid.system
+        assert cost > 0.2
+        assert others < cost / 5  # what it takes to hand over 20 MB twice
+        for make in NASTY:
+            with pytest.raises(Invalid):
+                await converter.convert(make(), f"image/{make.__name__.split('_')[0]}")
+
+
+async def test_the_loop_goes_on_while_a_picture_does_not() -> None:
+    async with opened() as converter:
+        child = await stopped(converter)
+        task = asyncio.ensure_future(converter.convert(pictures.jpeg(3000, 2000), "image/jpeg"))
+        for _ in range(10_000):
+            await asyncio.sleep(0)
+        assert not task.done()
+        child.resume()
+        assert (await task).width == 3000
+
+
+async def test_a_picture_that_takes_too_long_is_refused_and_its_process_is_ended() -> None:
+    async with opened(seconds=0.3) as converter:
+        converter._seconds = 60.0
+        child = await stopped(converter)
+        converter._seconds = 0.3
+        with pytest.raises(Invalid, match=r"over 0\.3 seconds") as caught:
+            await asyncio.wait_for(converter.convert(pictures.jpeg(), "image/jpeg"), 30)
+        assert caught.value.field == "file"
+        assert not child.is_running()
+        converter._seconds = 60.0
+        assert (await converter.convert(pictures.jpeg(), "image/jpeg")).width == 640
+
+
+async def test_an_upload_is_told_that_its_picture_takes_too_long(tmp_path: Path) -> None:
+    data = pictures.jpeg()
+    async with local_flow(tmp_path, FilesSettings(picture_seconds=0.3, picture_processes=1)) as flow:
+        converter = flow.files._intake._converter
+        converter._seconds = 60.0
+        await stopped(converter)
+        converter._seconds = 0.3
+        with pytest.raises(Invalid, match="seconds to convert"):
+            await asyncio.wait_for(flow.upload(data, "image/jpeg"), 30)
+        converter._seconds = 60.0
+        assert (await flow.upload(data, "image/jpeg")).width == 640
+
+
+@pytest.mark.parametrize("when", ["idle", "busy"])
+async def test_a_process_that_dies_is_replaced(when: str) -> None:
+    async with opened() as converter:
+        child = await stopped(converter)
+        converting: asyncio.Future[Picture] | None = None
+        if when == "busy":  # as of a decoder's crash, or for want of memory
+            converting = asyncio.ensure_future(converter.convert(pictures.jpeg(), "image/jpeg"))
+            await until(lambda: not converter._idle)
+        os.kill(child.pid, signal.SIGKILL)
+        if converting is not None:
+            with pytest.raises(Invalid, match="no readable picture"):
+                await converting
+        else:
+            await until(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
+        assert (await converter.convert(pictures.jpeg(), "image/jpeg")).width == 640
+        assert len(children(converter)) == 1
+
+
+async def test_nothing_is_left_when_it_is_closed() -> None:
+    async with opened() as converter:
+        child = await stopped(converter)
+        busy = asyncio.ensure_future(converter.convert(pictures.jpeg(), "image/jpeg"))
+        waits = asyncio.ensure_future(converter.convert(pictures.jpeg(), "image/jpeg"))
+        await until(lambda: not converter._idle)
+    assert not child.is_running()
+    with pytest.raises(Unavailable):
+        await busy
+    with pytest.raises((Unavailable, asyncio.CancelledError)):
+        await waits
+
+
+async def test_no_process_to_be_had_is_no_fault_of_the_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with opened() as converter:
+        for program in ("/nowhere/python", "/bin/false"):
+            monkeypatch.setattr("sys.executable", program)
+            with pytest.raises(Unavailable):
+                await converter.convert(pictures.jpeg(), "image/jpeg")
+        monkeypatch.undo()
+        assert (await converter.convert(pictures.jpeg(), "image/jpeg")).width == 640
