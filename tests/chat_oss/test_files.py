@@ -479,6 +479,15 @@ async def test_types_of_requests_are_checked_by_the_codec() -> None:
         with pytest.raises(Invalid) as caught:
             convert({**good, "name": name}, BeginUpload)
         assert caught.value.field == "name"
+    # Nothing else in it, or among others.
+    unseen = ("\u200d", "\u200c\ufe0f", "\u3164", "\u2800 ", "\u00a0\u3000", "\U000e0061\U000e007f")
+    inside = "\u200b\u200e\u200f\u061c\u2060\ufeff\u00ad\u206a\u2028\ud800\ufffa"
+    for name in (*unseen, *(f"a{one}b.pdf" for one in inside)):
+        with pytest.raises(Invalid, match="characters that may not stand here") as caught:
+            convert({**good, "name": name}, BeginUpload)
+        assert caught.value.field == "name", ascii(name)
+    for name in ("می\u200cخواهم.pdf", "क\u094d\u200dष.txt", "❤\ufe0f.png", "\U0001f3f4\U000e0067\U000e007f.png", ".x"):
+        assert convert({**good, "name": name}, BeginUpload).name == name
     for bad in ({"size": 0}, {"size": 5 * 1024**3 + 1}, {"name": " "}, {"name": "x" * 256}, {"sha256": "ABC"}):
         with pytest.raises(Invalid) as caught:
             convert({**good, **bad}, BeginUpload)

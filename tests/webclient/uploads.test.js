@@ -76,6 +76,13 @@ test("what is in the store is not put again when only the end failed", async () 
   assert.deepEqual([puts.length, ends, finished.length], [1, 2, 1]);
 });
 
+test("a name is made one that servers take", async () => {
+  const { uploads, calls, settle } = rig();
+  uploads.add("c", blob(), { name: "a\u202egpj\u200b.\u200f\u061c\ufeffexe\u0000 \u200d👩‍👧" });
+  await settle();
+  assert.equal(calls[0][1].name, "a_gpj_.___exe_ \u200d👩‍👧");
+});
+
 test("a store that is full, or cut a body that stalled, is tried again with the same link", async () => {
   const { uploads, calls, finished, settle } = rig({
     put: (request, data, options, n) => {

@@ -16,15 +16,27 @@ from chat_common.wire import Id
 
 Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z", description="64 lower-case hexadecimal digits")]
 """SHA-256 of a content, in lower-case hexadecimal."""
+_FORBIDDEN = (
+    r"\u0000-\u001f\u007f-\u009f\u2028\u2029\ud800-\udfff"  # no text, or a new line
+    r"\u061c\u200e\u200f\u202a-\u202e\u2066-\u206f"  # turn the direction of writing, or did once
+    r"\u00ad\u180e\u200b\u2060-\u2065\ufeff\ufff9-\ufffb"  # are not seen
+)
+# What is not seen, but belongs to scripts and to emoji: joiners, variation selectors, tags, fillers.
+_UNSEEN = (
+    r"\s\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200c\u200d\u2800\u3164\ufe00-\ufe0f\uffa0"
+    r"\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
+)
 FileName = Annotated[
     str,
     Meta(
         min_length=1,
         max_length=255,
-        pattern=r"^(?=.*\S)[^\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]+\Z",
-        description="not blank; no control characters, and none that turn the direction of writing",
+        pattern=rf"^(?=.*[^{_UNSEEN}])[^{_FORBIDDEN}]+\Z",
+        description="something that is seen; no control characters, none without width that no script needs, and none "
+        "that turn the direction of writing",
     ),
 ]
+"""Refused rather than cleaned: whoever is shown a name must see what it is, and the sender what became of his."""
 PartNumber = Annotated[int, Meta(ge=1, le=10_000)]
 
 # --- what a client says and hears

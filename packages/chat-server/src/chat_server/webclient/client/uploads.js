@@ -12,8 +12,8 @@ const LONGEST_WAIT = 30000;
 const passes = (error) => PASSING.has(error.code) && (error.retryAfter ?? 0) * 1000 <= LONGEST_WAIT;
 /** The store is away or full, or a former try has not ended there yet: the same link works later. */
 const comesBack = ({ status }) => status === 0 || status === 408 || status === 429 || status >= 500;
-/** What a server takes in no name: control characters, and what turns the direction of writing. */
-const UNNAMEABLE = /[\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]/g;
+/** What a server takes in no name: control characters, what turns the direction of writing, what is not seen. */
+const UNNAMEABLE = /[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]/g;
 /** Links for so many parts are asked for at a time. */
 const PARTS = 8;
 
