@@ -251,6 +251,25 @@ async def test_nothing_tells_that_somebody_else_has_sent_the_same(flow: Flow) ->
         assert (await flow.web.get(theirs)).content == content
 
 
+@pytest.mark.parametrize("kind", ["image/jpeg", BYTES])
+async def test_who_sees_the_second_of_two_is_not_told_when_the_first_was_sent(flow: Flow, kind: str) -> None:
+    data = pictures.jpeg(2000, 1000)
+
+    async def told() -> list[dict[str, str]]:
+        """All that the links of a file say, but for the names of things and the time that is now."""
+        facts = await flow.send(data, kind)
+        urls = await flow.urls(facts.file)
+        answers = [await flow.web.get(urls[variant]) for variant in sorted(urls)]
+        return [dict(answer.headers) for answer in answers]
+
+    first = await told()
+    keys = await flow.keys()
+    advance(flow, 100_000)
+    assert await told() == first
+    assert await flow.keys() == keys  # though it is the same object
+    assert not any({"last-modified", "date", "age"} & set(headers) for headers in first)
+
+
 async def test_the_same_in_another_conversation_is_another_content(flow: Flow) -> None:
     """Else one of its members could tell by its date or its link that it was sent in the first."""
     flow.records.check_send = lambda user, conversation: None

@@ -8,7 +8,7 @@
 Objects: ``upload/<file>`` is what clients write to, as long as their links last; ``file/<content>/original | small |
 large`` is what others read, written by the server alone, once, before anything refers to it. What is inspected is that
 copy, not what the client may write to meanwhile. A content that somebody sends again to the same conversation is stored
-once: only who can read the one file could tell, and he can read the other.
+once: what that may tell, and to whom, is in `docs/decisions.md`.
 """
 
 from __future__ import annotations

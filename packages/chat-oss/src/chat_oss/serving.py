@@ -7,7 +7,6 @@ import contextlib
 import math
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
-from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
@@ -274,11 +273,11 @@ async def _body(receive: Receive, patience: Patience) -> AsyncIterator[bytes]:
 
 
 def _describe(info: ObjectInfo, ticket: Ticket, now_ms: int) -> dict[str, str]:
+    # No Last-Modified: one content may belong to several files, and not every reader knows of the first.
     return {
         "content-type": content_type(ticket.type or info.type),
         "content-disposition": content_disposition(ticket.name, inline=ticket.inline),
         "etag": f'"{info.etag}"',
-        "last-modified": formatdate(info.modified / 1000, usegmt=True),
         "accept-ranges": "bytes",
         "cache-control": f"private, max-age={(ticket.expires_at - now_ms) // 1000}, immutable",
     }
