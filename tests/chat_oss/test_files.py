@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from chat_common.clock import ManualClock
-from chat_common.errors import ChatError, Conflict, Invalid, NotFound, RateLimited
+from chat_common.errors import ChatError, Conflict, Invalid, NotAMember, NotFound, RateLimited
 from chat_common.ports.files import AskLinks, CancelUpload, FileFacts, UploadParts, UploadRequest
 from chat_oss.files import FilesSettings
 from chat_oss.local import LocalObjectStore
@@ -473,6 +473,26 @@ async def test_what_was_begun_and_never_finished_is_swept(flow: Flow) -> None:
     assert flow.records.contents() == []
     assert isinstance(await refusal(flow.finish(finished.file)), NotFound)
     assert (await flow.put(link.put, bytes(5 * MIB))).status_code in (403, 404)
+
+
+@pytest.mark.parametrize("when", ["before", "meanwhile"])
+async def test_who_may_not_send_any_more_cannot_finish(flow: Flow, when: str) -> None:
+    begun = await flow.begin(b"12345", "text/plain")
+    assert isinstance(begun.put, UploadRequest)
+    await flow.put(begun.put, b"12345")
+    asked: list[str] = []
+
+    def check_send(user: str, conversation: str) -> None:
+        asked.append(user)
+        if len(asked) == (1 if when == "before" else 2):
+            raise NotAMember("you have left")
+
+    flow.records.check_send = check_send
+    assert isinstance(await refusal(flow.finish(begun.file)), NotAMember)
+    advance(flow, 10_000)
+    await flow.files.sweep()
+    assert await flow.keys() == []
+    assert flow.records.contents() == []
 
 
 async def test_cancel_forgets_at_once(flow: Flow) -> None:

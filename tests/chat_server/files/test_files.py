@@ -13,7 +13,8 @@ from attrs import define
 from chat_common import wire
 from chat_common.clock import ManualClock
 from chat_common.errors import ChatError
-from chat_common.ports.files import Files
+from chat_common.ports.files import FileRecords, Files
+from chat_common.ports.objects import ObjectStore
 from chat_server.files import tables
 from chat_server.files.attachments import KINDS
 from chat_server.server import Server
@@ -229,6 +230,56 @@ async def test_former_members_and_newcomers_read_what_stands_in_their_intervals(
     [url] = await house.urls(house.eve, during.file)
     house.clock.advance(300)
     assert (await house.web.get(url)).status_code == 403
+
+
+async def begun_and_put(house: House, user: str) -> str:
+    data = pictures.jpeg()
+    begun = await house.call(
+        user, "upload.begin", conversation=house.room, name="a.jpg", type="image/jpeg", size=len(data)
+    )
+    answer = await house.web.request("PUT", begun.put.url, headers=begun.put.headers, content=data)
+    assert answer.status_code == 200
+    return str(begun.file)
+
+
+async def stored(house: House) -> list[str]:
+    store = await house.server.assembly.get(ObjectStore)  # type: ignore[type-abstract]
+    return [info.key async for info in store.list()]
+
+
+async def test_who_was_kicked_in_between_cannot_finish_and_leaves_nothing(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = await begun_and_put(house, house.bob)
+    await house.call(house.ada, "group.kick", conversation=house.room, users=[house.bob])
+    assert (await house.refused(house.bob, "upload.finish", file=file))[0] == "not_a_member"
+    assert all(key.startswith("upload/") for key in await stored(house)), "nothing is made of it"
+    await house.call(house.ada, "group.invite", conversation=house.room, users=[house.bob])
+    assert (await house.call(house.bob, "upload.finish", file=file)).file == file  # he is back in time
+    await house.submit(house.bob, "image", file=file)
+    kept = set(await stored(house))
+
+    again = await begun_and_put(house, house.bob)
+    records = await house.server.assembly.get(FileRecords)  # type: ignore[type-abstract]
+    finish = records.finish
+
+    async def kicked_first(*arguments: Any) -> str:
+        await house.call(house.ada, "group.kick", conversation=house.room, users=[house.bob])
+        return await finish(*arguments)
+
+    monkeypatch.setattr(records, "finish", kicked_first)  # while the picture is converted
+    assert (await house.refused(house.bob, "upload.finish", file=again))[0] == "not_a_member"
+    house.clock.advance(3 * 3600)
+    await house.sweep()
+    assert set(await stored(house)) == kept
+    assert (await house.refused(house.bob, "upload.finish", file=again))[0] == "not_found"
+
+
+async def test_a_finish_whose_answer_was_lost_may_be_repeated_by_who_has_left(house: House) -> None:
+    file = await begun_and_put(house, house.bob)
+    first = await house.server.call("upload.finish", {"file": file}, user=house.bob, ref="r1")
+    await house.call(house.bob, "group.leave", conversation=house.room)
+    assert await house.server.call("upload.finish", {"file": file}, user=house.bob, ref="r1") == first
 
 
 async def test_quotas_and_limits_are_told(store: Store) -> None:

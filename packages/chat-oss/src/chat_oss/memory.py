@@ -23,6 +23,8 @@ class _Content:
 @define
 class _Staging:
     until: int
+    user: str
+    conversation: str
     reserved: str | None = None
     reserved_at: int = 0
 
@@ -31,7 +33,8 @@ class _Staging:
 class MemoryFileRecords:
     """`chat_common.ports.files.FileRecords`. The application says who may do what, and what becomes of files.
 
-    ``check_send(user, conversation)`` raises what `begin` shall raise; ``may_read(user, upload)``: of sent files.
+    ``check_send(user, conversation)`` raises what `begin` and `finish` shall raise; ``may_read(user, upload)``: of sent
+    files.
     """
 
     check_send: Callable[[str, str], None]
@@ -75,7 +78,7 @@ class MemoryFileRecords:
         used[0] += 1
         used[1] += upload.size
         self._uploads[upload.file] = upload
-        self._stagings[upload.staging] = _Staging(upload.expires_at)
+        self._stagings[upload.staging] = _Staging(upload.expires_at, upload.user, upload.conversation)
 
     async def set_upload(self, file: str, upload: str) -> None:
         if file in self._uploads:
@@ -91,6 +94,7 @@ class MemoryFileRecords:
         held = self._stagings.get(staging)
         if held is None:
             raise Conflict("this upload is finished or gone")
+        self.check_send(held.user, held.conversation)
         held.reserved, held.reserved_at = content, now
         self._contents[content] = _Content(None)
 
@@ -100,6 +104,7 @@ class MemoryFileRecords:
             return upload.content
         if upload is None or upload.state != "begun":
             raise Conflict("this upload is finished or gone")
+        self.check_send(upload.user, upload.conversation)
         live = {name: one for name, one in self._contents.items() if not one.doomed}
         kept = next((name for name, one in live.items() if digest and one.digest == digest), done.content)
         if kept not in live:

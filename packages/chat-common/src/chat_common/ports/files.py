@@ -173,7 +173,8 @@ class Files(Protocol):
 
         `NotFound`: no upload of one's own. `Conflict`: finished before, or nothing has been uploaded yet. `Invalid`:
         the content is not what was announced (``size``, ``type``, ``sha256``) or not readable (``file``); an upload in
-        parts is forgotten then, any other after the third time. Finishes of one user are done one after the other.
+        parts is forgotten then, any other after the third time. As `begin` when one may not send there any more: the
+        sweep removes what was uploaded. Finishes of one user are done one after the other.
         """
         ...
 
@@ -281,7 +282,7 @@ class FileRecords(Protocol):
     async def reserve(self, staging: str, content: str, now: int) -> None:
         """Register a new content, held by the upload with this staging key in place of any former one.
 
-        `Conflict`: the upload is finished or gone.
+        `Conflict`: the upload is finished or gone. As `begin` when its user may not send there any more.
         """
         ...
 
@@ -290,7 +291,8 @@ class FileRecords(Protocol):
         digest; when there is none, or no digest, ``done.content``, which has the digest from now on.
 
         `Conflict`: it is finished (under another ref) or gone. `Unavailable`: its content is gone, for what it held was
-        held by nobody any more. With the ref it was finished with: its content, unchanged.
+        held by nobody any more. As `begin` when its user may not send there any more. With the ref it was finished
+        with: its content, unchanged.
         """
         ...
 

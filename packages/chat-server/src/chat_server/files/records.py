@@ -28,9 +28,7 @@ class SqlFileRecords:
 
     async def begin(self, upload: Upload, allowed: Quota, now: int) -> None:
         def work(connection: Connection) -> None:
-            standing(connection, upload.user, upload.conversation)
-            if connection.execute(select(exists().where(ban.c.user == upload.user))).scalar_one():
-                raise NotPermitted("you are banned")
+            _may_send(connection, upload.user, upload.conversation)
             _count(connection, upload, allowed, now)
             connection.execute(file.insert(), _row(upload))
             connection.execute(staging.insert(), {"staging": upload.staging, "until": upload.expires_at})
@@ -49,6 +47,10 @@ class SqlFileRecords:
 
     async def reserve(self, key: str, name: str, now: int) -> None:
         def work(connection: Connection) -> None:
+            of = select(file.c.user, file.c.conversation).where(file.c.staging == key, file.c.state == "begun")
+            row = connection.execute(of).one_or_none()
+            if row is not None:
+                _may_send(connection, row.user, row.conversation)
             held = update(staging).where(staging.c.staging == key).values(reserved=name, reserved_at=now)
             if not connection.execute(held).rowcount:
                 raise Conflict("this upload is finished or gone")
@@ -63,6 +65,7 @@ class SqlFileRecords:
                 return str(row.content)
             if row is None or row.state != "begun":
                 raise Conflict("this upload is finished or gone")
+            _may_send(connection, row.user, row.conversation)
             kept = _shared(connection, digest) or done.content
             if kept == done.content:
                 mine = content.c.content == kept, ~content.c.doomed
@@ -173,6 +176,12 @@ class SqlFileRecords:
 
     async def _forget(self, statement: Any) -> None:
         await self._database.change(lambda connection: connection.execute(statement).rowcount)
+
+
+def _may_send(connection: Connection, user: str, conversation: str) -> None:
+    standing(connection, user, conversation)
+    if connection.execute(select(exists().where(ban.c.user == user))).scalar_one():
+        raise NotPermitted("you are banned")
 
 
 def _count(connection: Connection, upload: Upload, allowed: Quota, now: int) -> None:
