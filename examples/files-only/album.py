@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import logging
 import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -11,7 +13,7 @@ from typing import Any, TypeVar
 
 import msgspec
 import uvicorn
-from chat_common.clock import SystemClock
+from chat_common.clock import Clock, SystemClock
 from chat_common.errors import ChatError, Invalid, NotAuthenticated
 from chat_common.ports.files import AskLinks, BeginUpload, FinishUpload
 from chat_common.validation import convert
@@ -25,6 +27,7 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import Mount, Route
 
 ALBUM = "album"
+SWEEP_SECONDS = 30.0
 T = TypeVar("T")
 
 
@@ -61,8 +64,11 @@ def album(files: StoredFiles, records: MemoryFileRecords) -> list[Route]:
 
     async def finish(request: Request) -> object:
         upload = await asked(request, FinishUpload)
-        facts = await files.finish(visitor(request), request.headers.get("idempotency-key", upload.file), upload)
-        records.send(visitor(request), facts.file)  # from now on everybody sees it
+        who = visitor(request)
+        # The same key again gets the same answer: whoever lost it asks again.
+        facts = await files.finish(who, request.headers.get("idempotency-key", upload.file), upload)
+        if not (await records.mine(who, facts.file)).sent:
+            records.send(who, facts.file)  # from now on everybody sees it
         return facts
 
     async def pictures(request: Request) -> object:
@@ -76,9 +82,21 @@ def album(files: StoredFiles, records: MemoryFileRecords) -> list[Route]:
     ]
 
 
+async def sweep(files: StoredFiles, seconds: float) -> None:
+    """Uploads that nobody finishes, and what recalled pictures leave: nobody else removes them."""
+    while True:
+        await asyncio.sleep(seconds)
+        try:
+            await files.sweep()
+        except ChatError as error:  # the store is away: next time
+            logging.getLogger("album").warning("sweep: %s", error.message)
+
+
 @contextlib.asynccontextmanager
-async def open_album(folder: Path) -> AsyncIterator[Starlette]:
-    clock = SystemClock()
+async def open_album(
+    folder: Path, clock: Clock | None = None, sweep_seconds: float = SWEEP_SECONDS
+) -> AsyncIterator[Starlette]:
+    clock = clock or SystemClock()
     records = MemoryFileRecords(check_send=lambda user, where: None, may_read=lambda user, file: True)
     place = LocalSettings(path=str(folder))  # or MinioSettings and open_minio: the rest stays as it is
     policy = FilesSettings(types=("image/jpeg", "image/png", "image/gif", "image/webp"), daily_files=100)
@@ -86,7 +104,12 @@ async def open_album(folder: Path) -> AsyncIterator[Starlette]:
         store = GuardedStore(local, clock, place)
         async with open_files(store, records, clock, policy) as files:
             page = Route("/", lambda request: FileResponse(Path(__file__).parent / "album.html"))
-            yield Starlette(routes=[page, *album(files, records), Mount(local.mount.path, local.mount.app)])
+            sweeping = asyncio.create_task(sweep(files, sweep_seconds))
+            try:
+                yield Starlette(routes=[page, *album(files, records), Mount(local.mount.path, local.mount.app)])
+            finally:
+                sweeping.cancel()
+                await asyncio.wait([sweeping])
 
 
 async def main(folder: Path, port: int) -> None:
@@ -95,6 +118,4 @@ async def main(folder: Path, port: int) -> None:
 
 
 if __name__ == "__main__":
-    import asyncio
-
     asyncio.run(main(Path(os.environ.get("ALBUM", "album-data")), int(sys.argv[1]) if len(sys.argv) > 1 else 8090))
