@@ -14,7 +14,7 @@ from attrs import define, field
 from chat_common.clock import ManualClock, SystemClock
 from chat_common.ports.objects import Form, Link
 from chat_oss.admission import LINK_USES
-from chat_oss.folder import Folder
+from chat_oss.folder import Draft, Folder
 from chat_oss.local import LocalObjectStore, LocalSettings, open_local
 
 from tests.chat_oss.test_formdata import BOUNDARY, form
@@ -148,7 +148,12 @@ async def test_nothing_is_written_for_a_form_before_its_ticket_is_looked_at(
 ) -> None:
     made: list[str] = []
     make = place.store.folder.draft
-    monkeypatch.setattr(place.store.folder, "draft", lambda: (made.append("draft"), make())[1])
+
+    def draft() -> Draft:
+        made.append("draft")
+        return make()
+
+    monkeypatch.setattr(place.store.folder, "draft", draft)
     good = a_form(place)
     bad = {**dict(good.fields), "signature": "0" * 64}
     for fields in (bad, {}, {"key": "a"}):

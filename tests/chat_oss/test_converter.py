@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -209,3 +210,29 @@ async def test_no_process_to_be_had_is_no_fault_of_the_picture(monkeypatch: pyte
                 await converter.convert(pictures.jpeg(), "image/jpeg")
         monkeypatch.undo()
         assert (await converter.convert(pictures.jpeg(), "image/jpeg")).width == 640
+
+
+CRASHING = """
+import asyncio, os, signal
+from chat_oss.converter import Converter
+from chat_oss.picture_settings import PictureSettings
+from tests.chat_oss import pictures
+
+async def main():
+    converter = Converter(PictureSettings(), processes=1, seconds=60)
+    await converter.convert(pictures.jpeg(), "image/jpeg")
+    [process] = converter._running
+    print(process._child.pid, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+asyncio.run(main())
+"""
+
+
+async def test_the_processes_of_a_killed_server_end_by_themselves() -> None:
+    server = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", CRASHING, stdout=asyncio.subprocess.PIPE, cwd=Path(__file__).parents[2]
+    )
+    told, _ = await asyncio.wait_for(server.communicate(), 60)
+    pid = int(told)
+    await until(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
