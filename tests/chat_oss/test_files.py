@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from chat_common.clock import ManualClock
 from chat_common.errors import ChatError, Conflict, Invalid, NotAMember, NotFound, RateLimited
-from chat_common.ports.files import AskLinks, CancelUpload, FileFacts, UploadParts, UploadRequest
+from chat_common.ports.files import AskLinks, CancelUpload, UploadParts, UploadRequest
 from chat_oss.files import FilesSettings
 from chat_oss.local import LocalObjectStore
 
@@ -73,17 +73,6 @@ async def test_markup_is_saved_never_shown(flow: Flow) -> None:
         assert answer.headers["content-disposition"].startswith("attachment")
         assert answer.headers["content-type"] == "application/octet-stream"
         assert "sandbox" in answer.headers["content-security-policy"]
-
-
-async def parted(flow: Flow, data: bytes, user: str, **more: Any) -> FileFacts:
-    """Uploaded in parts of 5 MiB."""
-    begun = await flow.begin(data, BYTES, user=user)
-    assert isinstance(begun.parts, int)
-    asked = await flow.files.parts(user, UploadParts(file=begun.file, numbers=list(range(1, begun.parts + 1))))
-    for link in asked.links:
-        start = (link.number - 1) * 5 * MIB
-        assert (await flow.put(link.put, data[start : start + link.size])).status_code == 200
-    return await flow.finish(begun.file, user=user, **more)
 
 
 async def refusal(doing: object) -> ChatError:
@@ -236,11 +225,15 @@ async def test_nothing_tells_that_somebody_else_has_sent_the_same(flow: Flow) ->
     data = secrets.token_bytes(6 * MIB)
     for size in (1000, len(data)):
         content = data[:size]
-        others = await parted(flow, content, "bob") if size > 5 * MIB else await flow.upload(content, BYTES, user="bob")
+        others = (
+            await flow.upload_parts(content, BYTES, user="bob")
+            if size > 5 * MIB
+            else await flow.upload(content, BYTES, user="bob")
+        )
         flow.records.send("bob", others.file)
         theirs = (await flow.urls(others.file))["original"]
         before = await flow.keys()
-        mine = await parted(flow, content, "ada") if size > 5 * MIB else await flow.upload(content, BYTES)
+        mine = await flow.upload_parts(content, BYTES) if size > 5 * MIB else await flow.upload(content, BYTES)
         flow.records.send("ada", mine.file)
         link = (await flow.urls(mine.file))["original"]
         [key] = set(await flow.keys()) - set(before)
@@ -343,7 +336,7 @@ async def test_an_upload_found_wrong_three_times_is_forgotten(flow: Flow) -> Non
 
 async def test_parts_that_make_something_wrong_are_forgotten_at_once(flow: Flow) -> None:
     data = bytes(6 * MIB)
-    error = await refusal(parted(flow, data, "ada", sha256="0" * 64))
+    error = await refusal(flow.upload_parts(data, BYTES, sha256="0" * 64))
     assert (error.code, error.field) == ("invalid", "sha256")
     assert await flow.keys() == []
     assert flow.records.uploads() == []

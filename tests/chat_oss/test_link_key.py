@@ -12,14 +12,13 @@ import httpx2
 import pytest
 from attrs import evolve
 from chat_common.clock import SystemClock
-from chat_common.ports.files import FileFacts, UploadParts
 from chat_common.settings import SetupError
 from chat_oss.files import FilesSettings
 from chat_oss.s3 import MinioSettings, open_minio
 from minio.credentials import StaticProvider
 from minio.minioadmin import MinioAdmin
 
-from tests.chat_oss.flow import Flow, service
+from tests.chat_oss.flow import service
 from tests.services.minio import running_minio
 from tests.services.s3 import S3Server
 
@@ -77,17 +76,7 @@ async def test_files_stay_what_they_are_and_uploads_work(minio: S3Server) -> Non
             assert not await overwritten(web, link, b"something else")
             assert (await web.get(link)).content == small
             large = b"%PDF-1.7 " + secrets.token_bytes(PART + 100)
-            assert (await parted(flow, large)).size == len(large)
-
-
-async def parted(flow: Flow, data: bytes) -> FileFacts:
-    begun = await flow.begin(data, "application/pdf")
-    assert begun.parts == 2
-    asked = await flow.files.parts("ada", UploadParts(file=begun.file, numbers=[1, 2]))
-    for number, link in enumerate(asked.links):
-        answer = await flow.put(link.put, data[number * PART : (number + 1) * PART])
-        assert answer.status_code == 200
-    return await flow.finish(begun.file)
+            assert (await flow.upload_parts(large, "application/pdf")).size == len(large)
 
 
 async def test_without_it_init_says_what_can_be_done(minio: S3Server) -> None:
