@@ -38,7 +38,8 @@ def consumer_class(rocketmq: Any) -> Any:
 
         def on_new_endpoints(self, endpoints: Any) -> None:
             """Called by the client for each address that it finds in a route (any thread)."""
-            if (stream := self._streams.get(endpoints.facade)) is None or stream.done():
+            known = self._streams.get(endpoints.facade)
+            if not self._leaving and (known is None or known.done()):
                 loop = self.rpc_client.get_channel_io_loop()
                 self._streams[endpoints.facade] = asyncio.run_coroutine_threadsafe(self._introduce(endpoints), loop)
 
@@ -78,10 +79,18 @@ def consumer_class(rocketmq: Any) -> Any:
                     raise Left from error
                 raise
 
+        def _on_start_failure(self) -> None:
+            """Called by the client; nobody shuts down what did not start."""
+            self._leave()
+            super()._on_start_failure()
+
         def shutdown(self) -> None:
+            self._leave()
+            super().shutdown()
+
+        def _leave(self) -> None:
             self._leaving = True
             for stream in self._streams.values():
                 stream.cancel()
-            super().shutdown()
 
     return Consumer
