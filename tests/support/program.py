@@ -7,6 +7,7 @@ import contextlib
 import os
 import signal
 import sys
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -78,3 +79,19 @@ class Program:
         number = next(n for n in range(self.seen, len(self.lines)) if text in self.lines[n])
         self.seen = number + 1
         return self.lines[number]
+
+
+async def output_of(program: str, folder: Path) -> str:
+    """What a program, given as text, prints when it is run in a folder; it must end well."""
+    child = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        program,
+        cwd=folder,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={"PYTHONUTF8": "1"},
+    )
+    out, err = await asyncio.wait_for(child.communicate(), 60)
+    assert child.returncode == 0, err.decode()
+    return out.decode()
