@@ -170,11 +170,13 @@ def measure_relays(url: str, folder: Path, relays: int, rows: int) -> float:
     """Effects a second of so many relay processes, over keys that are spread over all shards."""
     create_tables(psycopg_url(url))
     engine = create_engine(psycopg_url(url))
-    outbox, owners = SqlOutbox(SystemClock()), select(func.count(tables.leases.c.owner.distinct()))
+    outbox = SqlOutbox(SystemClock())
+    shares = select(func.count()).select_from(tables.leases).group_by(tables.leases.c.owner)
 
     def shared() -> bool:
         with engine.connect() as connection:
-            return bool(connection.execute(owners).scalar_one() == relays)
+            found = connection.execute(shares).scalars().all()
+        return len(found) == relays and max(found) == -(-tables.SHARDS // relays)
 
     with Company(url) as company:
         for number in range(relays):
