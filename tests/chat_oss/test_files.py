@@ -9,14 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from attrs import evolve
 from chat_common.clock import ManualClock
-from chat_common.errors import ChatError, Conflict, Invalid, NotAMember, NotFound, RateLimited
+from chat_common.errors import ChatError, Conflict, Invalid, NotAMember, NotFound, RateLimited, Unavailable
 from chat_common.ports.files import AskLinks, CancelUpload, UploadParts, UploadRequest
 from chat_oss.files import FilesSettings
 from chat_oss.local import LocalObjectStore
+from chat_oss.memory import MemoryFileRecords
+from chat_oss.policy import Policy
 
 from tests.chat_oss import pictures
-from tests.chat_oss.flow import Flow, local_flow
+from tests.chat_oss.flow import ROOM, Flow, check_send, local_flow, may_read
+from tests.chat_oss.records_checks import CHECKS
 
 MIB = 1024 * 1024
 BYTES = "application/octet-stream"
@@ -524,3 +528,23 @@ async def test_types_of_requests_are_checked_by_the_codec() -> None:
         with pytest.raises(Invalid) as caught:
             convert({**good, **bad}, BeginUpload)
         assert caught.value.field == next(iter(bad))
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+async def test_the_table_in_memory_keeps_its_promises(check: Any) -> None:
+    await check(MemoryFileRecords(check_send, may_read), "ada", ROOM, ManualClock().wall_ms())
+
+
+async def test_a_store_that_is_away_costs_nobody_the_days_quota(flow: Flow, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def away(key: str, *, type: str) -> str:
+        raise Unavailable("the object store does not answer")
+
+    large = bytes(6 * MIB)
+    flow.files._policy = Policy(evolve(PARTED, daily_files=2))
+    with monkeypatch.context() as patched:
+        patched.setattr(flow.store, "begin_parts", away)
+        for _ in range(5):
+            assert isinstance(await refusal(flow.begin(large, BYTES)), Unavailable)
+    await flow.upload_parts(large, BYTES)
+    await flow.upload_parts(large, BYTES)
+    assert isinstance(await refusal(flow.begin(large, BYTES)), RateLimited)

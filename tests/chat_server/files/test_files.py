@@ -17,10 +17,12 @@ from chat_common.ports.files import FileRecords, Files
 from chat_common.ports.objects import ObjectStore
 from chat_server.files import tables
 from chat_server.files.attachments import KINDS
+from chat_server.files.records import SqlFileRecords
 from chat_server.server import Server
 from sqlalchemy import Connection, func, select
 
 from tests.chat_oss import pictures
+from tests.chat_oss.records_checks import CHECKS
 from tests.chat_server.house import Store
 
 OGG = b"OggS\0\2" + bytes(2000)
@@ -335,6 +337,12 @@ async def test_what_is_held_for_uploads_does_not_keep_the_sweep_from_the_others(
         house.clock.advance(50)
         await house.sweep()
     assert (await house.web.get(url)).status_code == 404
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+async def test_the_table_keeps_its_promises(check: Any, house: House) -> None:
+    records = SqlFileRecords(house.server.database)
+    await check(records, house.ada, house.room, house.clock.wall_ms())
 
 
 async def test_the_address_of_objects_tells_nothing_without_a_link(house: House) -> None:

@@ -123,8 +123,13 @@ class StoredFiles:
         self._telemetry.upload("begun")
         if part_size:
             # Should this process end here, the sweep still finds the parts by their key.
-            number = await self._store.begin_parts(upload.staging, type=upload.type)
-            await self._records.set_upload(file, number)
+            try:
+                number = await self._store.begin_parts(upload.staging, type=upload.type)
+                await self._records.set_upload(file, number)
+            except BaseException:
+                # A store that is away costs nobody his day's quota, however often he tries.
+                await asyncio.shield(self._records.undo(upload, now))
+                raise
             count = -(-request.size // part_size)
             return UploadBegun(file=file, expires_at=upload.expires_at, part_size=part_size, parts=count)
         link = self._store.upload_link(upload.staging, size=upload.size, type=upload.type, seconds=seconds)

@@ -16,7 +16,8 @@ DAY_MS = 86_400_000
 
 @define
 class _Content:
-    digest: str | None
+    held_at: int
+    digest: str | None = None
     doomed: bool = False
 
 
@@ -25,8 +26,6 @@ class _Staging:
     until: int
     user: str
     conversation: str
-    reserved: str | None = None
-    reserved_at: int = 0
 
 
 @define
@@ -80,6 +79,12 @@ class MemoryFileRecords:
         self._uploads[upload.file] = upload
         self._stagings[upload.staging] = _Staging(upload.expires_at, upload.user, upload.conversation)
 
+    async def undo(self, upload: Upload, now: int) -> None:
+        if self._uploads.pop(upload.file, None) is not None:
+            used = self._used[upload.user, now // DAY_MS]
+            used[0] -= 1
+            used[1] -= upload.size
+
     async def set_upload(self, file: str, upload: str) -> None:
         if file in self._uploads:
             self._uploads[file] = evolve(self._uploads[file], upload=upload)
@@ -95,8 +100,7 @@ class MemoryFileRecords:
         if held is None:
             raise Conflict("this upload is finished or gone")
         self.check_send(held.user, held.conversation)
-        held.reserved, held.reserved_at = content, now
-        self._contents[content] = _Content(None)
+        self._contents[content] = _Content(now)
 
     async def finish(self, done: Finished, digest: str | None, now: int) -> str:
         upload = self._uploads.get(done.file)
@@ -110,8 +114,9 @@ class MemoryFileRecords:
         if kept not in live:
             raise Unavailable("this upload took too long; try again")
         live[kept].digest = live[kept].digest or digest
+        if done.content in live:
+            live[done.content].held_at = 0
         self._finished_at[done.file] = now
-        self._stagings[upload.staging].reserved = None
         self._failures.pop(done.file, None)
         self._uploads[done.file] = evolve(
             upload,
@@ -168,9 +173,8 @@ class MemoryFileRecords:
 
     async def doom(self, now: int, limit: int) -> Sequence[str]:
         used = {upload.content for upload in self._uploads.values()}
-        used |= {one.reserved for one in self._stagings.values() if one.reserved_at + GRACE_MS > now}
         for name, content in self._contents.items():
-            if name not in used:
+            if name not in used and content.held_at + GRACE_MS <= now:
                 content.doomed = True
         return [name for name, content in self._contents.items() if content.doomed][:limit]
 

@@ -260,8 +260,8 @@ class FileRecords(Protocol):
     `reserve` before its objects are written, and gets its digest by `finish` when all of them are: what has a digest is
     whole, and never written again. It is removed in two steps, so that no crash leaves objects that nobody knows or
     rows whose objects are gone: `doom` first makes it impossible to use, `forget` drops its row after the objects were
-    deleted. While an upload holds a content (from `reserve` to `finish`, at most `GRACE_MS`) it is not doomed, whatever
-    becomes of the upload.
+    deleted. A content is held from `reserve` to its own `finish`, at most `GRACE_MS`, and not doomed meanwhile,
+    whatever becomes of the upload, which may be finished by another try in another process.
     """
 
     async def begin(self, upload: Upload, quota: Quota, now: int) -> None:
@@ -269,6 +269,11 @@ class FileRecords(Protocol):
 
         `NotFound`, `NotAMember`, `NotPermitted`; `RateLimited` over the quota.
         """
+        ...
+
+    async def undo(self, upload: Upload, now: int) -> None:
+        """Forget a begun upload whose beginning failed; the quota of ``now``, which is when it was begun, has it
+        back. What the store may have of it stays known."""
         ...
 
     async def set_upload(self, file: str, upload: str) -> None:
@@ -280,14 +285,14 @@ class FileRecords(Protocol):
         ...
 
     async def reserve(self, staging: str, content: str, now: int) -> None:
-        """Register a new content, held by the upload with this staging key in place of any former one.
+        """Register a new content for the upload with this staging key, held beside those of other tries.
 
         `Conflict`: the upload is finished or gone. As `begin` when its user may not send there any more.
         """
         ...
 
     async def finish(self, done: Finished, digest: str | None, now: int) -> str:
-        """Make a begun upload a file; what it held is held no more. Returns its content: the live one that has this
+        """Make a begun upload a file; ``done.content`` is held no more. Returns its content: the live one that has this
         digest; when there is none, or no digest, ``done.content``, which has the digest from now on.
 
         `Conflict`: it is finished (under another ref) or gone. `Unavailable`: its content is gone, for what it held was

@@ -35,6 +35,16 @@ class SqlFileRecords:
 
         await self._database.change(work)
 
+    async def undo(self, upload: Upload, now: int) -> None:
+        def work(connection: Connection) -> None:
+            gone = delete(file).where(file.c.file == upload.file, file.c.state == "begun")
+            if connection.execute(gone).rowcount:
+                day = quota.c.user == upload.user, quota.c.day == now // DAY_MS
+                less = {"files": quota.c.files - 1, "bytes": quota.c.bytes - upload.size}
+                connection.execute(update(quota).where(*day).values(less))
+
+        await self._database.change(work)
+
     async def set_upload(self, name: str, upload: str) -> None:
         await self._database.change(
             lambda connection: (
@@ -51,10 +61,9 @@ class SqlFileRecords:
             row = connection.execute(of).one_or_none()
             if row is not None:
                 _may_send(connection, row.user, row.conversation)
-            held = update(staging).where(staging.c.staging == key).values(reserved=name, reserved_at=now)
-            if not connection.execute(held).rowcount:
+            if not connection.execute(select(exists().where(staging.c.staging == key))).scalar_one():
                 raise Conflict("this upload is finished or gone")
-            connection.execute(content.insert(), {"content": name})
+            connection.execute(content.insert(), {"content": name, "held_at": now})
 
         await self._database.change(work)
 
@@ -69,8 +78,10 @@ class SqlFileRecords:
             kept = _shared(connection, digest) or done.content
             if kept == done.content:
                 mine = content.c.content == kept, ~content.c.doomed
-                if not connection.execute(update(content).where(*mine).values(digest=digest)).rowcount:
+                if not connection.execute(update(content).where(*mine).values(digest=digest, held_at=0)).rowcount:
                     raise Unavailable("this upload took too long; try again")
+            else:
+                connection.execute(update(content).where(content.c.content == done.content).values(held_at=0))
             connection.execute(
                 update(file)
                 .where(file.c.file == done.file)
@@ -86,7 +97,6 @@ class SqlFileRecords:
                     due_at=now + UNSENT_MS,
                 )
             )
-            connection.execute(update(staging).where(staging.c.staging == row.staging).values(reserved=None))
             return kept
 
         return await self._database.change(work)
@@ -151,20 +161,16 @@ class SqlFileRecords:
     async def doom(self, now: int, limit: int) -> Sequence[str]:
         def work(connection: Connection) -> Sequence[str]:
             # Locked first, looked at afterwards: a reserve or finish that was quicker is then seen, a later one waits.
-            # Those that are held for an upload come up when they are not any more: many of them must not stand before
-            # the others.
-            now_held = exists().where(staging.c.reserved == content.c.content, staging.c.reserved_at > now - GRACE_MS)
-            unlooked = select(content.c.content).where(~content.c.checked, ~now_held).limit(limit)
+            # Those that are held come up when they are not any more: many of them must not stand before the others.
+            free = content.c.held_at <= now - GRACE_MS
+            unlooked = select(content.c.content).where(~content.c.checked, free).limit(limit)
             names = connection.execute(unlooked.with_for_update(skip_locked=True)).scalars().all()
             used = exists().where(file.c.content == content.c.content)
-            held = exists().where(staging.c.reserved == content.c.content, staging.c.reserved_at > now - GRACE_MS)
             rows = connection.execute(
-                select(content.c.content, content.c.doomed, used.label("used"), held.label("held")).where(
-                    content.c.content.in_(names)
-                )
+                select(content.c.content, content.c.doomed, used.label("used")).where(content.c.content.in_(names))
             ).all()
-            in_use = [row.content for row in rows if row.used and not row.held and not row.doomed]
-            doomed = [row.content for row in rows if row.doomed or not (row.used or row.held)]
+            in_use = [row.content for row in rows if row.used and not row.doomed]
+            doomed = [row.content for row in rows if row.doomed or not row.used]
             connection.execute(update(content).where(content.c.content.in_(in_use)).values(checked=True))
             connection.execute(update(content).where(content.c.content.in_(doomed)).values(doomed=True))
             return doomed

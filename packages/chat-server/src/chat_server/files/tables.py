@@ -52,9 +52,11 @@ content = Table(
     Column("digest", Bytewise),
     Column("checked", Boolean, nullable=False, server_default=false()),
     Column("doomed", Boolean, nullable=False, server_default=false()),
+    Column("held_at", Number, nullable=False, server_default=text("0")),
     sqlite_with_rowid=False,
 )
-"""``checked``: nothing has happened to it since it was seen to be in use.
+"""``checked``: nothing has happened to it since it was seen to be in use. ``held_at``: since when somebody writes it;
+0: nobody does.
 
 Two partial indexes are made by the revision alone, on the digests in use and on what is unchecked: said here with
 ``postgresql_where`` they would make every start import PostgreSQL's dialect, 50 ms.
@@ -65,13 +67,10 @@ staging = Table(
     metadata,
     Column("staging", Bytewise, primary_key=True),
     Column("until", Number, nullable=False),
-    Column("reserved", Bytewise),
-    Column("reserved_at", Number, nullable=False, server_default=text("0")),
     Index("chat_file_staging_until", "until"),
-    Index("chat_file_staging_reserved", "reserved"),
     sqlite_with_rowid=False,
 )
-"""What clients were allowed to write to, and which content an upload is about to become."""
+"""What clients were allowed to write to."""
 
 quota = Table(
     "chat_file_quota",
