@@ -354,10 +354,21 @@ async def test_the_address_of_objects_tells_nothing_without_a_link(house: House)
 async def test_what_the_store_does_stands_among_the_metrics(house: House) -> None:
     await house.upload(house.ada, pictures.png(), "image/png")
     await house.refused(house.ada, "upload.finish", file="unknown")
+    facts = await house.upload(house.ada, b"%PDF-1.7 text", "application/pdf")
+    await house.submit(house.ada, "file", file=facts.file)
+    [url] = await house.urls(house.bob, facts.file)
+    before = moved((await house.web.get("/metrics")).text, "out")
+    assert len((await house.web.get(url)).content) == 13
+    await house.web.get("/objects/nothing")
     text = (await house.web.get("/metrics")).text
+    assert moved(text, "out") == before + 13
+    assert moved(text, "in") >= 13 + len(pictures.png())
     for line in (
-        'chat_uploads_total{outcome="begun"} 1.0',
-        'chat_uploads_total{outcome="finished"} 1.0',
+        'chat_uploads_total{outcome="begun"} 2.0',
+        'chat_uploads_total{outcome="finished"} 2.0',
+        'chat_objects_seconds_count{operation="link_put",outcome="ok"} 2.0',
+        'chat_objects_seconds_count{operation="link_get",outcome="ok"} 1.0',
+        'chat_objects_seconds_count{operation="link_get",outcome="refused"} 1.0',
         'chat_uploads_total{outcome="not_found"} 1.0',
         'chat_objects_seconds_count{operation="put",outcome="ok"} 2.0',
         'chat_objects_seconds_bucket{le="+Inf",operation="put",outcome="ok"} 2.0',
@@ -365,7 +376,13 @@ async def test_what_the_store_does_stands_among_the_metrics(house: House) -> Non
         "chat_objects_dead 0.0",
     ):
         assert line in text
-    assert 'chat_objects_bytes_total{direction="out"}' in text
+
+
+def moved(text: str, direction: str) -> float:
+    (line,) = [
+        line for line in text.splitlines() if line.startswith(f'chat_objects_bytes_total{{direction="{direction}"')
+    ]
+    return float(line.split()[-1])
 
 
 def test_all_kinds_with_files_are_registered() -> None:

@@ -15,6 +15,7 @@ from chat_common.settings import setting
 from msgspec import Meta
 
 from chat_oss.breaker import Breaker, BreakerSettings
+from chat_oss.counted import Counted
 from chat_oss.telemetry import Silent
 
 LARGE = 64 * 1024 * 1024
@@ -141,7 +142,8 @@ class GuardedStore:
 
     @property
     def mount(self) -> ObjectMount | None:
-        return self._store.mount
+        mount = self._store.mount
+        return mount and ObjectMount(mount.path, Counted(mount.app, self._clock, self._telemetry))
 
     # --- parts
 
