@@ -15,9 +15,10 @@ from chat_transaction.fencing import Fence, FencedOut
 from chat_transaction.leases import Leases, plant
 from chat_transaction.outbox import shard_of
 from chat_transaction.registry import Abilities
-from sqlalchemy import insert, update
+from sqlalchemy import create_engine, insert, update
 
 from tests.chat_transaction.conftest import Shop, entry, until
+from tests.services.postgresql import fresh_database, psycopg_url
 
 RECORD = BrokerRecord("orders", "a", b"1", "uid-1")
 
@@ -115,6 +116,28 @@ async def test_a_lease_is_kept_until_its_end_and_not_longer(open_shop: Callable[
     if one.database.dialect == "postgresql":
         assert time.monotonic() - started > ttl - 0.5, "taken over before its end"
     assert set((await second.renew(Abilities()))[0].fences.values()) == {2}, "the number must grow with the owner"
+
+
+async def test_a_long_effect_keeps_its_lease_and_its_lease_keeps_it(postgresql: str) -> None:
+    """The relay renews while the transaction of the effect is open; nobody takes the shard over before it ends."""
+    with fresh_database(postgresql) as address:
+        shop = Shop(create_engine(psycopg_url(address), connect_args={"options": "-c lock_timeout=3s"}))
+        await shop.database.change(tables.create_tables)
+        await shop.database.change(plant)
+        mine, theirs = (Leases(shop.database, shop.clock, 60.0) for _ in range(2))
+        held, _ = await mine.renew(Abilities())
+        assert len(held.fences) == tables.SHARDS
+        with shop.engine.begin() as effect:
+            Fence(held.fences).verify(effect, {3})
+            again, _ = await mine.renew(Abilities())
+            assert again.fences == held.fences
+            await shop.database.change(lambda connection: connection.execute(update(tables.leases).values(until=0)))
+            taken, _ = await theirs.renew(Abilities())
+            assert {0, 1, 2, 4} <= taken.fences.keys()
+            assert 3 not in taken.fences
+        with shop.engine.begin() as effect, pytest.raises(FencedOut):
+            Fence(held.fences).verify(effect, {0})
+        shop.engine.dispose()
 
 
 async def test_relays_on_several_hosts_go_by_the_clock_of_the_database(open_shop: Callable[..., Shop]) -> None:

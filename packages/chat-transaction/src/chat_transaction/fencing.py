@@ -24,12 +24,13 @@ class Fence:
 
     def verify(self, connection: Any, shards: Collection[int]) -> None:
         """`FencedOut` unless the leases in this very database still have these numbers; they cannot change before the
-        transaction ends."""
+        transaction ends, but be renewed: however long an effect takes, its relay stays the owner meanwhile."""
         rows = connection.execute(
             select(leases.c.shard, leases.c.fence)
             .where(leases.c.shard.in_(sorted(shards)))
             .order_by(leases.c.shard)
-            .with_for_update(read=True)
+            # The weakest lock: who takes a shard over locks its row for update first, who renews does not.
+            .with_for_update(read=True, key_share=True)
         )
         found = {row.shard: row.fence for row in rows}
         if any(found.get(shard) != self.fences.get(shard) for shard in shards):
