@@ -548,3 +548,23 @@ async def test_a_store_that_is_away_costs_nobody_the_days_quota(flow: Flow, monk
     await flow.upload_parts(large, BYTES)
     await flow.upload_parts(large, BYTES)
     assert isinstance(await refusal(flow.begin(large, BYTES)), RateLimited)
+
+
+async def test_what_is_no_picture_does_not_wait_for_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with local_flow(tmp_path, FilesSettings(finish_at_once=1)) as flow:
+        inspect, seen, go_on = flow.files._intake.inspect, asyncio.Event(), asyncio.Event()
+
+        async def slowly(store: Any, key: str, *, type: str, **more: Any) -> Any:
+            if type == "image/png":
+                seen.set()
+                await go_on.wait()
+            return await inspect(store, key, type=type, **more)
+
+        monkeypatch.setattr(flow.files._intake, "inspect", slowly)
+        picture = asyncio.create_task(flow.upload(pictures.png(), "image/png"))
+        await seen.wait()
+        async with asyncio.timeout(20):
+            await flow.upload(b"%PDF-1.7", "application/pdf", user="bob")
+        assert not picture.done()
+        go_on.set()
+        await picture

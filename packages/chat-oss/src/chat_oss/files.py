@@ -72,7 +72,7 @@ class FilesSettings(PolicySettings, IntakeSettings):
         300, help="Seconds that a download link works: it cannot be taken back, only the file can."
     )
     finish_at_once: Annotated[int, Meta(ge=1)] = setting(
-        8, help="Uploads that are verified at once: bounds the memory for pictures."
+        8, help="Pictures that are verified at once, and other uploads: bounds the memory."
     )
 
 
@@ -95,7 +95,8 @@ class StoredFiles:
         self._settings = settings
         self._telemetry = telemetry or Silent()
         self._policy = Policy(settings)
-        self._finishing = asyncio.Semaphore(settings.finish_at_once)
+        # Apart, for pictures take seconds: whatever else is finished does not wait for them.
+        self._places = {picture: asyncio.Semaphore(settings.finish_at_once) for picture in (False, True)}
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     # --- begin
@@ -174,17 +175,18 @@ class StoredFiles:
     async def _finish(self, user: str, ref: str, request: FinishUpload) -> FileFacts:
         # One at a time for each user: nobody holds all the places, and a repeated call finds the first one's outcome.
         turn = self._turns.setdefault(user, asyncio.Lock())
-        async with turn, self._finishing, asyncio.timeout(FINISH_SECONDS):
+        async with turn, asyncio.timeout(FINISH_SECONDS):
             upload = await self._records.mine(user, request.file)
             if upload.state == "finished" and upload.ref == ref:
                 return _facts(upload)
             self._unfinished(upload)
-            if upload.part_size:
-                await self._join(upload)
-            try:
-                done = await self._keep(upload, ref, request.sha256 or upload.sha256)
-            except Invalid as error:
-                raise await self._wrong(upload, error) from error
+            async with self._places[self._policy.is_picture(upload.type)]:
+                if upload.part_size:
+                    await self._join(upload)
+                try:
+                    done = await self._keep(upload, ref, request.sha256 or upload.sha256)
+                except Invalid as error:
+                    raise await self._wrong(upload, error) from error
         return _facts(
             evolve(upload, stored_size=done.size, width=done.width, height=done.height, animated=done.animated)
         )
