@@ -76,6 +76,14 @@ async def test_ranges(served: Served, header: str, status: int, body: bytes | No
     assert body is None or answer.content == body
 
 
+async def test_a_head_has_no_range_and_a_unit_no_case(served: Served) -> None:
+    await served.store.put("a", b"0123456789")
+    link = served.store.download_link("a", seconds=60)
+    head = await served.web.head(link.url, headers={"range": "bytes=0-3"})
+    assert (head.status_code, head.headers["content-length"]) == (200, "10")
+    assert (await served.get("a", Range="Bytes=0-3")).content == b"0123"
+
+
 async def test_a_range_of_another_version_is_answered_in_full(served: Served) -> None:
     etag = (await served.store.put("a", b"0123456789")).etag
     assert (await served.get("a", Range="bytes=1-2", If_Range=f'"{etag}"')).content == b"12"

@@ -30,7 +30,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 WRITE_BYTES = 512 * 1024
 FORM_OVERHEAD = 64 * 1024
-_RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
+_RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})", re.IGNORECASE)
 _LENGTH = re.compile(r"[0-9]{1,18}")
 _ALWAYS = {
     "x-content-type-options": "nosniff",
@@ -146,7 +146,8 @@ class LocalServing:
             if known is not None and _names(known, info):
                 await _answer(send, 304, headers)
                 return
-            status, start, stop = _select(request.headers, info)
+            # A range is for GET alone (RFC 9110, 14.2).
+            status, start, stop = _select(request.headers if request.method == "GET" else {}, info)
             if status == 206:
                 headers["content-range"] = f"bytes {start}-{stop - 1}/{info.size}"
             headers["content-length"] = str(stop - start)
