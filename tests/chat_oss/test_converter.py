@@ -176,17 +176,62 @@ async def test_a_process_that_dies_is_replaced(when: str) -> None:
     async with opened() as converter:
         child = await stopped(converter)
         converting: asyncio.Future[Picture] | None = None
-        if when == "busy":  # as of a decoder's crash, or for want of memory
+        if when == "busy":  # as for want of memory
             converting = asyncio.ensure_future(converter.convert(pictures.jpeg(), "image/jpeg"))
             await until(lambda: not converter._idle)
         os.kill(child.pid, signal.SIGKILL)
         if converting is not None:
-            with pytest.raises(Invalid, match="no readable picture"):
+            with pytest.raises(Unavailable, match="try again"):
                 await converting
         else:
             await until(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
         assert (await converter.convert(pictures.jpeg(), "image/jpeg")).width == 640
         assert len(children(converter)) == 1
+
+
+async def killed(converter: Converter, data: bytes, number: signal.Signals) -> None:
+    """Convert it in a process that is killed meanwhile."""
+    child = await stopped(converter)
+    converting = asyncio.ensure_future(converter.convert(data, "image/jpeg"))
+    await until(lambda: not converter._idle)
+    os.kill(child.pid, number)
+    os.kill(child.pid, signal.SIGCONT)
+    await converting
+
+
+async def test_a_picture_is_refused_when_its_process_is_killed_again_and_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    data, other = pictures.jpeg(320, 240), pictures.jpeg(240, 320)
+    async with opened() as converter:
+        for _ in range(2):
+            with pytest.raises(Unavailable, match="try again"):
+                await killed(converter, data, signal.SIGKILL)
+        assert "was ended by SIGKILL from outside, time 2 of 3" in caplog.text
+        with pytest.raises(Unavailable):  # it has done nothing yet
+            await killed(converter, other, signal.SIGTERM)
+        with pytest.raises(Invalid, match="no readable picture"):
+            await killed(converter, data, signal.SIGKILL)
+        assert {record.levelname for record in caplog.records} == {"WARNING"}
+        assert (await converter.convert(data, "image/jpeg")).width == 320
+        with pytest.raises(Unavailable):  # forgiven
+            await killed(converter, data, signal.SIGKILL)
+
+
+async def test_no_more_than_some_killed_pictures_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chat_oss.converter._REMEMBERED", 2)
+    async with opened() as converter:
+        for number in range(5):
+            assert converter._killed(b"%d" % number, "image/jpeg", -signal.SIGKILL)
+        assert len(converter._deaths) == 2
+
+
+async def test_a_crash_of_the_decoder_is_the_fault_of_the_picture(caplog: pytest.LogCaptureFixture) -> None:
+    async with opened() as converter:
+        with pytest.raises(Invalid, match="no readable picture"):
+            await killed(converter, pictures.jpeg(), signal.SIGSEGV)
+        assert "was ended by SIGSEGV over a picture" in caplog.text
+        assert (await converter.convert(pictures.jpeg(), "image/jpeg")).width == 640
 
 
 async def test_nothing_is_left_when_it_is_closed() -> None:

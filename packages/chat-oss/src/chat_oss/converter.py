@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
+import logging
 import os
 import signal
 import subprocess
@@ -28,6 +30,14 @@ from chat_oss.picture_settings import Picture, PictureSettings
 _PROGRAM = "import sys; sys.path[:] = sys.argv[1:]; from chat_oss.converter import work; work()"
 START_SECONDS = 60.0
 """A process that is not ready by then never will be."""
+DEATHS = 3
+"""So often a process may be killed over one picture; then the picture is why."""
+_KILLERS = frozenset({signal.SIGKILL, signal.SIGTERM, signal.SIGHUP})
+"""From outside: the kernel short of memory, or a person. A decoder that crashes dies of others."""
+_REMEMBERED = 256
+_DYING_SECONDS = 5.0
+
+log = logging.getLogger(__name__)
 
 
 @frozen
@@ -85,6 +95,12 @@ class _Process:
     def kill(self) -> None:
         self._child.kill()
 
+    def died(self) -> int | None:
+        """How it ended, as `subprocess` tells it, once it answers no more. None: it lives, in a fashion."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return self._child.wait(_DYING_SECONDS)
+        return None
+
     def end(self) -> None:
         """Kill it and leave nothing of it behind."""
         self.kill()
@@ -108,11 +124,14 @@ class Converter:
         self._idle: deque[_Process] = deque()
         self._running: set[_Process] = set()
         self._closed = False
+        self._deaths: dict[str, int] = {}
+        self._counting = threading.Lock()
 
     async def convert(self, data: bytes, type: str) -> Picture:
         """What becomes of a picture. `Invalid` (``file``, ``size``) when it cannot be taken or takes too long.
 
-        `Unavailable` when no process can be had.
+        `Unavailable` when no process can be had, or it was killed from outside: fewer than `DEATHS` times over this
+        picture.
         """
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._convert, data, type)
 
@@ -120,18 +139,40 @@ class Converter:
         process = self._take()
         answered = process.exchange(msgspec.msgpack.encode(_Wanted(data, type, self._settings)), self._seconds)
         if answered is None or process.late:
+            status = None if process.late or self._closed else process.died()
             self._end(process)
             if self._closed:
                 raise Unavailable("pictures are converted no more")
             if process.late:
                 text = f"file: the picture takes over {self._seconds:g} seconds to convert"
                 raise Invalid(text, field="file", limit=int(self._seconds))
+            if self._killed(data, type, status):
+                raise Unavailable("the picture could not be converted just now; try again")
             raise Invalid(f"file: this is no readable picture of type {type}", field="file")
         self._idle.append(process)
+        if self._deaths:
+            with self._counting:
+                self._deaths.pop(hashlib.sha256(data).hexdigest(), None)
         answer = msgspec.msgpack.decode(answered, type=_Answer)
         if answer.picture is None:
             raise Invalid(answer.refused, field=answer.field, limit=answer.limit)
         return answer.picture
+
+    def _killed(self, data: bytes, type: str, status: int | None) -> bool:
+        """Say in the log how a process ended; whether the picture may be tried again."""
+        digest = hashlib.sha256(data).hexdigest()
+        about = f"{len(data)} bytes of type {type}, SHA-256 {digest}"
+        if status is None or -status not in _KILLERS:
+            log.warning("the process for pictures %s over a picture: %s", _manner(status), about)
+            return False
+        with self._counting:
+            times = self._deaths.pop(digest, 0) + 1
+            self._deaths[digest] = times  # now the newest
+            if len(self._deaths) > _REMEMBERED:
+                del self._deaths[next(iter(self._deaths))]
+        text = "the process for pictures %s from outside, time %d of %d over this picture (out of memory?): %s"
+        log.warning(text, _manner(status), times, DEATHS, about)
+        return times < DEATHS
 
     def _take(self) -> _Process:
         while self._idle:
@@ -165,6 +206,17 @@ class Converter:
         await asyncio.to_thread(self._threads.shutdown)
         for process in list(self._running):
             self._end(process)
+
+
+def _manner(status: int | None) -> str:
+    if status is None:
+        return "answered no more"
+    if status >= 0:
+        return f"ended with status {status}"
+    try:
+        return f"was ended by {signal.Signals(-status).name}"
+    except ValueError:  # one without a name
+        return f"was ended by signal {-status}"
 
 
 def work() -> None:
