@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from base64 import b64encode
 from collections.abc import Iterator
+from pathlib import Path
 from urllib.parse import urlsplit
 from zlib import crc32
 
@@ -12,6 +14,7 @@ import httpx2
 import pytest
 from attrs import evolve
 from chat_common.clock import SystemClock
+from chat_common.errors import Unavailable
 from chat_common.settings import SetupError
 from chat_oss.files import FilesSettings
 from chat_oss.s3 import MinioSettings, open_minio
@@ -95,3 +98,42 @@ async def test_without_it_init_says_what_can_be_done(minio: S3Server) -> None:
 async def test_half_a_key_is_refused(half: str) -> None:
     with pytest.raises(SetupError, match="both or neither"):
         await open_minio(MinioSettings(access_key="a", secret_key="b", **{half: "c"})).__aenter__()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"link_access_key": "nobody"}, r"InvalidAccessKeyId.*link_access_key"),
+        ({"link_secret_key": "another"}, r"SignatureDoesNotMatch.*link_secret_key"),
+        ({"public_endpoint": "elsewhere"}, r"NoSuchBucket.*public_endpoint"),
+    ],
+    ids=["key", "secret", "address"],
+)
+async def test_wrong_keys_and_addresses_of_links_are_named(
+    minio: S3Server, wrong: dict[str, str], said: str, tmp_path: Path
+) -> None:
+    settings = with_link_key(minio)
+    with contextlib.ExitStack() as stack:
+        if "public_endpoint" in wrong:
+            other = stack.enter_context(running_minio(tmp_path))
+            settings = evolve(settings, public_endpoint=other.endpoint, link_access_key="", link_secret_key="")
+        else:
+            settings = evolve(settings, **wrong)
+        async with open_minio(settings, SystemClock()) as store:
+            with pytest.raises(Unavailable, match=said) as caught:
+                await store.prepare()
+            assert "bind_headers" not in str(caught.value)
+
+
+async def test_a_link_key_that_may_not_write_is_told(minio: S3Server) -> None:
+    settings = with_link_key(minio)
+    admin = MinioAdmin(
+        endpoint=urlsplit(minio.endpoint).netloc,
+        credentials=StaticProvider(minio.access_key, minio.secret_key),
+        secure=False,
+    )
+    admin.policy_unset([settings.link_access_key], user=settings.link_access_key)
+    admin.policy_set("readonly", user=settings.link_access_key)
+    async with open_minio(settings, SystemClock()) as store:
+        with pytest.raises(Unavailable, match=r"AccessDenied.*allowed to write `upload/`"):
+            await store.prepare()

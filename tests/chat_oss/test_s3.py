@@ -21,6 +21,22 @@ SETTINGS = MinioSettings(access_key="key", secret_key="a secret that is never pr
         (evolve(SETTINGS, endpoint="127.0.0.1:9000"), "endpoint"),
         (evolve(SETTINGS, endpoint="ftp://127.0.0.1"), "endpoint"),
         (evolve(SETTINGS, endpoint="http://127.0.0.1:9000/path"), "endpoint"),
+        *[
+            (evolve(SETTINGS, public_endpoint=address), "[object_store.minio] public_endpoint")
+            for address in [
+                "files.example.org",
+                "files.example.org:9000",
+                "ftp://x",
+                "https://",
+                "https://:9000",
+                "https://files.example.org/below",
+                "https://files.example.org?a=b",
+                "https://files.example.org:port",
+                "https://[::1",
+                "https://key@files.example.org",
+                "https://files.example.org ",
+            ]
+        ],
         (evolve(SETTINGS, access_key=""), "access_key"),
         (evolve(SETTINGS, secret_key=""), "secret_key"),
     ],

@@ -12,6 +12,7 @@ import httpx2
 import pytest
 from attrs import define
 from chat_common.clock import ManualClock
+from chat_common.settings import SetupError
 from chat_oss.folder import Folder
 from chat_oss.local import LocalObjectStore, LocalSettings, open_local
 from starlette.applications import Starlette
@@ -187,6 +188,13 @@ async def test_links_may_name_another_address(tmp_path: Path) -> None:
         assert store.download_link("a", seconds=1).url.startswith("https://chat.example.org/below/objects/a?")
     async with open_local(LocalSettings(path=str(tmp_path)), ManualClock()) as store:
         assert store.origin is None
+
+
+@pytest.mark.parametrize("address", ["chat.example.org", "ftp://chat.example.org", "https:///below", "https://x/?a"])
+async def test_an_address_that_is_none_is_refused(tmp_path: Path, address: str) -> None:
+    with pytest.raises(SetupError, match=r"\[object_store.local\] public_url"):
+        async with open_local(LocalSettings(path=str(tmp_path), public_url=address), ManualClock()):
+            pass
 
 
 async def test_relative_links_work_where_the_server_is_mounted(served: Served) -> None:

@@ -125,3 +125,26 @@ def test_without_the_transaction_package_it_refuses_and_names_it(run: Run, monke
     result = run("--port", "0")
     assert result.exit_code == 1
     assert "install the package interesting-chat-transaction" in result.output
+
+
+@pytest.mark.parametrize(
+    ("env", "named"),
+    [
+        ({"CHAT__OBJECT_STORE__LOCAL__PUBLIC_URL": "chat.example.org"}, "[object_store.local] public_url"),
+        (
+            {
+                "CHAT__PORTS__OBJECT_STORE": "minio",
+                "CHAT__OBJECT_STORE__MINIO__ACCESS_KEY": "key",
+                "CHAT__OBJECT_STORE__MINIO__SECRET_KEY": "secret",
+                "CHAT__OBJECT_STORE__MINIO__PUBLIC_ENDPOINT": "files.example.org",
+            },
+            "[object_store.minio] public_endpoint",
+        ),
+    ],
+    ids=["local", "minio"],
+)
+def test_addresses_of_links_that_are_none_are_told(run: Run, env: dict[str, str], named: str) -> None:
+    for words in (["check"], []):
+        result = run(*words, env={**env, "CHAT__SERVER__PORT": "0"})
+        assert result.exit_code == 1
+        assert named in result.output

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 import secrets
 from collections.abc import Sequence
 from io import BytesIO
@@ -27,6 +28,7 @@ _CHUNKED = {
 }
 _UNSIGNED = b"6\r\npublic\r\n0\r\nx-amz-checksum-crc32:" + base64.b64encode(crc32(b"public").to_bytes(4)) + b"\r\n\r\n"
 """An upload whose signature MinIO forgets to check (CVE-2026-40344, CVE-2026-41145)."""
+_CODE = re.compile(rb"<Code>([A-Za-z0-9.]{1,64})</Code>")
 _NOT_THERE = frozenset({"NotImplemented", "MethodNotAllowed", "InvalidArgument", "MalformedXML", "InvalidRequest"})
 
 
@@ -96,6 +98,7 @@ def try_links(links: ObjectLinks, client: Minio, pool: urllib3.PoolManager, buck
     theft = {"x-amz-copy-source": f"/{bucket}/{secret}"}
     client.put_object(bucket, secret, BytesIO(b"secret"), 6)
     try:
+        _try_reading(links.download_link(secret, seconds=60).url, pool)
         link = links.upload_link(target, size=6, type="text/plain", seconds=60)
         # By the address that clients use: it need not be reachable from here, so the endpoint's is not tried instead.
         stolen = pool.request("PUT", link.url, body=b"public", headers={**link.headers, **theft}, retries=False)
@@ -106,10 +109,13 @@ def try_links(links: ObjectLinks, client: Minio, pool: urllib3.PoolManager, buck
             )
         meant = pool.request("PUT", link.url, body=b"public", headers=dict(link.headers), retries=False)
         if meant.status >= 400:
-            raise Unavailable(
-                f"upload links are refused ({meant.status}): [object_store.minio] bind_headers = false, if this is a "
-                "store that refuses unsigned x-amz headers by itself, such as AWS S3 or SeaweedFS"
-            )
+            advice = f"the key that signs them must be allowed to write `{STAGING_PREFIX}`"
+            if "x-amz-copy-source" in link.url:
+                advice += (
+                    "; [object_store.minio] bind_headers = false, if this is a store that refuses unsigned x-amz "
+                    "headers by itself, such as AWS S3 or SeaweedFS"
+                )
+            raise Unavailable(f"upload links are refused ({_refusal(meant)}): {advice}")
         before = client.put_object(bucket, foreign, BytesIO(b"secret"), 6).etag
         pool.request("PUT", link.url.replace(target, foreign), body=_UNSIGNED, headers=_CHUNKED, retries=False)
         if client.stat_object(bucket, foreign).etag != before:
@@ -124,3 +130,25 @@ def try_links(links: ObjectLinks, client: Minio, pool: urllib3.PoolManager, buck
     finally:
         for key in (secret, target, foreign):
             client.remove_object(bucket, key)
+
+
+def _try_reading(url: str, pool: urllib3.PoolManager) -> None:
+    """A plain link to an object that is there. Refused: the keys or the address are wrong, whatever else is right."""
+    answer = pool.request("GET", url, retries=False)
+    if answer.status == 200 and answer.data == b"secret":
+        return
+    reason = _refusal(answer)
+    where = "[object_store.minio] "
+    advice = {
+        "InvalidAccessKeyId": "link_access_key (empty: access_key): the store does not know it",
+        "SignatureDoesNotMatch": "link_secret_key (empty: secret_key) is wrong, or what answers at public_endpoint "
+        "hands the store another Host than its own",
+        "AccessDenied": "link_access_key must be allowed to read the bucket",
+    }.get(reason, "public_endpoint (empty: endpoint) does not lead to this store")
+    raise Unavailable(f"download links are refused ({reason}): {where}{advice}")
+
+
+def _refusal(answer: urllib3.BaseHTTPResponse) -> str:
+    """S3's code, or HTTP's."""
+    found = _CODE.search(answer.data)
+    return found[1].decode() if found else str(answer.status)

@@ -28,6 +28,7 @@ from chat_common.settings import SetupError, setting
 from msgspec import Meta
 
 from chat_oss import tickets
+from chat_oss.addresses import check_address
 from chat_oss.admission import Admission
 from chat_oss.folder import Draft, Folder
 from chat_oss.guard import GuardSettings
@@ -238,6 +239,8 @@ async def open_local(settings: LocalSettings, clock: Clock) -> AsyncIterator[Loc
     """The store of the folder ``settings.path``; what an earlier crash left half-written is removed."""
     if not settings.path:
         raise SetupError("[object_store.local] path: where are the objects to be?")
+    if settings.public_url:
+        check_address("[object_store.local] public_url", settings.public_url, path=True)
 
     def prepare() -> tuple[Folder, bytes]:
         folder = Folder(Path(settings.path).absolute())

@@ -31,6 +31,7 @@ from minio import Minio
 from minio.datatypes import Part as MinioPart
 from minio.error import InvalidResponseError, MinioException, S3Error
 
+from chat_oss.addresses import check_address
 from chat_oss.bucket import prepare_bucket, try_links
 from chat_oss.disposition import content_disposition, content_type
 from chat_oss.limits import check_part, check_seconds, check_sizes
@@ -350,11 +351,9 @@ def connection_pool(settings: MinioSettings) -> urllib3.PoolManager:
 
 def make_client(settings: MinioSettings, pool: urllib3.PoolManager) -> Minio:
     """minio-py for these settings; `SetupError` says what is wrong with them."""
-    address = urlsplit(settings.endpoint)
-    if address.scheme not in ("http", "https") or not address.netloc or address.path.strip("/"):
-        raise SetupError(
-            f"[object_store.minio] endpoint: http://host:port or https://host:port, not {settings.endpoint!r}"
-        )
+    address = urlsplit(check_address("[object_store.minio] endpoint", settings.endpoint))
+    if settings.public_endpoint:
+        check_address("[object_store.minio] public_endpoint", settings.public_endpoint)
     if not settings.access_key or not settings.secret_key:
         raise SetupError("[object_store.minio] access_key, secret_key: both are needed")
     return Minio(
