@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
@@ -49,6 +50,19 @@ async def stopped(converter: Converter) -> psutil.Process:
     await until(lambda: child.status() == psutil.STATUS_STOPPED)
     return child
 
+
+MEASURING = """
+import resource, sys
+from chat_oss.pictures import PictureSettings, process
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+data = open(sys.argv[1], "rb").read()
+before = peak()
+process(data, "image/webp", PictureSettings())
+print(peak() - before)
+"""
 
 # --- the nastiest that 20 MiB can be filled with, by what it is made of
 
@@ -132,6 +146,20 @@ async def test_what_a_picture_costs_is_not_paid_by_the_process_of_the_event_loop
         for make in NASTY:
             with pytest.raises(Invalid):
                 await converter.convert(make(), f"image/{make.__name__.split('_')[0]}")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems count in other units")
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_what_a_picture_takes_in_memory_is_bounded_by_its_pixels(orientation: int, tmp_path: Path) -> None:
+    """Lossless WebP, of which a few bytes are as many pixels as one likes."""
+    side = 4000
+    image = Image.new("RGBA", (side, side), (255, 0, 0, 128))
+    data = pictures.encoded(image, "WEBP", lossless=True, method=0, exif=pictures.exif(orientation))
+    (tmp_path / "picture").write_bytes(data)
+    told = subprocess.run(
+        [sys.executable, "-c", MEASURING, tmp_path / "picture"], capture_output=True, text=True, check=True
+    )
+    assert int(told.stdout) < 20 * side * side
 
 
 async def test_the_loop_goes_on_while_a_picture_does_not() -> None:

@@ -236,9 +236,25 @@ def test_fill_bytes_before_a_marker_are_skipped() -> None:
 
 
 def test_broken_exif_is_no_fault_of_the_server() -> None:
-    data = encoded(gradient(10, 10), "JPEG")
+    data = encoded(gradient(20, 10), "JPEG")
     tags = bytes.fromhex("4d4d002a00000008000201000002000000010000000101120003000000010006000000000000")
     segment = b"Exif\0\0" + tags
     bad = data[:2] + b"\xff\xe1" + (len(segment) + 2).to_bytes(2, "big") + segment + data[2:]
-    with pytest.raises(Invalid, match="no readable picture"):
-        process(bad, "image/jpeg", PictureSettings())
+    done = process(bad, "image/jpeg", PictureSettings())
+    assert (done.width, done.height) == reopened(done.content).size == (10, 20)
+    assert b"Exif" not in done.content
+
+
+def test_transparent_webp_that_must_be_turned_may_have_half_the_pixels() -> None:
+    settings = PictureSettings(max_pixels=20_000)
+
+    def webp(mode: str, height: int, orientation: int = 6) -> bytes:
+        image = Image.new(mode, (100, height), "#12345678" if mode == "RGBA" else "red")
+        return encoded(image, "WEBP", exif=pictures.exif(orientation))
+
+    for data in (webp("RGBA", 100), webp("RGB", 200)):
+        assert process(data, "image/webp", settings).height == 100
+    assert process(webp("RGBA", 200, orientation=1), "image/webp", settings).height == 200
+    with pytest.raises(Invalid, match="has to be turned") as caught:
+        process(webp("RGBA", 101), "image/webp", settings)
+    assert (caught.value.field, caught.value.limit) == ("size", 10_000)

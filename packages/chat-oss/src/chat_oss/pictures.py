@@ -8,7 +8,7 @@ from io import BytesIO
 from typing import Any
 
 from chat_common.errors import Invalid
-from PIL import Image, ImageOps
+from PIL import Image
 
 from chat_oss.metadata import BadPicture, strip
 from chat_oss.picture_settings import Encoded, Picture
@@ -16,6 +16,15 @@ from chat_oss.picture_settings import PictureSettings as PictureSettings
 
 _FORMATS = {"image/jpeg": "JPEG", "image/png": "PNG", "image/gif": "GIF", "image/webp": "WEBP"}
 _ORIENTATION = 0x0112
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 _QUALITY = 90
 _SCAN = b"\xff\xda"
 """Begins a scan of a JPEG; inside a scan these two bytes never follow each other."""
@@ -49,15 +58,22 @@ def _process(data: bytes, type: str, settings: PictureSettings) -> Picture:
     animated = image.format != "MPO" and bool(getattr(image, "is_animated", False))
     image.seek(0)
     turn = image.getexif().get(_ORIENTATION, 1)
-    if turn not in range(2, 9) or animated:
-        turn = 1
-    content = stripped if turn == 1 else _upright(data, type)
-    if turn >= 5:
-        width, height = height, width
-    # JPEG is decoded at a fraction of its size already, when that is enough for the largest thumbnail.
-    image.draft("RGB", (settings.large, settings.large))
-    image.load()
-    shown = _plain(image if turn == 1 else ImageOps.exif_transpose(image))
+    # An open picture holds up to three times its pixels, as its decoder does: it goes before more is made of them.
+    if turn not in _TURNS or animated:
+        content = stripped
+        # JPEG is decoded at a fraction of its size already, when that is enough for the largest thumbnail.
+        image.draft("RGB", (settings.large, settings.large))
+        image.load()
+        shown = _plain(image)
+        del image
+    else:
+        if type == "image/webp" and image.mode == "RGBA":
+            _check_turned_webp(width * height, settings)
+        shown = image.transpose(_TURNS[turn])
+        del image
+        width, height = shown.size
+        content = _encode_anew(shown, type)
+        shown = _plain(shown)
     large = None
     if max(width, height) > settings.large:
         shown.thumbnail((settings.large, settings.large), Image.Resampling.LANCZOS, reducing_gap=2.0)
@@ -76,20 +92,25 @@ def _check_size(width: int, height: int, settings: PictureSettings) -> None:
         raise _too_many_pixels(settings)
 
 
+def _check_turned_webp(pixels: int, settings: PictureSettings) -> None:
+    """Its encoder takes up to 33 bytes for a pixel with transparency, twice what all else does."""
+    most = settings.max_pixels // 2
+    if pixels > most:
+        text = f"size: at most {most} pixels of WebP with transparency that has to be turned"
+        raise Invalid(text, field="size", limit=most)
+
+
 def _too_many_pixels(settings: PictureSettings) -> Invalid:
     return Invalid(f"size: at most {settings.max_pixels} pixels", field="size", limit=settings.max_pixels)
 
 
-def _upright(data: bytes, type: str) -> bytes:
-    """Encoded anew, turned, as it cannot be turned otherwise."""
-    image = Image.open(BytesIO(data), formats=[_FORMATS[type]])
-    turned = ImageOps.exif_transpose(image)
+def _encode_anew(turned: Image.Image, type: str) -> bytes:
+    """As it cannot be turned otherwise. It loses its metadata."""
     options: dict[str, Any] = {"quality": _QUALITY} if type != "image/png" else {}
-    if "transparency" in image.info:
-        options["transparency"] = image.info["transparency"]
+    kept: dict[str, Any] = {name: turned.info[name] for name in ("transparency", "icc_profile") if name in turned.info}
+    turned.info = dict(kept)
     out = BytesIO()
-    turned.info = {}
-    turned.save(out, _FORMATS[type], icc_profile=image.info.get("icc_profile"), **options)
+    turned.save(out, _FORMATS[type], **kept, **options)
     return strip(out.getvalue(), type)
 
 
