@@ -258,3 +258,31 @@ def test_transparent_webp_that_must_be_turned_may_have_half_the_pixels() -> None
     with pytest.raises(Invalid, match="has to be turned") as caught:
         process(webp("RGBA", 101), "image/webp", settings)
     assert (caught.value.field, caught.value.limit) == ("size", 10_000)
+
+
+def test_what_follows_in_the_extensions_of_a_gif_goes() -> None:
+    plain = pictures.gif()
+    extra = bytes([len(SECRET)]) + SECRET
+    loop, control = b"\x0bNETSCAPE2.0\x03\x01\x00\x00", b"\x21\xf9\x04"
+    at = plain.index(control) + 7
+    data = plain[:at] + extra + plain[at:]
+    for instead in (loop + extra, loop[:12] + extra + loop[12:]):  # after the count, and before it
+        found = process(data.replace(loop, instead), "image/gif", SETTINGS)
+        assert SECRET not in found.content
+        assert found.content == process(plain, "image/gif", SETTINGS).content
+        assert loop in found.content
+    other = process(plain.replace(loop, loop[:12] + extra), "image/gif", SETTINGS).content
+    assert b"NETSCAPE" not in other
+    assert SECRET not in other
+
+
+def test_a_longer_adobe_segment_of_a_jpeg_is_cut() -> None:
+    plain = encoded(gradient(20, 10, "CMYK"), "JPEG")
+    segment = b"\xff\xee\x00\x0e"
+    at = plain.index(segment)
+    data = plain[: at + 2] + (14 + len(SECRET)).to_bytes(2, "big") + plain[at + 4 : at + 16] + SECRET + plain[at + 16 :]
+    done = process(data, "image/jpeg", SETTINGS).content
+    assert SECRET not in done
+    assert done == process(plain, "image/jpeg", SETTINGS).content
+    assert segment in done
+    assert reopened(done).tobytes() == reopened(plain).tobytes()

@@ -89,8 +89,8 @@ def _jpeg_segment(marker: int, segment: bytes) -> bytes:
         return b"\xff\xe0\x00\x10" + segment[4:16] + b"\0\0"  # without its preview
     if marker == 0xE2 and segment[4:16] == b"ICC_PROFILE\0":
         return segment
-    if marker == 0xEE and segment[4:9] == b"Adobe":
-        return segment
+    if marker == 0xEE and segment[4:9] == b"Adobe" and len(segment) >= 16:
+        return b"\xff\xee\x00\x0e" + segment[4:16]
     return b"" if 0xE0 <= marker <= 0xEF or marker == _COMMENT else segment
 
 
@@ -118,22 +118,34 @@ def _strip_gif(data: bytes) -> bytes:
     while data[at] != 0x3B:
         pieces.count()
         start = at
-        kept = True
+        label = -1
         if data[at] == 0x21:
-            label, application = data[at + 1], data[at + 3 : at + 14]
-            kept = label == 0xF9 or (label == 0xFF and application in (b"NETSCAPE2.0", b"ANIMEXTS1.0"))
+            label = data[at + 1]
             at += 2
         elif data[at] == 0x2C:
             at += 10 + _gif_table(data[at + 9]) + 1
         else:
             raise BadPicture("an unknown block")
+        first = at
         while data[at]:
             pieces.count()
             at += data[at] + 1
         at += 1
-        if kept:
-            out.append(data[start:at])
+        out.append(data[start:at] if label == -1 else _gif_extension(label, data[first:at]))
     return b"".join([*out, b"\x3b"])
+
+
+def _gif_extension(label: int, blocks: bytes) -> bytes:
+    """How a frame is shown, and how often all are: of anything else, and of what follows in them, nothing."""
+    if label == 0xF9 and blocks[0] >= 4:
+        return b"\x21\xf9\x04" + blocks[1:5] + b"\0"
+    if label == 0xFF and blocks[:12] in (b"\x0bNETSCAPE2.0", b"\x0bANIMEXTS1.0"):
+        at = 12
+        while at < len(blocks) and blocks[at]:
+            if blocks[at] == 3 and blocks[at + 1] == 1:
+                return b"\x21\xff" + blocks[:12] + blocks[at : at + 4] + b"\0"
+            at += blocks[at] + 1
+    return b""
 
 
 def _gif_table(flags: int) -> int:
