@@ -148,7 +148,6 @@ async def test_what_a_picture_costs_is_not_paid_by_the_process_of_the_event_loop
                 await converter.convert(make(), f"image/{make.__name__.split('_')[0]}")
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="other systems count in other units")
 @pytest.mark.parametrize("orientation", [1, 6])
 def test_what_a_picture_takes_in_memory_is_bounded_by_its_pixels(orientation: int, tmp_path: Path) -> None:
     """Lossless WebP, of which a few bytes are as many pixels as one likes."""

@@ -108,7 +108,7 @@ def _encode_anew(turned: Image.Image, type: str) -> bytes:
     """As it cannot be turned otherwise. It loses its metadata."""
     options: dict[str, Any] = {"quality": _QUALITY} if type != "image/png" else {}
     kept: dict[str, Any] = {name: turned.info[name] for name in ("transparency", "icc_profile") if name in turned.info}
-    turned.info = dict(kept)
+    turned.info = {name: value for name, value in kept.items()}
     out = BytesIO()
     turned.save(out, _FORMATS[type], **kept, **options)
     return strip(out.getvalue(), type)
