@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from attrs import frozen
 from chat_common.errors import Conflict, Invalid, NotAMember, Unavailable
+from chat_common.ports.broker import BrokerRecord
+from chat_common.ports.outbox import OutboxEntry
 from chat_common.records import Caller
 from chat_common.wire import SubmitMessage
 from chat_transaction import ChatOutbox, consumer, ensured, tables
 from chat_transaction.settings import RelaySettings
-from sqlalchemy import select, text
+from sqlalchemy import Connection, create_engine, select, text
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
 
-from tests.chat_transaction.conftest import entry, sqlite_engine, until
+from tests.chat_transaction.conftest import Shop, entry, sqlite_engine, until
 
 QUICK = RelaySettings(scan_interval=0.05, purge_interval=0.01, retry_first=0.01, retry_cap=0.02)
 
@@ -226,3 +228,66 @@ async def test_ensured_wants_typed_arguments() -> None:
         @ensured("nothing")
         async def nothing(arguments, key):  # type: ignore[no-untyped-def]
             await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("error", [StopIteration, GeneratorExit, ValueError])
+async def test_an_effect_that_raises_anything_is_buried(
+    open_shop: Callable[..., Shop], error: type[BaseException]
+) -> None:
+    seen: list[bytes] = []
+
+    @consumer("sold", "books", attempts=2)
+    def book(connection: Connection, record: BrokerRecord) -> None:
+        if record.payload == b"bad":
+            raise error
+        seen.append(record.payload)
+
+    shop = open_shop()
+    chat = ChatOutbox(shop.engine, settings=QUICK)
+    with shop.engine.begin() as connection:
+        for payload in (b"bad", b"good"):
+            chat.enqueue(connection, OutboxEntry("sold", "k", payload))
+    async with chat.relaying(consumers=[book]):
+        await until(lambda: _letters(chat))
+        await shop.until_empty()
+    (letter,) = await _letters(chat)
+    assert error.__name__ in letter.reason
+    assert seen == [b"good"]
+
+
+async def test_an_engine_that_commits_by_itself_loses_no_effect(open_shop: Callable[..., Shop]) -> None:
+    tried: list[str] = []
+
+    @consumer("sold", "books")
+    def book(connection: Connection, record: BrokerRecord) -> None:
+        tried.append(record.id)
+        if len(tried) < 3:
+            raise ValueError("not yet")
+
+    shop = open_shop()
+    engine = create_engine(shop.engine.url, isolation_level="AUTOCOMMIT")
+    chat = ChatOutbox(engine, settings=QUICK)
+    with engine.begin() as connection:
+        chat.enqueue(connection, OutboxEntry("sold", "k", b"x"))
+    async with chat.relaying(consumers=[book]):
+        await shop.until_empty()
+    engine.dispose()
+    assert len(tried) == 3
+
+
+async def test_a_commit_does_not_fail_because_a_relay_has_ended(open_shop: Callable[..., Shop]) -> None:
+    """A relay in a thread of its own, whose loop is closed between the enqueueing and the commit."""
+    shop = open_shop()
+    chat = ChatOutbox(shop.engine)
+
+    def ended() -> None:
+        raise RuntimeError("Event loop is closed")
+
+    with shop.engine.connect() as connection:
+        for _ in range(3):
+            chat._wake = lambda: None
+            chat.enqueue(connection, OutboxEntry("sold", "k", b"x"))
+            chat._wake = ended
+            connection.commit()
+        assert len(list(connection.dispatch.commit)) == 1, "a listener for each message would be a leak"
+    assert len(await shop.rows()) == 3

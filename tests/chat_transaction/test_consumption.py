@@ -175,3 +175,27 @@ async def test_a_worker_that_falls_is_begun_again() -> None:
 
     await asyncio.wait_for(persistently(work, "the worker"), 20)
     assert not errors
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("no user bob\0", "LookupError: no user bob\\0"),
+        ("no user \udce9", "LookupError: no user \\udce9"),
+        ("refused\n[parameters: ('a secret',)]", "LookupError: refused"),
+        ("x" * 5000, "LookupError: " + "x" * 900),
+    ],
+)
+async def test_a_reason_is_one_line_that_can_be_kept_and_no_body(text: str, reason: str) -> None:
+    async def handle(records: Sequence[BrokerRecord]) -> None:
+        raise LookupError(text)
+
+    notes = Notes()
+    with pytest.raises(NotHandled):
+        await Consumption(Consumer("orders", "mail", handle), notes, retry_first=1, retry_cap=1)([record("a1")])
+    found = notes.reasons["a1"]
+    assert found.startswith(reason)
+    assert "secret" not in found
+    assert found.isprintable()
+    assert len(found) <= 1000
+    assert "(test_consumption.py:" in found

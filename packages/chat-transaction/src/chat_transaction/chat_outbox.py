@@ -15,10 +15,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, Literal, overload
+from weakref import WeakSet
 
 from chat_common.clock import Clock, SystemClock
 from chat_common.ports.broker import Broker
@@ -57,6 +59,7 @@ class ChatOutbox:
         self._outbox = SqlOutbox(self._clock)
         self.database = EngineDatabase(engine)
         self._wake: Callable[[], object] | None = None
+        self._heard: WeakSet[Connection] = WeakSet()
 
     async def create_tables(self) -> None:
         """Create the tables that are missing."""
@@ -161,10 +164,16 @@ class ChatOutbox:
 
     def _write(self, connection: Connection, entry: OutboxEntry) -> None:
         self._outbox.write(connection, [entry])
-        if self._wake is not None:
+        if self._wake is not None and connection not in self._heard:
             # The row is not reported but looked up: only a commit may make it visible, and the table says whether.
-            wake = self._wake
-            event.listen(connection, "commit", lambda _: wake(), once=True)
+            self._heard.add(connection)
+            event.listen(connection, "commit", self._committing)
+
+    def _committing(self, connection: Connection) -> None:
+        """Called within the caller's commit, which nothing here may fail."""
+        if (wake := self._wake) is not None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+                wake()
 
 
 def _entry(intent: Intent, sender: str, ref: str | None, delay: float) -> OutboxEntry:

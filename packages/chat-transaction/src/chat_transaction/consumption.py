@@ -156,7 +156,10 @@ class Consumption:
 
 
 def reason_of(error: Exception) -> str:
-    """The traceback's last line and where it happened: enough to find the fault, and no body."""
+    """The traceback's last line and where it happened: enough to find the fault, and no body (what SQLAlchemy adds in
+    further lines are the parameters). One line that every database can keep."""
     frames = traceback.extract_tb(error.__traceback__)
     where = f" ({frames[-1].filename.rpartition('/')[2]}:{frames[-1].lineno})" if frames else ""
-    return (traceback.format_exception_only(error)[-1].strip() + where)[:1000]
+    line = next(iter(traceback.format_exception_only(error)[-1].strip().splitlines()), "")
+    plain = line.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()
+    return plain[: 1000 - len(where)] + where

@@ -18,18 +18,22 @@ T = TypeVar("T")
 Item = TypeVar("Item")
 
 _TRIES = 5
+_WRITERS = 8
+"""Transactions at once through a synchronous engine."""
 
 
 class EngineDatabase:
     """`chat_common.ports.database.Database` over a synchronous or asynchronous engine: one transaction a call.
 
-    Changes through a synchronous engine run in one thread, one after the other, which is what SQLite wants. On
-    PostgreSQL each statement of a read has its own snapshot.
+    Changes through a synchronous engine run in threads: one on SQLite, where one transaction writes at a time, so that
+    an effect which does not return there holds up all others; a few elsewhere. On PostgreSQL each statement of a read
+    has its own snapshot. An engine that commits by itself is used with transactions here all the same.
     """
 
     def __init__(self, engine: Engine | AsyncEngine) -> None:
-        self._engine = engine
-        self._writer = ThreadPoolExecutor(1, thread_name_prefix="chat-outbox")
+        self._engine = _transactional(engine)
+        threads = 1 if self.dialect == "sqlite" else _WRITERS
+        self._writer = ThreadPoolExecutor(threads, thread_name_prefix="chat-outbox")
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[EngineDatabase]:
@@ -81,9 +85,24 @@ class EngineDatabase:
         )
 
 
+def _transactional(engine: Engine | AsyncEngine) -> Engine | AsyncEngine:
+    """An effect and the note that it happened must commit together, or what failed is taken for done."""
+    plain = engine.sync_engine if isinstance(engine, AsyncEngine) else engine
+    level = plain.get_execution_options().get("isolation_level") or plain.dialect._on_connect_isolation_level
+    if level != "AUTOCOMMIT":
+        return engine
+    return engine.execution_options(
+        isolation_level="SERIALIZABLE" if plain.dialect.name == "sqlite" else "READ COMMITTED"
+    )
+
+
 def _within(opened: Callable[[], Any], work: Callable[[Any], T]) -> T:
-    with opened() as connection:
-        return work(connection)
+    try:
+        with opened() as connection:
+            return work(connection)
+    except (StopIteration, GeneratorExit) as error:
+        # No future can carry the first, and nobody takes the second for a failure: who waits would wait for ever.
+        raise RuntimeError(f"the function raised {error!r}") from error
 
 
 def _locking(connection: Any, work: Callable[[Any], T]) -> T:

@@ -115,6 +115,8 @@ class SqlRelay:
         ((topic, group), count), *_ = Counter((each.topic, each.group) for each in every).most_common(1)
         if count > 1:
             raise ValueError(f"two consumers of topic {topic!r} share the group {group!r}")
+        if wrong := next((each.group for each in every if "," in each.group or not each.group), None):
+            raise ValueError(f"a group is named {wrong!r}; names have no comma in them")
         self._abilities = Abilities.of(every, ensured, broker=self._local is not self._broker)
         self._parks = frozenset((each.topic, each.group) for each in every if each.on_failure == "park")
         await self._database.change(plant)
@@ -555,18 +557,16 @@ class SqlRelay:
 
     async def _revive(self) -> None:
         """Rows that stayed for an absent group go on, once nothing of their topic is on its way, which would overtake
-        them. A key that fails meanwhile is not waited for: it is read again with the others."""
+        them. A key that fails meanwhile is not waited for, and no broker is: all that is read again, in order."""
         while True:
             await self._some_revive.wait()
             self._some_revive.clear()
             async with self._stock:
-                failing = [
-                    uid
-                    for uid, token in self._by_uid.items()
-                    if token.record.topic in self._reviving and (token.record.topic, token.record.key) in self._failing
-                ]
-                for uid in failing:
-                    self._drop(uid)
+                for uid, token in list(self._by_uid.items()):
+                    topic = token.record.topic
+                    known = self._is_local(topic) and (topic, token.record.key) not in self._failing
+                    if topic in self._reviving and not known:
+                        self._drop(uid)
                 topics = {topic for topic in self._reviving if not self._count[topic]}
                 if topics:
                     await self._settlements.write()

@@ -250,7 +250,9 @@ def take_stock(connection: Any, seen: Collection[tuple[str, str]], now: int, sin
     """``seen`` are run by somebody now. Forget the groups that nobody has run ``since`` then, and return them; delete
     the standings of rows that are gone, of which a group that joins or leaves in between may leave some."""
     registry.note(connection, seen, now)
-    unseen = registry.unseen(connection, since)
+    # A relay's clock may be wrong: what a live one runs is not unseen.
+    live = frozenset[tuple[str, str]]().union(*(each.groups for each in registry.of_live_relays(connection).values()))
+    unseen = [each for each in registry.unseen(connection, since) if each not in live]
     for topic, group in unseen:
         forget(connection, topic, group)
     connection.execute(delete(state).where(state.c.id.not_in(select(outbox.c.id))))
@@ -306,12 +308,15 @@ def _entry(id: int, group: str, where: GroupState, attempts: int = 0, reason: st
 
 
 def _write(connection: Any, entries: Sequence[Mapping[str, Any]]) -> None:
-    """The last word on a (row, group) counts."""
+    """The last word on a (row, group) counts; but done is done, whoever does not know of it yet."""
     if not entries:
         return
     new = upsert(connection, state)
     columns = {name: new.excluded[name] for name in ("state", "attempts", "reason")}
-    connection.execute(new.on_conflict_do_update(index_elements=["id", "group"], set_=columns), list(entries))
+    known = new.on_conflict_do_update(
+        index_elements=["id", "group"], set_=columns, where=state.c.state != GroupState.DONE
+    )
+    connection.execute(known, list(entries))
 
 
 def runs(ids: Iterable[int]) -> list[tuple[int, int]]:

@@ -50,11 +50,12 @@ def submit_entry(request: SubmitMessage, *, sender: str, ref: str | None = None,
     return checked(OutboxEntry(SUBMIT_TOPIC, request.conversation, payload, delay))
 
 
-def submitting(submit: Submit, *, attempts: int = 20) -> Consumer:
+def submitting(submit: Submit, *, attempts: int = 10_000) -> Consumer:
     """The consumer that carries intents out: in order per conversation, refused ones become dead letters.
 
     What is refused for good (no member, invalid, another message under this ref) is not tried again; what may pass
-    (rate limit, unavailable, a network error) is, ``attempts`` times.
+    (rate limit, unavailable, a network error) is, ``attempts`` times: with the usual pauses of up to a minute a chat
+    may be away for a week.
     """
 
     async def handle(records: Sequence[BrokerRecord]) -> None:
