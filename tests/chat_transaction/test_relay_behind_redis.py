@@ -175,27 +175,3 @@ async def test_buries_with_the_reason(shop: Shop, redis: Redis) -> None:
     (letter,) = await shop.rows(tables.dead_letters)
     assert (letter.attempts, letter.payload) == (2, b"0")
     assert letter.reason.startswith("ValueError: cannot print this")
-
-
-async def test_a_failing_key_of_one_group_does_not_keep_the_owed_from_another(
-    open_shop: Callable[[], Shop], redis: Redis
-) -> None:
-    """Which was away, and is back: what it is owed comes, though the relay waits for the failing key for ever."""
-
-    async def fail(records: Sequence[BrokerRecord]) -> None:
-        if any(record.key == "bad" for record in records):
-            raise ValueError("not this one")
-
-    stats = Seen()
-    first, second = open_shop(), open_shop()
-    mail = Consumer("orders", "mail", fail, attempts=1_000_000)
-    async with node(first, redis, mail):
-        async with node(second, redis, Consumer("orders", "stats", stats)):
-            await first.write(*(entry(f"k{n}", n) for n in range(4)))
-            await stats.count(4)
-        await first.write(entry("bad", "b"), *(entry(f"k{n % 4}", n) for n in range(4, 12)))
-        async with node(second, redis, Consumer("orders", "stats", stats)):
-            await first.write(*(entry(f"k{n % 4}", n) for n in range(12, 20)))
-            await stats.count(21)
-    for key in range(4):
-        assert once(stats.payloads(f"k{key}")) == [str(n).encode() for n in range(20) if n % 4 == key]
