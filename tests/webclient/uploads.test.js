@@ -115,13 +115,13 @@ test("an expired link begins anew; what is refused is told", async () => {
   const refused = rig({
     answers: {
       "upload.begin": () => {
-        throw new CallError({ code: "invalid", message: "type: text/html is not taken here" });
+        throw new CallError({ code: "too_large", message: "size: at most 5 bytes", field: "size", limit: 5 });
       },
     },
   });
   const upload = refused.uploads.add("c", blob("x", "text/html"));
   await refused.settle();
-  assert.deepEqual([upload.state, upload.error.message], ["failed", "type: text/html is not taken here"]);
+  assert.deepEqual([upload.state, upload.error.message], ["failed", "size: at most 5 bytes"]);
 });
 
 test("being too quick passes; the day's quota is told, with its end", async () => {
@@ -227,4 +227,49 @@ test("links are asked for together, and again when they are about to end", async
   assert.deepEqual([a.url, b.url, gone], ["http://chat.example/objects/a", "http://chat.example/objects/b", undefined]);
   await Promise.all([links.get("a"), links.get("b")]);
   assert.deepEqual(asked, [["a", "b", "gone"], ["b"]]);
+});
+
+test("what the server does not take as what it calls itself goes as bytes, once", async () => {
+  for (const [kind, when] of [["file", "upload.begin"], ["file", "upload.finish"], ["image", "upload.finish"]]) {
+    const types = [];
+    const { uploads, settle, finished } = rig({
+      answers: {
+        "upload.begin": ({ type }) => {
+          types.push(type);
+          if (when === "upload.begin" && type === "text/html") throw new CallError({ code: "invalid", message: "type: not taken", field: "type" });
+          return { file: `f${types.length}`, put: { method: "PUT", url: "objects/f1", headers: {} } };
+        },
+        "upload.finish": () => {
+          if (when === "upload.finish" && types.length === 1) throw new CallError({ code: "invalid", message: "type: it is another", field: "type" });
+          return {};
+        },
+      },
+    });
+    uploads.add("c", blob("x", "text/html"), { kind, body: { text: "see", width: 5 } });
+    await settle();
+    assert.deepEqual(types, ["text/html", "application/octet-stream"]);
+    assert.deepEqual(finished.map((one) => [one.kind, one.body]), [["file", { text: "see", file: "f2" }]]);
+  }
+  const types = [];
+  const never = rig({
+    answers: {
+      "upload.begin": ({ type }) => {
+        types.push(type);
+        throw new CallError({ code: "invalid", message: "type: not taken", field: "type" });
+      },
+    },
+  });
+  const upload = never.uploads.add("c", blob("x", "text/html"));
+  await never.settle();
+  assert.deepEqual([upload.state, types.length], ["failed", 2]);
+});
+
+test("an empty file is told at once, and trying again does nothing", async () => {
+  const { uploads, calls, settle } = rig();
+  const upload = uploads.add("c", blob(""));
+  await settle();
+  assert.deepEqual([upload.state, upload.error.code, calls.length], ["failed", "empty", 0]);
+  uploads.retry(upload.ref);
+  await settle();
+  assert.deepEqual([upload.state, calls.length], ["failed", 0]);
 });

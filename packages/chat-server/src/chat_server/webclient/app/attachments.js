@@ -194,7 +194,7 @@ function fileCard(client, said) {
 
 // ---- the viewer: one picture, with its neighbours in the conversation ----
 
-/** @param pictures messages of kind image, oldest first */
+/** @param pictures messages of kind image, oldest first; answers a handle on the viewer */
 export function showPicture(client, pictures, said) {
   let index = pictures.findIndex((one) => (one.seq ? one.seq === said.seq : one === said));
   const image = h("img.viewer-image", { alt: "" });
@@ -236,6 +236,20 @@ export function showPicture(client, pictures, said) {
   document.body.append(box);
   box.showModal();
   show();
+  return {
+    get open() {
+      return box.open;
+    },
+    /** These are left of what is known from `first` on: what was taken back is seen no longer. */
+    only(left, first) {
+      const { seq } = pictures[index];
+      const at = left.findIndex((one) => one.seq === seq);
+      if (at < 0) return seq >= first && box.close();
+      if (left.length === pictures.length) return;
+      [pictures, index] = [left, at];
+      show();
+    },
+  };
 }
 
 // ---- voice ----

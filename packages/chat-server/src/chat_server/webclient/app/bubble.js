@@ -75,6 +75,7 @@ export function messageRow(client, conversation, row, acts) {
 
 /** @param error of a message or an upload; `until`: the day's quota is used up till then */
 function reason(error) {
+  if (error?.code === "empty") return t("error.empty");
   return error?.until ? t("error.quota", clock(error.until)) : error?.message;
 }
 

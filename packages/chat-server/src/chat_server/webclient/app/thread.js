@@ -18,6 +18,7 @@ export class Thread {
   #menuUpdate = () => {};
   #leave;
   #newest = 0;
+  #viewer; // of a picture, while it is open
 
   /** @param acts `{back()}` */
   constructor(client, id, typing, acts) {
@@ -110,6 +111,10 @@ export class Thread {
     this.composer.refresh();
     this.scroller.update();
     this.#menuUpdate();
+    if (this.#viewer?.open) {
+      const { messages } = this.#client.messages(this.#id);
+      this.#viewer.only(picturesOf(messages), messages[0]?.seq ?? 0);
+    }
   }
 
   /** A message has come to this conversation. */
@@ -226,9 +231,9 @@ export class Thread {
   }
 
   #view(said) {
-    const { messages } = this.#client.messages(this.#id);
-    const pictures = messages.filter((one) => one.kind === "image" && one.body?.file);
-    showPicture(this.#client, said.blob ? [said] : pictures, said);
+    const pictures = said.blob ? [said] : picturesOf(this.#client.messages(this.#id).messages);
+    const viewer = showPicture(this.#client, pictures, said);
+    if (!said.blob) this.#viewer = viewer;
   }
 
   /** Files may be dropped anywhere on the conversation. */
@@ -292,3 +297,5 @@ export class Thread {
     detailsDialog(this.#client, this.#id, this.#leave);
   }
 }
+
+const picturesOf = (messages) => messages.filter((one) => one.kind === "image" && one.body?.file);

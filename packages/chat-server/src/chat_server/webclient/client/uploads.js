@@ -12,6 +12,9 @@ const LONGEST_WAIT = 30000;
 const passes = (error) => PASSING.has(error.code) && (error.retryAfter ?? 0) * 1000 <= LONGEST_WAIT;
 /** The store is away or full, or a former try has not ended there yet: the same link works later. */
 const comesBack = ({ status }) => status === 0 || status === 408 || status === 429 || status >= 500;
+/** The type that the browser or the user's system gave it is not taken, or its content is another one. */
+const isOfType = (error) => error.code === "invalid" && (error.field === "type" || /^type\b/.test(error.message));
+const BYTES = "application/octet-stream";
 /** What a server takes in no name: control characters, what turns the direction of writing, what is not seen. */
 const UNNAMEABLE = /[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]/g;
 /** Links for so many parts are asked for at a time. */
@@ -74,7 +77,8 @@ export class Uploads {
     upload.body = { ...body, name: upload.name, type: blob.type, size: blob.size };
     upload.extra = body;
     this.all.set(upload.ref, upload);
-    this.#enqueue(upload);
+    if (blob.size) this.#enqueue(upload);
+    else this.#fail(upload, { code: "empty" });
     return upload;
   }
 
@@ -94,7 +98,7 @@ export class Uploads {
 
   retry(ref) {
     const upload = this.all.get(ref);
-    if (upload?.state !== "failed") return;
+    if (upload?.state !== "failed" || !upload.blob.size) return;
     upload.error = undefined;
     upload.state = "uploading";
     this.#enqueue(upload);
@@ -129,6 +133,13 @@ export class Uploads {
         return;
       } catch (error) {
         if (!this.all.has(upload.ref)) return;
+        if (isOfType(error) && !upload.plain && ["file", "image"].includes(upload.kind)) {
+          // Then it goes as what every server takes: some bytes, which nobody shows.
+          Object.assign(upload, { plain: true, file: undefined, kind: "file" });
+          upload.extra = upload.extra.text ? { text: upload.extra.text } : {};
+          this.#changed(upload.conversation);
+          continue;
+        }
         // A link that has expired, or an upload that was swept, begins anew; a second time it is refused.
         if (error instanceof PutError && !comesBack(error) && tries < 2) {
           upload.file = undefined;
@@ -182,7 +193,7 @@ export class Uploads {
       const begun = await this.#call("upload.begin", {
         conversation,
         name: [...name.replace(UNNAMEABLE, "_")].slice(0, 255).join(""),
-        type: blob.type.split(";")[0] || "application/octet-stream",
+        type: (!upload.plain && blob.type.split(";")[0]) || BYTES,
         size: blob.size,
       });
       Object.assign(upload, { file: begun.file, begun, there: false });
