@@ -50,13 +50,18 @@ async def _look(plugins: Plugins, settings: Settings) -> list[str]:
             except TimeoutError:
                 found.append(f"{port_name(port)}: no answer within {PATIENCE:g} s")
             except (SetupError, ChatError, OSError) as error:
-                found.append(f"{port_name(port)}: {error}")
+                # What clients are not told, an operator is: which database, which user, which certificate.
+                cause = str(error.__cause__ or "").strip().partition("\n")[0]
+                found.append(f"{port_name(port)}: {error}" + (f" ({cause})" if cause else ""))
     return found
 
 
 async def _tables(plugins: Plugins, database: Database, name: str) -> list[str]:
     owned = [tables.record for tables in plugins.tables]
     waiting = await database.read(lambda connection: migrate.pending(connection, owned))
-    if not waiting or database.dialect == "sqlite":
+    if waiting and database.dialect == "sqlite":
         return []  # The embedded database is brought up at the start.
-    return [f"database.{name}: the tables of {', '.join(waiting)} are not up to date: run `chat-server migrate`"]
+    if waiting:
+        return [f"database.{name}: the tables of {', '.join(waiting)} are not up to date: run `chat-server migrate`"]
+    damaged = await database.read(lambda connection: migrate.damage(connection, owned))
+    return [f"database.{name}: {each}" for each in damaged]

@@ -39,6 +39,26 @@ def pending(connection: Connection, owned: Sequence[Tables]) -> list[str]:
     return [tables.owner for tables in owned if current(connection, tables.owner) != head(tables)]
 
 
+def damage(connection: Connection, owned: Sequence[Tables]) -> list[str]:
+    """What is missing of tables that are at their newest revision; a line each. And whether every text can be kept."""
+    found: list[str] = []
+    if connection.dialect.name == "postgresql":
+        encoding = connection.exec_driver_sql("SHOW server_encoding").scalar_one()
+        if encoding != "UTF8":
+            found.append(f"its encoding is {encoding}, and must be UTF8")
+    inspector = inspect(connection)
+    present = set(inspector.get_table_names())
+    for table in (table for tables in owned for table in tables.metadata.sorted_tables):
+        if table.name not in present:
+            found.append(f"table {table.name} is missing")
+            continue
+        columns = {column["name"] for column in inspector.get_columns(table.name)}
+        indexes = {index["name"] for index in inspector.get_indexes(table.name)}
+        found += [f"column {table.name}.{each.name} is missing" for each in table.columns if each.name not in columns]
+        found += [f"index {each.name} is missing" for each in table.indexes if each.name not in indexes]
+    return sorted(found)
+
+
 def refuse_foreign(connection: Connection, owned: Sequence[Tables]) -> None:
     """`SetupError` for a database that holds other tables but none of ours: it is somebody else's."""
     names = set(inspect(connection).get_table_names())
