@@ -55,7 +55,7 @@ def submitting(submit: Submit, *, attempts: int = 10_000) -> Consumer:
 
     What is refused for good (no member, invalid, another message under this ref) is not tried again; what may pass
     (rate limit, unavailable, a network error) is, ``attempts`` times: with the usual pauses of up to a minute a chat
-    may be away for a week.
+    may be away for days.
     """
 
     async def handle(records: Sequence[BrokerRecord]) -> None:
