@@ -112,6 +112,8 @@ async def test_what_is_refused_says_why_and_can_be_discarded(browser: Browser, s
     await ada.page.locator("input[type=file]").set_input_files(nothing)
     failure = ada.page.locator(".failure")
     await expect(failure).to_contain_text("there is nothing in this file", timeout=WAIT)
+    await expect(failure.get_by_role("button", name="Try again")).to_have_count(0)
+    await expect(ada.page.locator(".new-line")).to_have_count(0)
     await failure.get_by_role("button", name="Discard").click()
     await expect(failure).to_have_count(0)
     assert ada.problems == []

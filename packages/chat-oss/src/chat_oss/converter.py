@@ -245,6 +245,8 @@ def _write(pipe: IO[bytes], message: bytes) -> None:
 
 def _read(pipe: IO[bytes]) -> bytes | None:
     head = pipe.read(8)
+    if len(head) < 8:
+        return None
     length = int.from_bytes(head, "big")
-    message = pipe.read(length) if len(head) == 8 else b""
-    return message if len(head) == 8 and len(message) == length else None
+    message = pipe.read(length)
+    return message if len(message) == length else None

@@ -21,8 +21,6 @@ log = logging.getLogger(__name__)
 
 _FENCED = 0.05
 """Seconds until a batch comes again after one of its shards was lost."""
-
-
 _WAIT = 1.0
 """Seconds, at most, between two looks whether what a record waits for is handled: each asks the database."""
 
@@ -125,9 +123,10 @@ class Consumption:
                 self.outcomes["buried"] += 1
                 await self._ledger.bury(self._consumer, record, reason_of(error))
         if failed or accepted.wait:
-            again = max(self._retry_first, min(accepted.waited / 2, _WAIT))
             if failed:
                 again = pause(max(record.attempt for record in failed), self._retry_first, self._retry_cap)
+            else:
+                again = max(self._retry_first, min(accepted.waited / 2, _WAIT))
             raise NotHandled(failed, [*later, *accepted.wait], again)
 
     async def _try(self, records: Sequence[BrokerRecord]) -> Exception | None:

@@ -59,9 +59,9 @@ async def _look(plugins: Plugins, settings: Settings) -> list[str]:
 async def _tables(plugins: Plugins, database: Database, name: str) -> list[str]:
     owned = [tables.record for tables in plugins.tables]
     waiting = await database.read(lambda connection: migrate.pending(connection, owned))
-    if waiting and database.dialect == "sqlite":
-        return []  # The embedded database is brought up at the start.
     if waiting:
+        if database.dialect == "sqlite":
+            return []  # The embedded database is brought up at the start.
         return [f"database.{name}: the tables of {', '.join(waiting)} are not up to date: run `chat-server migrate`"]
     damaged = await database.read(lambda connection: migrate.damage(connection, owned))
     return [f"database.{name}: {each}" for each in damaged]

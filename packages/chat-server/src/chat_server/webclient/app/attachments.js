@@ -214,15 +214,18 @@ export function showPicture(client, pictures, said) {
     index += by;
     show();
   }
-  async function show() {
-    const one = pictures[index];
+  function place() {
     before.disabled = index <= 0;
     after.disabled = index >= pictures.length - 1;
+    caption.textContent = [pictures[index].body.text, pictures.length > 1 ? `${index + 1} / ${pictures.length}` : ""].filter(Boolean).join(" · ");
+  }
+  async function show() {
+    const one = pictures[index];
+    place();
     image.alt = one.body.text || one.body.name || t("kind.image");
-    caption.textContent = [one.body.text, pictures.length > 1 ? `${index + 1} / ${pictures.length}` : ""].filter(Boolean).join(" · ");
     image.removeAttribute("src");
     const url = await address(client, one, one.body.animated ? "url" : "large");
-    if (pictures[index] !== one) return;
+    if (pictures[index].seq !== one.seq) return;
     if (url) image.src = url;
     const whole = await address(client, one);
     if (whole) Object.assign(save, { href: whole, download: one.body.name ?? "" });
@@ -244,10 +247,12 @@ export function showPicture(client, pictures, said) {
     only(left, first) {
       const { seq } = pictures[index];
       const at = left.findIndex((one) => one.seq === seq);
-      if (at < 0) return seq >= first && box.close();
-      if (left.length === pictures.length) return;
-      [pictures, index] = [left, at];
-      show();
+      if (at >= 0) {
+        [pictures, index] = [left, at];
+        place();
+      } else if (seq >= first) {
+        box.close();
+      }
     },
   };
 }

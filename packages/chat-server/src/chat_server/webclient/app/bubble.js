@@ -61,7 +61,7 @@ export function messageRow(client, conversation, row, acts) {
         "div.failure",
         { role: "alert" },
         h("span", [t("state.failed"), reason(row.entry.error)].filter(Boolean).join(": ")),
-        h("button.link", { type: "button", onclick: () => acts.retry(row.entry.ref) }, t("retry")),
+        row.entry.error?.code !== "empty" && h("button.link", { type: "button", onclick: () => acts.retry(row.entry.ref) }, t("retry")),
         h("button.link", { type: "button", onclick: () => acts.discard(row.entry.ref) }, t("discard")),
       ),
     );

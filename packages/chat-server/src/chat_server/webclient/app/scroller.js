@@ -164,7 +164,7 @@ export class Scroller {
     grouped.forEach((line, index) => {
       const day = dayOf(line.time);
       const newDay = !previous || dayOf(previous.time) !== day;
-      const isNew = line.message?.seq === this.#newFrom;
+      const isNew = line.message !== undefined && line.message.seq === this.#newFrom; // nothing unread: nothing is new
       if (newDay) rows.push({ key: `day:${day}:${line.message?.seq ?? line.entry.ref}`, build: () => dayRow(line.time) });
       if (isNew) rows.push({ key: "new", build: newRow });
       line.first = newDay || isNew || !together(previous, line);

@@ -13,7 +13,7 @@ const passes = (error) => PASSING.has(error.code) && (error.retryAfter ?? 0) * 1
 /** The store is away or full, or a former try has not ended there yet: the same link works later. */
 const comesBack = ({ status }) => status === 0 || status === 408 || status === 429 || status >= 500;
 /** The type that the browser or the user's system gave it is not taken, or its content is another one. */
-const isOfType = (error) => error.code === "invalid" && (error.field === "type" || /^type\b/.test(error.message));
+const isOfType = (error) => error.code === "invalid" && error.field === "type";
 const BYTES = "application/octet-stream";
 /** What a server takes in no name: control characters, what turns the direction of writing, what is not seen. */
 const UNNAMEABLE = /[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]/g;
