@@ -31,8 +31,8 @@ from chat_server.pipeline.limits import LimitSettings
 from chat_server.rooms import Rooms, build
 from chat_server.services import Delivery
 from chat_server.store import migrate
-from chat_server.store.changes import SqlReplies
 from chat_server.store.database import SqlDatabase, open_postgres, open_sqlite
+from chat_server.store.executor import SqlReplies
 from sqlalchemy import create_engine
 
 from tests.services.postgresql import asyncpg_url, psycopg_url
@@ -146,7 +146,7 @@ class House:
     delivered: list[Delivery] = field(factory=list)
 
     async def user(self, name: str) -> str:
-        made = await self.rooms.changes.apply(lambda tx: self.rooms.auth.log_in(tx, "app", name, name, None))
+        made = await self.rooms.executor.apply(lambda tx: self.rooms.auth.log_in(tx, "app", name, name, None))
         return made.user.user
 
     async def users(self, *names: str) -> list[str]:

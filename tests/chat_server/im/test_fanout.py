@@ -39,7 +39,7 @@ def forgetful(house: House) -> Fanout:
     old = house.rooms.fanout
     return Fanout(
         house.database,
-        house.rooms.changes,
+        house.rooms.executor,
         house.clock,
         old._settings,
         house.rooms.kinds.preview,

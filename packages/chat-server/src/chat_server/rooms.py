@@ -36,7 +36,7 @@ from chat_server.logic.service import Logic
 from chat_server.router.push import OfflinePush
 from chat_server.router.service import Router
 from chat_server.store import epoch
-from chat_server.store.changes import Changes, forget_replies
+from chat_server.store.executor import CommandExecutor, forget_replies
 from chat_server.store.tx import CHANGED, STORED
 
 log = structlog.get_logger("chat.rooms")
@@ -57,7 +57,7 @@ class Rooms:
     router: Router
     fanout: Fanout
     submit: Submit
-    changes: Changes
+    executor: CommandExecutor
     kinds: Kinds
     sweeper: Sweeper
     push: OfflinePush
@@ -126,15 +126,15 @@ async def build(
         return epoch.ensure(connection), auth_settings.secret or stored_secret(connection)
 
     current, secret = await database.change(first_start)
-    changes = Changes(database, outbox, clock, known.preview)
+    executor = CommandExecutor(database, outbox, clock, known.preview)
     attachments = Attachments()
     submit = Submit(database, outbox, clock, known, attachments)
     router = Router(node, directory, database)
-    fanout = Fanout(database, changes, clock, fanout_settings, known.preview, router.fanout, observe)
+    fanout = Fanout(database, executor, clock, fanout_settings, known.preview, router.fanout, observe)
     tokens = Tokens({"1": secret}, clock, auth_settings.token_lifetime)
     auth = Auth(
         database,
-        changes,
+        executor,
         tokens,
         clock,
         auth_settings,
@@ -148,8 +148,10 @@ async def build(
         deliver=router.fanout,
         page_key=page_key(secret),
     )
-    logic = Logic(database, changes, lambda tx, me, name: inbox.one(tx.connection, tx.preview, me, name), router.fanout)
-    im = Im(database, changes, known, submit, fanout, im_settings, attachments)
+    logic = Logic(
+        database, executor, lambda tx, me, name: inbox.one(tx.connection, tx.preview, me, name), router.fanout
+    )
+    im = Im(database, executor, known, submit, fanout, im_settings, attachments)
     sweeper = Sweeper(database, outbox, clock)
-    push = OfflinePush(database, changes, directory, clock, push_providers, known.preview, lease)
-    return Rooms(im, logic, auth, router, fanout, submit, changes, known, sweeper, push, database, clock, current)
+    push = OfflinePush(database, executor, directory, clock, push_providers, known.preview, lease)
+    return Rooms(im, logic, auth, router, fanout, submit, executor, known, sweeper, push, database, clock, current)

@@ -53,7 +53,7 @@ from chat_server.services import Delivery
 from chat_server.settings import ServerSettings
 from chat_server.store import migrate
 from chat_server.store.backup import data_lock
-from chat_server.store.changes import SqlReplies
+from chat_server.store.executor import SqlReplies
 from chat_server.transports.asgi import AsgiTransport
 
 log = structlog.get_logger("chat.server")
@@ -285,7 +285,7 @@ class Server:
 
         ``subject``: the application's id for the person. ``name``: shown to others, at the first call.
         """
-        return (await self.rooms.changes.apply(
+        return (await self.rooms.executor.apply(
             lambda tx: self.rooms.auth.log_in(tx, provider, subject, name or subject, None)
         )).user  # fmt: skip
 

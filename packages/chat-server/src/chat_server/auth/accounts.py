@@ -21,7 +21,7 @@ from chat_server.auth.logins import LoggedIn
 from chat_server.auth.passwords import Passwords, folded, keep, on_this_machine, replace
 from chat_server.auth.settings import AuthSettings
 from chat_server.store import views
-from chat_server.store.changes import Changes, caller_user
+from chat_server.store.executor import CommandExecutor, caller_user
 from chat_server.store.schema import identity
 from chat_server.store.tx import Tx
 
@@ -69,7 +69,7 @@ class Accounts:
 
     def __init__(
         self,
-        changes: Changes,
+        executor: CommandExecutor,
         passwords: Passwords,
         cache: Cache,
         settings: AuthSettings,
@@ -77,7 +77,7 @@ class Accounts:
         issue: Issue,
     ) -> None:
         self.passwords = passwords
-        self._changes = changes
+        self._executor = executor
         self._cache = cache
         self._settings = settings
         self._create_user = create_user
@@ -110,7 +110,7 @@ class Accounts:
                 keep(tx.connection, who.user, name, secret)
             return who.user
 
-        return await self._changes.apply(make)
+        return await self._executor.apply(make)
 
     async def prove(self, proof: Proof) -> str:
         """The user of a proven identity, made at its first use; `NotPermitted` unless registration is open."""
@@ -129,7 +129,7 @@ class Accounts:
             tx.connection.execute(identity.insert(), values)
             return who.user
 
-        return await self._changes.apply(find)
+        return await self._executor.apply(find)
 
     # --- commands ---------------------------------------------------------------------------------------------------
 
@@ -161,7 +161,7 @@ class Accounts:
             keep(tx.connection, me, found[me].name, secret)
             return folded(found[me].name)
 
-        return PasswordSet(name=await self._changes.apply(write))
+        return PasswordSet(name=await self._executor.apply(write))
 
     async def _throttle(self, address: str | None) -> None:
         if address is None or on_this_machine(address):

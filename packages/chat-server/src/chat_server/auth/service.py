@@ -28,10 +28,10 @@ from chat_server.auth.settings import AuthSettings
 from chat_server.auth.tokens import Claims, Issued, Tokens, revoke_family
 from chat_server.services import CloseSessions, Deliver, Identity
 from chat_server.store import views
-from chat_server.store.bulk import Prepared, any_pair, pairs
-from chat_server.store.changes import Changes, caller_user
+from chat_server.store.batched_reads import BatchedReads
+from chat_server.store.executor import CommandExecutor, caller_user
 from chat_server.store.schema import ban, device, identity, token
-from chat_server.store.together import Together
+from chat_server.store.statements import CompiledStatement, any_pair, pairs
 from chat_server.store.tx import Tx, require_users, upsert
 
 CreateUser = Callable[[Tx, str], wire.User]
@@ -111,7 +111,7 @@ class Seen:
     token: str | None
 
 
-_KNOWN = Prepared(
+_KNOWN = CompiledStatement(
     select(device.c.user, device.c.device).where(any_pair(device.c.user, device.c.device, "pairs")), "pairs"
 )
 
@@ -168,7 +168,7 @@ class Auth:
     def __init__(
         self,
         database: Database,
-        changes: Changes,
+        executor: CommandExecutor,
         tokens: Tokens,
         clock: Clock,
         settings: AuthSettings,
@@ -184,7 +184,7 @@ class Auth:
         page_key: bytes,
     ) -> None:
         self._database = database
-        self._changes = changes
+        self._executor = executor
         self._tokens = tokens
         self._clock = clock
         self._settings = settings
@@ -195,9 +195,9 @@ class Auth:
         self._providers: dict[str, IdentityProvider] = dict(providers)
         if settings.dev:
             self._providers.setdefault("dev", DEV)
-        self._standing = Together(database, self._standings)
+        self._standing = BatchedReads(database, self._standings)
         passwords = Passwords(database, cache, settings)
-        self.accounts = Accounts(changes, passwords, cache, settings, create_user, self.issue)
+        self.accounts = Accounts(executor, passwords, cache, settings, create_user, self.issue)
         self.logins = TicketLogins(
             cache,
             clock,
@@ -325,7 +325,7 @@ class Auth:
             require_users(tx.connection, [user])
             return self.token_for(tx, views.users_by_id(tx.connection, [user])[user], device_id)
 
-        return await self._changes.apply(make)
+        return await self._executor.apply(make)
 
     async def _revoke(self, text: str) -> None:
         family, now = self._tokens.read(text).family, self._clock.wall_ms()
@@ -333,7 +333,7 @@ class Auth:
 
     async def _dev(self, caller: Caller, request: LogInDev) -> LoggedIn:
         name = device_id(request.device)
-        return await self._changes.apply(lambda tx: self.log_in(tx, "dev", request.name, request.name, name))
+        return await self._executor.apply(lambda tx: self.log_in(tx, "dev", request.name, request.name, name))
 
     # --- a phone that is remembered ---------------------------------------------------------------------------------
 

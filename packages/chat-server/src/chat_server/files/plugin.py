@@ -35,7 +35,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from chat_server.files import tables
 from chat_server.files.records import SqlFileRecords
-from chat_server.store.changes import caller_user
+from chat_server.store.executor import caller_user
 
 log = structlog.get_logger("chat.files")
 T = TypeVar("T")

@@ -25,9 +25,9 @@ from chat_server.im.log import changes_between, pushes_between
 from chat_server.im.roster import Roster, Rosters, load
 from chat_server.services import Deliver, Delivery
 from chat_server.store import views
-from chat_server.store.bulk import Prepared, any_of, texts
-from chat_server.store.changes import Changes
+from chat_server.store.executor import CommandExecutor
 from chat_server.store.schema import conversation, fanned, member, push_due, push_subscription
+from chat_server.store.statements import CompiledStatement, any_of, texts
 from chat_server.store.tx import Changed, Stored, Tx, next_versions, upsert
 
 _stored = msgspec.json.Decoder(Stored)
@@ -96,18 +96,18 @@ _INBOX = {
     "diffused": bindparam("upto_"),
 }
 _KEYS = ("name_", "who_", "number_", "at_", "upto_")
-_DIFFUSE = Prepared(update(member).where(*_ROW).values(_INBOX), *_KEYS)
+_DIFFUSE = CompiledStatement(update(member).where(*_ROW).values(_INBOX), *_KEYS)
 _NEWEST_MENTION = case((member.c.mention_seq < bindparam("seq_"), bindparam("seq_")), else_=member.c.mention_seq)
-_DIFFUSE_MENTION = Prepared(
+_DIFFUSE_MENTION = CompiledStatement(
     update(member).where(*_ROW).values({**_INBOX, "mention_seq": _NEWEST_MENTION}), *_KEYS, "seq_"
 )
-_HIDDEN = Prepared(
+_HIDDEN = CompiledStatement(
     select(member.c.conversation, member.c.user, member.c.activity, member.c.diffused).where(
         member.c.hidden == true(), any_of(member.c.conversation, "rooms_")
     ),
     "rooms_",
 )
-_SHOW = Prepared(
+_SHOW = CompiledStatement(
     update(member)
     .where(member.c.conversation == bindparam("name_"), member.c.user == bindparam("who_"))
     .values(hidden=false()),
@@ -128,7 +128,7 @@ def _show_again(connection: Connection, items: Sequence[Diffusion]) -> dict[str,
     return found
 
 
-_ANYBODY = Prepared(select(exists(select(push_subscription.c.user))))
+_ANYBODY = CompiledStatement(select(exists(select(push_subscription.c.user))))
 
 
 def _owe_pushes(connection: Connection, items: Sequence[Diffusion]) -> None:
@@ -190,7 +190,7 @@ class Fanout:
     def __init__(
         self,
         database: Database,
-        changes: Changes,
+        executor: CommandExecutor,
         clock: Clock,
         settings: FanoutSettings,
         preview: Callable[[str, Any], str],
@@ -198,7 +198,7 @@ class Fanout:
         observe: Callable[[str, Any], None],
     ) -> None:
         self._database = database
-        self._changes = changes
+        self._executor = executor
         self._clock = clock
         self._settings = settings
         self._preview = preview
@@ -289,7 +289,7 @@ class Fanout:
             if roster.kind == "direct" and item.first_seq == 1:
                 shown = list(item.users)
             if shown:
-                await self._changes.apply(lambda tx, name=item.conversation, users=shown: tx.touch(name, users))  # type: ignore[misc]
+                await self._executor.apply(lambda tx, name=item.conversation, users=shown: tx.touch(name, users))  # type: ignore[misc]
         await self._deliver(deliveries)
         for roster, pushes in prepared:
             roster.fanned = max(roster.fanned, pushes[-1].rev)
@@ -358,7 +358,7 @@ class Fanout:
                 senders=frozenset({push.data.sender}),
                 push_at=self._clock.wall_ms() + round(self._settings.push_delay * 1000),
             )
-            await self._changes.apply(lambda tx, item=item: _tell(tx, item))  # type: ignore[misc]
+            await self._executor.apply(lambda tx, item=item: _tell(tx, item))  # type: ignore[misc]
 
     async def _tell_hiding(self, roster: Roster, pushes: Sequence[Push]) -> None:
         """In a hot room who has hidden it is told that it is there again."""
@@ -368,7 +368,7 @@ class Fanout:
         rows = await self._database.read(lambda connection: _HIDDEN.all(connection, texts(connection, [name])))
         users = [row.user for row in rows if row.activity < time]
         if users:
-            await self._changes.apply(lambda tx: tx.touch(name, users, hidden=False))
+            await self._executor.apply(lambda tx: tx.touch(name, users, hidden=False))
 
     # --- what one user alone sees ---------------------------------------------------------------------------------
 

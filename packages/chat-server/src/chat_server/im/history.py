@@ -12,7 +12,7 @@ from chat_common.records import Caller
 from sqlalchemy import Connection, select
 
 from chat_server.store import pages, views
-from chat_server.store.changes import caller_user
+from chat_server.store.executor import caller_user
 from chat_server.store.schema import message
 from chat_server.store.tx import standing
 

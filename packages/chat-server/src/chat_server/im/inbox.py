@@ -13,7 +13,7 @@ from msgspec import UNSET, UnsetType
 from sqlalchemy import Connection, Row, and_, or_, select
 
 from chat_server.store import epoch, pages, views
-from chat_server.store.changes import caller_user
+from chat_server.store.executor import caller_user
 from chat_server.store.schema import conversation, member, version
 from chat_server.store.tx import Tx, standing
 

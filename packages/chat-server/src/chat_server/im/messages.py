@@ -16,7 +16,7 @@ from chat_server.im.attachments import Attachments
 from chat_server.im.kinds import Kinds
 from chat_server.im.submit import may_speak
 from chat_server.store import pages, views
-from chat_server.store.changes import caller_user
+from chat_server.store.executor import caller_user
 from chat_server.store.schema import ban, member, message, reaction
 from chat_server.store.tx import Room, Standing, Tx, enter, missing, standing, upsert
 

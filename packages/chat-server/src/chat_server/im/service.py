@@ -21,10 +21,10 @@ from chat_server.im.log import pushes_between
 from chat_server.im.submit import Submit
 from chat_server.services import Heads
 from chat_server.store import epoch, views
-from chat_server.store.bulk import Prepared, any_of, texts
-from chat_server.store.changes import Changes
+from chat_server.store.batched_reads import BatchedReads
+from chat_server.store.executor import CommandExecutor
 from chat_server.store.schema import contact, conversation, member, version
-from chat_server.store.together import Together
+from chat_server.store.statements import CompiledStatement, any_of, texts
 from chat_server.store.tx import standing
 
 
@@ -33,8 +33,8 @@ class ImSettings:
     recall_seconds: float = setting(600.0, help="How long one's own message can be recalled, in seconds.")
 
 
-_VERSIONS = Prepared(select(version.c.user, version.c.version).where(any_of(version.c.user, "users")), "users")
-_ROOM_HEADS = Prepared(
+_VERSIONS = CompiledStatement(select(version.c.user, version.c.version).where(any_of(version.c.user, "users")), "users")
+_ROOM_HEADS = CompiledStatement(
     select(conversation.c.conversation, conversation.c.head_rev, conversation.c.head_seq).where(
         any_of(conversation.c.conversation, "rooms")
     ),
@@ -66,7 +66,7 @@ class Im:
     def __init__(
         self,
         database: Database,
-        changes: Changes,
+        executor: CommandExecutor,
         kinds: Kinds,
         submit: Submit,
         fanout: Fanout,
@@ -74,19 +74,19 @@ class Im:
         attachments: Attachments | None = None,
     ) -> None:
         self._database = database
-        self._changes = changes
+        self._executor = executor
         self._kinds = kinds
         self._submit = submit
         self._fanout = fanout
         self._settings = settings
         self._attachments = attachments or NoAttachments()
-        self._version = Together(database, _versions)
-        self._hot_rooms = Together(database, _hot_rooms)
-        self._pages: Together[sync.Asked, sync.Page] = Together(database, partial(sync.pages_of, kinds.preview))
+        self._version = BatchedReads(database, _versions)
+        self._hot_rooms = BatchedReads(database, _hot_rooms)
+        self._pages: BatchedReads[sync.Asked, sync.Page] = BatchedReads(database, partial(sync.pages_of, kinds.preview))
 
     def commands(self) -> Sequence[Command]:
         """The client commands of this room."""
-        reads, run = self._database, self._changes.run
+        reads, run = self._database, self._executor.run
         preview = self._kinds.preview
 
         def change(name: str, request: type[Any], reply: type[Any], work: Any, summary: str) -> Command:

@@ -25,9 +25,9 @@ from chat_server.im.attachments import Attachments, NoAttachments
 from chat_server.im.kinds import Kinds, shorten
 from chat_server.pipeline.idempotency import request_hash
 from chat_server.store import views
-from chat_server.store.bulk import Prepared, any_of, any_pair, pairs, texts
-from chat_server.store.changes import caller_user
+from chat_server.store.executor import caller_user
 from chat_server.store.schema import ban, conversation, member, message, reply
+from chat_server.store.statements import CompiledStatement, any_of, any_pair, pairs, texts
 from chat_server.store.tx import announce, missing, stored_entry
 
 EVERYBODY = "@all"
@@ -63,7 +63,7 @@ class _Head:
     pushes: list[Push] = field(factory=list)
 
 
-_HEADS = Prepared(
+_HEADS = CompiledStatement(
     select(
         conversation.c.conversation,
         conversation.c.kind,
@@ -80,7 +80,7 @@ _HEADS = Prepared(
     .with_for_update(),
     "names",
 )
-_KNOWN = Prepared(
+_KNOWN = CompiledStatement(
     select(
         message.c.ref,
         message.c.sender,
@@ -92,8 +92,8 @@ _KNOWN = Prepared(
     ).where(any_of(message.c.ref, "refs")),
     "refs",
 )
-_SPENT = Prepared(select(reply.c.user, reply.c.ref).where(any_pair(reply.c.user, reply.c.ref, "keys")), "keys")
-_MEMBERS = Prepared(
+_SPENT = CompiledStatement(select(reply.c.user, reply.c.ref).where(any_pair(reply.c.user, reply.c.ref, "keys")), "keys")
+_MEMBERS = CompiledStatement(
     select(
         member.c.conversation,
         member.c.user,
@@ -106,7 +106,7 @@ _MEMBERS = Prepared(
     ).where(any_pair(member.c.conversation, member.c.user, "places")),
     "places",
 )
-_BANNED = Prepared(select(ban.c.user).where(any_of(ban.c.user, "users")), "users")
+_BANNED = CompiledStatement(select(ban.c.user).where(any_of(ban.c.user, "users")), "users")
 _STORED = (
     "conversation",
     "seq",
@@ -121,8 +121,8 @@ _STORED = (
     "reply",
     "mentions",
 )
-_STORE = Prepared(message.insert(), *_STORED)
-_SAVE_HEAD = Prepared(
+_STORE = CompiledStatement(message.insert(), *_STORED)
+_SAVE_HEAD = CompiledStatement(
     update(conversation)
     .where(conversation.c.conversation == bindparam("name_"))
     .values(
@@ -140,7 +140,7 @@ _SAVE_HEAD = Prepared(
     "everybody_",
     "line_",
 )
-_SAVE_OWN = Prepared(
+_SAVE_OWN = CompiledStatement(
     update(member)
     .where(member.c.conversation == bindparam("name_"), member.c.user == bindparam("who_"))
     .values(own_seq=bindparam("seq_")),

@@ -13,9 +13,9 @@ from msgspec import UNSET, UnsetType
 from sqlalchemy import BigInteger, Connection, Integer, Text, bindparam, select
 
 from chat_server.store import epoch, pages, views
-from chat_server.store.changes import caller_user
+from chat_server.store.batched_reads import BatchedReads
+from chat_server.store.executor import caller_user
 from chat_server.store.schema import contact, conversation, member, message, user, version
-from chat_server.store.together import Together
 from chat_server.store.tx import standing
 
 
@@ -66,7 +66,7 @@ Asked = tuple[str, Sync]
 Page = VersionPage | ConversationPage
 
 
-async def sync(reads: Together[Asked, Page], caller: Caller, request: Sync) -> Page:
+async def sync(reads: BatchedReads[Asked, Page], caller: Caller, request: Sync) -> Page:
     """A page of what changed. `EpochChanged`: another epoch, or a number beyond the head: start over."""
     me = caller_user(caller)
     if (request.conversation is None) == (request.version is None):

@@ -14,7 +14,7 @@ from msgspec import UNSET, UnsetType
 from sqlalchemy import Connection, or_, select, update
 
 from chat_server.store import pages, views
-from chat_server.store.changes import caller_user
+from chat_server.store.executor import caller_user
 from chat_server.store.schema import contact, conversation, member
 from chat_server.store.tx import Tx, require_users, upsert
 

@@ -11,23 +11,25 @@ from chat_common.ports.database import Database
 from chat_common.records import Caller, Command
 
 from chat_server.logic import contacts, direct, users
-from chat_server.logic.groups import create, offices, people
+from chat_server.logic.groups import create, members, roles
 from chat_server.services import Deliver
-from chat_server.store.changes import Changes
+from chat_server.store.executor import CommandExecutor
 
 
 class Logic:
     """Who belongs with whom?"""
 
-    def __init__(self, database: Database, changes: Changes, inbox_of: direct.InboxOf, deliver: Deliver) -> None:
+    def __init__(
+        self, database: Database, executor: CommandExecutor, inbox_of: direct.InboxOf, deliver: Deliver
+    ) -> None:
         self._database = database
         self._deliver = deliver
-        self._changes = changes
+        self._executor = executor
         self._inbox_of = inbox_of
 
     def commands(self) -> Sequence[Command]:
         """The client commands of this room."""
-        run, reads, inbox_of = self._changes.run, self._database, self._inbox_of
+        run, reads, inbox_of = self._executor.run, self._database, self._inbox_of
 
         def change(name: str, request: type[Any], reply: Any, work: Any, summary: str) -> Command:
             async def handler(caller: Caller, params: Any) -> Any:
@@ -57,27 +59,27 @@ class Logic:
                 "Change name, avatar or announcement.",
             ),
             read("group.members", create.ListMembers, create.MembersPage, create.members, "A page of members."),
-            change("group.invite", people.Users, people.Outcome, people.invite, "Let users in."),
-            change("group.kick", people.Users, people.Outcome, people.kick, "Put members out."),
-            change("group.leave", one, people.Nothing, people.go, "Leave a group."),
+            change("group.invite", members.Users, members.Outcome, members.invite, "Let users in."),
+            change("group.kick", members.Users, members.Outcome, members.kick, "Put members out."),
+            change("group.leave", one, members.Nothing, members.go, "Leave a group."),
             change(
                 "group.join",
-                people.JoinGroup,
+                members.JoinGroup,
                 wire.Inbox,
-                partial(people.join_by_link, inbox_of),
+                partial(members.join_by_link, inbox_of),
                 "Come in by a group's link.",
             ),
-            change("group.link", people.LinkSet, people.Link, people.set_link, "Make or end the group's link."),
-            change("group.role", offices.SetRole, wire.Member, offices.role, "Make somebody an admin or a member."),
+            change("group.link", members.LinkSet, members.Link, members.set_link, "Make or end the group's link."),
+            change("group.role", roles.SetRole, wire.Member, roles.role, "Make somebody an admin or a member."),
             change(
                 "group.mute",
-                offices.Mute,
+                roles.Mute,
                 wire.Member | wire.Conversation,
-                offices.mute,
+                roles.mute,
                 "Mute a member, or the group.",
             ),
-            change("group.transfer", offices.Transfer, wire.Conversation, offices.transfer, "Hand the group over."),
-            change("group.dissolve", one, people.Nothing, offices.dissolve, "End the group for all."),
+            change("group.transfer", roles.Transfer, wire.Conversation, roles.transfer, "Hand the group over."),
+            change("group.dissolve", one, members.Nothing, roles.dissolve, "End the group for all."),
             change(
                 "contact.request",
                 contacts.RequestContact,
@@ -99,6 +101,6 @@ class Logic:
         ]
 
     async def _rename(self, caller: Caller, request: users.Rename) -> users.Renamed:
-        renamed: users.Renamed = await self._changes.run(caller, "user.rename", request, users.rename, users.Renamed)
+        renamed: users.Renamed = await self._executor.run(caller, "user.rename", request, users.rename, users.Renamed)
         await users.tell(self._database, self._deliver, renamed.user.user)
         return renamed

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, and_, or_, select, update
 
 from chat_server.services import Deliver, Delivery
 from chat_server.store import pages, views
-from chat_server.store.changes import caller_user
+from chat_server.store.executor import caller_user
 from chat_server.store.schema import contact, conversation, member, user, version
 from chat_server.store.tx import Tx, new_id
 

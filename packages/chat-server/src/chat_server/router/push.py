@@ -23,7 +23,7 @@ from chat_common.validation import named
 from sqlalchemy import Connection, and_, delete, select, update
 
 from chat_server.store import views
-from chat_server.store.changes import Changes
+from chat_server.store.executor import CommandExecutor
 from chat_server.store.schema import conversation, member, message, push_due, push_subscription
 from chat_server.store.tx import Tx, upsert
 
@@ -65,7 +65,7 @@ class OfflinePush:
     def __init__(
         self,
         database: Database,
-        changes: Changes,
+        executor: CommandExecutor,
         directory: Directory,
         clock: Clock,
         providers: Mapping[str, PushProvider],
@@ -73,7 +73,7 @@ class OfflinePush:
         lease: float,
     ) -> None:
         self._database = database
-        self._changes = changes
+        self._executor = executor
         self._directory = directory
         self._clock = clock
         self._providers = providers
@@ -87,7 +87,7 @@ class OfflinePush:
             return lambda tx, me, request: self._subscribe(tx, me, caller.device, request)
 
         async def on(caller: Caller, request: Subscribe) -> Nothing:
-            return await self._changes.run(caller, "push.subscribe", request, subscribe(caller), Nothing)
+            return await self._executor.run(caller, "push.subscribe", request, subscribe(caller), Nothing)
 
         async def off(caller: Caller, request: Unsubscribe) -> Nothing:
             def end(tx: Tx, me: str, wanted: Unsubscribe) -> Nothing:
@@ -99,7 +99,7 @@ class OfflinePush:
                 )
                 return Nothing()
 
-            return await self._changes.run(caller, "push.unsubscribe", request, end, Nothing)
+            return await self._executor.run(caller, "push.unsubscribe", request, end, Nothing)
 
         if not self._providers:
             return []

@@ -11,8 +11,8 @@ from chat_common.records import Push
 from sqlalchemy import Connection, bindparam, delete, exists, select
 
 from chat_server.services import CloseSessions, Delivery, GatewayService
-from chat_server.store.bulk import Prepared
 from chat_server.store.schema import push_due
+from chat_server.store.statements import CompiledStatement
 
 
 class Router:
@@ -71,8 +71,8 @@ class Router:
         return [(seat.user, seat.device) for places in seats.values() for seat in places]
 
 
-_OWED = Prepared(select(exists(select(push_due.c.user))))
-_DROP = Prepared(
+_OWED = CompiledStatement(select(exists(select(push_due.c.user))))
+_DROP = CompiledStatement(
     delete(push_due).where(
         push_due.c.user == bindparam("who_"),
         push_due.c.conversation == bindparam("name_"),

@@ -19,9 +19,9 @@ from chat_common.records import Push
 from sqlalchemy import Connection, Text, bindparam, func, select, update
 
 from chat_server.store import views
-from chat_server.store.bulk import Prepared, any_of, texts
 from chat_server.store.database import after_commit
 from chat_server.store.schema import conversation, member, message, version
+from chat_server.store.statements import CompiledStatement, any_of, texts
 
 STORED = "stored"
 CHANGED = "changed"
@@ -311,7 +311,7 @@ def next_versions(connection: Connection, steps: dict[str, int]) -> dict[str, in
     return result
 
 
-_BUMP = Prepared(
+_BUMP = CompiledStatement(
     update(version)
     .where(any_of(version.c.user, "users_"))
     .values(version=version.c.version + bindparam("step_"))

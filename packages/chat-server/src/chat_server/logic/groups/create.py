@@ -14,9 +14,9 @@ from msgspec import UNSET, Meta, UnsetType
 from sqlalchemy import Connection, select, update
 
 from chat_server.logic.direct import InboxOf
-from chat_server.logic.groups.membership import enter_group, join, require_office
+from chat_server.logic.groups.membership import enter_group, join, require_role
 from chat_server.store import pages, views
-from chat_server.store.changes import caller_user
+from chat_server.store.executor import caller_user
 from chat_server.store.schema import member
 from chat_server.store.tx import Tx, new_id, require_users, standing
 
@@ -84,7 +84,7 @@ async def get(database: Database, caller: Caller, request: OneConversation) -> w
 def change(tx: Tx, me: str, request: UpdateGroup) -> wire.Conversation:
     """Change name, avatar or announcement; owner and admins."""
     room, here = enter_group(tx, me, request.conversation)
-    require_office(here, "owner", "admin")
+    require_role(here, "owner", "admin")
     wanted = {"name": request.name, "avatar": request.avatar, "announcement": request.announcement}
     changed = {field: value for field, value in wanted.items() if value is not None and value != getattr(room, field)}
     if not changed and all(value is None for value in wanted.values()):

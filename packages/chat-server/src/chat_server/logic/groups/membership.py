@@ -27,7 +27,7 @@ def enter_group(tx: Tx, me: str, name: str) -> tuple[Room, Standing]:
     return room, here
 
 
-def require_office(here: Standing, *roles: str) -> None:
+def require_role(here: Standing, *roles: str) -> None:
     """`NotPermitted` unless the caller has one of these roles."""
     if here.member.role not in roles:
         raise NotPermitted(f"this needs the role {' or '.join(roles)}")

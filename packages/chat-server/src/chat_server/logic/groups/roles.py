@@ -10,8 +10,8 @@ from chat_common.errors import Invalid, NotPermitted
 from sqlalchemy import select, update
 
 from chat_server.logic.groups.create import OneConversation
-from chat_server.logic.groups.membership import enter_group, leave, require_office, rows_of
-from chat_server.logic.groups.people import Nothing
+from chat_server.logic.groups.members import Nothing
+from chat_server.logic.groups.membership import enter_group, leave, require_role, rows_of
 from chat_server.store import views
 from chat_server.store.schema import member
 from chat_server.store.tx import Room, Tx, missing
@@ -57,7 +57,7 @@ def _restamp(tx: Tx, room: Room, who: str, **values: Any) -> wire.Member:
 def role(tx: Tx, me: str, request: SetRole) -> wire.Member:
     """Make somebody an admin, or a plain member again; the owner alone."""
     room, here = enter_group(tx, me, request.conversation)
-    require_office(here, "owner")
+    require_role(here, "owner")
     row = _target(tx, room, request.user)
     if row.role == "owner":
         raise Invalid("user: the owner's role changes by transfer", field="user")
@@ -71,7 +71,7 @@ def role(tx: Tx, me: str, request: SetRole) -> wire.Member:
 def mute(tx: Tx, me: str, request: Mute) -> wire.Member | wire.Conversation:
     """Keep one member, or all but owner and admins, from sending until a time; owner and admins."""
     room, here = enter_group(tx, me, request.conversation)
-    require_office(here, "owner", "admin")
+    require_role(here, "owner", "admin")
     until = request.until if request.until > tx.now else None
     if request.user is None:
         room.muted_until = until
@@ -89,7 +89,7 @@ def mute(tx: Tx, me: str, request: Mute) -> wire.Member | wire.Conversation:
 def transfer(tx: Tx, me: str, request: Transfer) -> wire.Conversation:
     """Hand the group over; the former owner becomes an admin."""
     room, here = enter_group(tx, me, request.conversation)
-    require_office(here, "owner")
+    require_role(here, "owner")
     if request.user != me:
         _target(tx, room, request.user)
         rev = room.stamp()
@@ -103,7 +103,7 @@ def transfer(tx: Tx, me: str, request: Transfer) -> wire.Conversation:
 def dissolve(tx: Tx, me: str, request: OneConversation) -> Nothing:
     """End the group for all; what was said stays readable to who was in it."""
     room, here = enter_group(tx, me, request.conversation)
-    require_office(here, "owner")
+    require_role(here, "owner")
     room.say(me, "group.dissolved")
     room.dissolved = True
     users = list(

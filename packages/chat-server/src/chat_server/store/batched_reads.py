@@ -18,7 +18,7 @@ BATCH = 200
 """Most items of one transaction: bounds its time, and the variables of its longest statement."""
 
 
-class Together(Generic[I, R]):
+class BatchedReads(Generic[I, R]):
     """``apply(connection, items)`` returns one outcome an item, in order; one that is an exception is raised for that
     item alone. No timer: an item that comes alone is read at once."""
 

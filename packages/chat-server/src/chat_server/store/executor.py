@@ -32,7 +32,7 @@ def caller_user(caller: Caller) -> str:
 
 
 @frozen
-class Changes:
+class CommandExecutor:
     """Hands use cases their `Tx`."""
 
     database: Database

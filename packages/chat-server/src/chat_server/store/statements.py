@@ -88,7 +88,7 @@ def pairs(values: Iterable[tuple[str, str]]) -> str:
     return msgspec.json.encode(sorted(set(values))).decode()
 
 
-class Prepared:
+class CompiledStatement:
     """A statement with named parameters, compiled once for each dialect it meets.
 
     ``keys``: the parameters in the order in which rows give them.

@@ -12,7 +12,7 @@ from sqlalchemy import select
 from chat_server.logic.contacts import blocks
 from chat_server.logic.direct import InboxOf
 from chat_server.logic.groups.create import OneConversation, UserIds
-from chat_server.logic.groups.membership import enter_group, join, leave, require_office, rows_of
+from chat_server.logic.groups.membership import enter_group, join, leave, require_role, rows_of
 from chat_server.store import views
 from chat_server.store.schema import conversation, version
 from chat_server.store.tx import Tx, missing, new_id
@@ -94,7 +94,7 @@ def invite(tx: Tx, me: str, request: Users) -> Outcome:
 def kick(tx: Tx, me: str, request: Users) -> Outcome:
     """Put members out: the owner anyone, an admin plain members."""
     room, here = enter_group(tx, me, request.conversation)
-    require_office(here, "owner", "admin")
+    require_role(here, "owner", "admin")
     known = rows_of(tx, request.conversation, request.users)
     outcome = Outcome(done=[])
     going: list[str] = []
@@ -148,7 +148,7 @@ def join_by_link(inbox_of: InboxOf, tx: Tx, me: str, request: JoinGroup) -> wire
 def set_link(tx: Tx, me: str, request: LinkSet) -> Link:
     """Make a new link (an older one ends), or end it; owner and admins."""
     room, here = enter_group(tx, me, request.conversation)
-    require_office(here, "owner", "admin")
+    require_role(here, "owner", "admin")
     room.link = new_id() if request.on else None
     room.dirty = True
     return Link(link=views.or_unset(room.link))
