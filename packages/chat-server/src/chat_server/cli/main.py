@@ -111,7 +111,7 @@ def config_(ctx: click.Context, config: Path | None, data: str | None, markdown:
 @_shared
 @click.pass_context
 def check(ctx: click.Context, config: Path | None, data: str | None) -> None:
-    """Whether it could run: settings, packages, database, tables, every chosen backend. CommandExecutor nothing."""
+    """Whether it could run: settings, packages, database, tables, every chosen backend. Changes nothing."""
     from chat_server.cli.check import problems
 
     found = problems(_choice(ctx, config, data))
