@@ -6,9 +6,13 @@ import pytest
 from chat_common.contracts.identity import Check, checks
 from chat_common.ports.identity import IdentityProvider
 from chat_server.auth.providers import DEV, DirectIdentity, QrIdentity
-from chat_server.auth.reach import Reach
+from chat_server.auth.public_address import PublicAddress
 
-PROVIDERS = [QrIdentity(Reach("https://chat.example/", "0.0.0.0", 8080)), DirectIdentity("password", "Password"), DEV]
+PROVIDERS = [
+    QrIdentity(PublicAddress("https://chat.example/", "0.0.0.0", 8080)),
+    DirectIdentity("password", "Password"),
+    DEV,
+]
 
 
 @pytest.mark.parametrize("provider", PROVIDERS, ids=lambda provider: str(provider.name))

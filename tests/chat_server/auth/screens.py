@@ -49,7 +49,7 @@ class Site:
 @asynccontextmanager
 async def site(data: Path, *, settings: Settings | None = None, clock: Clock | None = None) -> AsyncIterator[Site]:
     async with in_process(data, settings=settings, clock=clock) as (server, url):
-        server.reach.listening("127.0.0.1", int(url.rpartition(":")[2]))
+        server.public_address.listening("127.0.0.1", int(url.rpartition(":")[2]))
         made = Site(server, url)
         try:
             yield made

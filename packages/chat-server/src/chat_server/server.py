@@ -40,7 +40,7 @@ from chat_common.settings import Settings, SetupError
 from starlette.applications import Starlette
 from starlette.routing import WebSocketRoute
 
-from chat_server.auth.reach import Reach
+from chat_server.auth.public_address import PublicAddress
 from chat_server.files.plugin import store_origin
 from chat_server.files.telemetry import FileTelemetry
 from chat_server.gateway import Gateway, Watched, WatchPresence
@@ -151,8 +151,8 @@ class Server:
             Assembly(self.plugins, self.settings, clock=self.clock)
         )
         assembly.provide(ServerSettings, server)
-        self.reach = Reach(server.public_url, server.host, server.port)
-        assembly.provide(Reach, self.reach)
+        self.public_address = PublicAddress(server.public_url, server.host, server.port)
+        assembly.provide(PublicAddress, self.public_address)
         assembly.provide(DataFolder, DataFolder(Path(server.data)))
         self._file_telemetry = FileTelemetry()
         assembly.provide(ObjectTelemetry, self._file_telemetry)  # type: ignore[type-abstract]

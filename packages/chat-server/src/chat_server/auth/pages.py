@@ -17,14 +17,15 @@ from chat_common import wire
 from chat_common.clock import Clock
 from chat_common.errors import ChatError, Conflict, NotAuthenticated, NotPermitted, RateLimited
 from chat_common.ports.identity import Waiting
+from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from chat_server.auth.accounts import PASSWORD_MAX, PASSWORD_MIN, Accounts
 from chat_server.auth.logins import TicketLogins
-from chat_server.auth.markup import STYLE, confirmation, notice, page
-from chat_server.auth.words import language, words
+from chat_server.auth.templates import STYLE, Confirmation, confirmation, notice, page
+from chat_server.auth.translations import language, texts
 
 CSRF_COOKIE, PHONE_COOKIE = "chat_login", "chat_phone"
 BODY_BYTES = 8_192
@@ -91,7 +92,7 @@ class LoginPages:
         waiting = await self._logins.waiting(code)
         if waiting is None:
             return self._gone(request)
-        t = words(_language(request))
+        t = texts(_language(request))
         form = await _form(request)
         if form is None:
             return await self._ask(request, waiting, t["form"], status=400)
@@ -153,13 +154,12 @@ class LoginPages:
         name: str = "",
         stranger: bool = False,
     ) -> Response:
-        t = words(_language(request))
+        t = texts(_language(request))
         cookie = request.cookies.get(CSRF_COOKIE, "")
         if not 20 <= len(cookie) <= 64:
             cookie = secrets.token_urlsafe(24)
         known = None if stranger else await self._phones.remembered(request.cookies.get(PHONE_COOKIE, ""))
-        body = confirmation(
-            t,
+        shown = Confirmation(
             waiting,
             age=max(0, (self._clock.wall_ms() - waiting.begun_at) // 1000),
             host=request.headers.get("host", ""),
@@ -170,15 +170,15 @@ class LoginPages:
             error=error,
             name=name,
         )
-        answer = self._page(request, t["title"], body, status)
+        answer = self._page(request, t["title"], confirmation(t, shown), status)
         self._set(request, answer, CSRF_COOKIE, cookie, "strict", None)
         return answer
 
     def _gone(self, request: Request) -> Response:
-        t = words(_language(request))
+        t = texts(_language(request))
         return self._page(request, t["gone"], notice(t["gone.text"]), 404)
 
-    def _page(self, request: Request, title: str, body: str, status: int = 200) -> Response:
+    def _page(self, request: Request, title: str, body: Markup, status: int = 200) -> Response:
         chosen = _language(request)
         headers = {**HEADERS, "content-language": chosen, "vary": "accept-language, cookie"}
         return Response(page(chosen, title, body), status, headers, "text/html; charset=utf-8")

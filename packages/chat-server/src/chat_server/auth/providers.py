@@ -9,7 +9,7 @@ from chat_common.errors import Invalid
 from chat_common.ports.identity import IdentityProvider, Link, Waiting
 from chat_common.records import Backend, Context
 
-from chat_server.auth.reach import Reach
+from chat_server.auth.public_address import PublicAddress
 
 
 class QrIdentity:
@@ -17,12 +17,12 @@ class QrIdentity:
 
     name, title, tickets = "qr", "Scan with a phone", True
 
-    def __init__(self, reach: Reach) -> None:
-        self._reach = reach
+    def __init__(self, address: PublicAddress) -> None:
+        self._address = address
 
     async def begin(self, waiting: Waiting) -> Link:
-        base = self._reach.url
-        return Link(f"{base}/login/{waiting.code}", self._reach.warning(base))
+        base = self._address.url
+        return Link(f"{base}/login/{waiting.code}", self._address.warning(base))
 
 
 class DirectIdentity:
@@ -39,7 +39,7 @@ class DirectIdentity:
 
 @asynccontextmanager
 async def _qr(context: Context) -> AsyncIterator[IdentityProvider]:
-    yield QrIdentity(await context.get(Reach))
+    yield QrIdentity(await context.get(PublicAddress))
 
 
 def _direct(name: str, title: str) -> Callable[[Context], AbstractAsyncContextManager[IdentityProvider]]:

@@ -15,7 +15,7 @@ from chat_common.ports.objects import DataFolder
 from chat_common.settings import Settings, SetupError
 from sqlalchemy import create_engine
 
-from chat_server.auth.reach import Reach
+from chat_server.auth.public_address import PublicAddress
 from chat_server.cli.main import Choice
 from chat_server.settings import ServerSettings
 from chat_server.store import backup, epoch, migrate
@@ -38,7 +38,7 @@ def furnish(assembly: Assembly, settings: Settings) -> None:
     """What the composition root provides to the backends."""
     assembly.provide(ServerSettings, settings.section("server"))
     server: ServerSettings = settings.section("server")
-    assembly.provide(Reach, Reach(server.public_url, server.host, server.port))
+    assembly.provide(PublicAddress, PublicAddress(server.public_url, server.host, server.port))
     assembly.provide(DataFolder, DataFolder(data_folder(settings)))
 
 

@@ -101,7 +101,7 @@ async def _serve(server: Server, listener: socket.socket, host: str, ready: Call
                 timeout_graceful_shutdown=GRACE,
             )
             web = _Web(config, server)
-            server.reach.listening(host, listener.getsockname()[1])
+            server.public_address.listening(host, listener.getsockname()[1])
             loop = asyncio.get_running_loop()
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, web.stop)

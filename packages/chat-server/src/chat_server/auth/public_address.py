@@ -1,4 +1,4 @@
-"""Under which address a phone reaches this server."""
+"""The address under which phones reach this server."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def own_address(family: socket.AddressFamily = socket.AF_INET) -> str | None:
         return None
 
 
-class Reach:
+class PublicAddress:
     """The address for links. ``public_url`` where it is set, else one guessed from where the server listens."""
 
     def __init__(self, public_url: str, host: str, port: int) -> None:

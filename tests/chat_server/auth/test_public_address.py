@@ -5,8 +5,8 @@ from __future__ import annotations
 import socket
 
 import pytest
-from chat_server.auth import reach
-from chat_server.auth.reach import Reach, own_address
+from chat_server.auth import public_address
+from chat_server.auth.public_address import PublicAddress, own_address
 
 
 @pytest.mark.parametrize(
@@ -21,13 +21,13 @@ from chat_server.auth.reach import Reach, own_address
     ],
 )
 def test_the_address(monkeypatch: pytest.MonkeyPatch, public: str, host: str, expected: str) -> None:
-    monkeypatch.setattr(reach, "own_address", lambda family=socket.AF_INET: "198.51.100.4")
-    assert Reach(public, host, 8080).url == expected
+    monkeypatch.setattr(public_address, "own_address", lambda family=socket.AF_INET: "198.51.100.4")
+    assert PublicAddress(public, host, 8080).url == expected
 
 
 def test_without_a_network_it_is_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reach, "own_address", lambda family=socket.AF_INET: None)
-    made = Reach("", "0.0.0.0", 8080)
+    monkeypatch.setattr(public_address, "own_address", lambda family=socket.AF_INET: None)
+    made = PublicAddress("", "0.0.0.0", 8080)
     made.listening("0.0.0.0", 4711)
     assert made.url == "http://127.0.0.1:4711"
     assert "no phone can open http://127.0.0.1:4711" in str(made.warning(made.url))
@@ -45,7 +45,7 @@ def test_without_a_network_it_is_this_machine(monkeypatch: pytest.MonkeyPatch) -
     ],
 )
 def test_the_warning(url: str, warned: bool) -> None:
-    assert (Reach("", "127.0.0.1", 8080).warning(url) is not None) is warned
+    assert (PublicAddress("", "127.0.0.1", 8080).warning(url) is not None) is warned
 
 
 def test_looking_for_the_own_address_sends_nothing_and_fails_quietly(monkeypatch: pytest.MonkeyPatch) -> None:

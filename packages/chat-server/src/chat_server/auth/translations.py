@@ -104,6 +104,6 @@ def language(accepted: str) -> str:
     return found
 
 
-def words(name: str) -> Mapping[str, str]:
+def texts(name: str) -> Mapping[str, str]:
     """The texts of a language."""
     return CHINESE if name == "zh" else ENGLISH
