@@ -13,12 +13,19 @@ from chat_common.errors import Invalid
 
 T = TypeVar("T")
 
-_WHERE = re.compile(r" - at `\$?\.?(?P<path>.*)`$")
-_LIMIT = re.compile(r"(?:<=|>=|<|>) (?P<limit>-?\d+)")
-_MISSING = re.compile(r"missing required field `(?P<name>[^`]+)`")
+# These read what msgspec says. It quotes a client's own text, so each is anchored to the beginning, where msgspec's own
+# words stand: a search would go through the quotation again from every place, and could take it for msgspec's.
+_LIMIT = re.compile(r"Expected `\w+`(?: of length)? (?:<=|>=|<|>) (?P<limit>-?\d{1,18})")
+_MISSING = re.compile(r"(?:Object )?missing required field `(?P<name>[^`]+)`")
+_AT = " - at `"
+_QUOTED = 200
+"""Characters of a reason that are told: what a client sent is not sent back in full."""
 _PLAIN = (
     (re.compile(r"(?:Object )?missing required field `[^`]+`"), "is missing"),
-    (re.compile(r".*matching regex.*"), "is empty or blank, or has characters that may not stand here"),
+    (
+        re.compile(r"Expected `str` matching regex.*", re.DOTALL),
+        "is empty or blank, or has characters that may not stand here",
+    ),
     (re.compile(r"Expected `str` of length >= 1$"), "may not be empty"),
     (re.compile(r"Expected `str` of length <= (\d+)"), r"at most \1 characters"),
     (re.compile(r"Expected `str` of length >= (\d+)"), r"at least \1 characters"),
@@ -47,23 +54,34 @@ def named(limit: int) -> Any:
     return Annotated[str, Meta(min_length=1, max_length=limit, pattern=r"\S")]
 
 
-def invalid_from(error: msgspec.ValidationError, prefix: str = "") -> Invalid:
-    """What msgspec says, as `Invalid`: ``field`` is the path (``body.text``), ``limit`` the bound that was passed."""
-    text = str(error)
-    where = _WHERE.search(text)
-    path = "" if where is None else where["path"]
-    reason = text if where is None else text[: where.start()]
-    missing = _MISSING.search(reason)
+def invalid_from(error: msgspec.ValidationError, prefix: str = "", *, what: str = "the request") -> Invalid:
+    """What msgspec says, as `Invalid`: ``field`` is the path (``body.text``), ``limit`` the bound that was passed.
+
+    ``what`` is named where no field is.
+    """
+    path, reason = _split(str(error))
+    missing = _MISSING.match(reason)
     if missing is not None:
         path = f"{path}.{missing['name']}" if path else missing["name"]
     if prefix:
         path = f"{prefix}{path}" if path.startswith("[") else f"{prefix}.{path}" if path else prefix
-    limit = _LIMIT.search(reason)
+    limit = _LIMIT.match(reason)
+    if len(reason) > _QUOTED:
+        reason = f"{reason[:_QUOTED]}…"
     return Invalid(
-        f"{path or 'the request'}: {in_plain_words(reason)}",
+        f"{path or what}: {in_plain_words(reason)}",
         field=path or None,
         limit=None if limit is None else int(limit["limit"]),
     )
+
+
+def _split(text: str) -> tuple[str, str]:
+    """The path without ``$.``, and what is wrong there. Only the last place can be msgspec's own."""
+    at = text.rfind(_AT)
+    if at < 0 or not text.endswith("`"):
+        return "", text
+    path = text[at + len(_AT) : -1].removeprefix("key in ").removeprefix("$").removeprefix(".")
+    return path, text[:at]
 
 
 def convert(value: Any, kind: type[T], prefix: str = "") -> T:

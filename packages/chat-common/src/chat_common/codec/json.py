@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -15,7 +14,7 @@ from chat_common.codec import MAX_DEPTH, MAX_FRAMES
 from chat_common.codec.text import bad_text, ref_of, too_deep
 from chat_common.errors import Invalid
 from chat_common.protocol.frames import SUBPROTOCOL, BadFrame, Call, ClientFrame, ClientNote, ServerFrame
-from chat_common.validation import in_plain_words
+from chat_common.validation import invalid_from
 
 T = TypeVar("T")
 
@@ -25,8 +24,6 @@ _server: msgspec.json.Decoder[ServerFrame] = msgspec.json.Decoder(ServerFrame)
 _list = msgspec.json.Decoder(list[Raw])
 _any = msgspec.json.Decoder()
 
-_PATH = re.compile(r" - at `(?:key in )?\$?\.?([^`]*)`$")
-_BOUND = re.compile(r"(?:length |`(?:int|float)` )(?P<op><=|>=|<|>) (?P<limit>-?\d+)")
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError)
 
 
@@ -37,24 +34,9 @@ def invalid_of(error: Exception, *, what: str = "the value") -> Invalid:
         return Invalid(f"JSON may be nested at most {MAX_DEPTH} deep", limit=MAX_DEPTH)
     if isinstance(error, UnicodeDecodeError):
         return Invalid("text must be UTF-8 without lone surrogates")
-    text = str(error)
     if not isinstance(error, msgspec.ValidationError):
-        return Invalid(f"{what} is not valid JSON: {text}")
-    path = _PATH.search(text)
-    if path is None:
-        missing = re.search(r"missing required field `([^`]*)`", text)
-        name = missing.group(1) if missing else None
-        return Invalid(f"{name or what}: {in_plain_words(text)}", field=name)
-    field, problem = path.group(1), text[: path.start()]
-    missing = re.search(r"missing required field `([^`]*)`", problem)
-    if missing:
-        field = f"{field}.{missing.group(1)}" if field else missing.group(1)
-    bound = _BOUND.search(problem)
-    return Invalid(
-        f"{field or what}: {in_plain_words(problem)}",
-        field=field or None,
-        limit=int(bound.group("limit")) if bound else None,
-    )
+        return Invalid(f"{what} is not valid JSON: {error}")
+    return invalid_from(error, what=what)
 
 
 class JsonCodec:
@@ -129,10 +111,9 @@ _decoder: Callable[[Any], msgspec.json.Decoder[Any]] = functools.lru_cache(maxsi
 def _apart(data: bytes) -> list[Raw] | None:
     """The frames of a list that msgspec does not take for a string of one of them: that one alone is to be refused."""
     try:
-        values = json.loads(data)
+        return [Raw(json.dumps(value).encode()) for value in json.loads(data)]
     except (ValueError, RecursionError):
         return None
-    return [Raw(json.dumps(value).encode()) for value in values]
 
 
 def _read(data: bytes) -> ClientFrame | BadFrame:

@@ -6,7 +6,8 @@ import json
 import re
 from typing import Any
 
-_TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[\[\]{}]', re.DOTALL)
+_TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)
+"""A string that is never closed is one token too: were it none, every quote in it would be tried as a beginning."""
 _ESCAPE = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
 
 
@@ -72,9 +73,16 @@ def _shallow_ref(data: bytes) -> str | None:
             depth -= 1
         elif depth == 1:
             if last == b'"ref"':
-                found = _usable(json.loads(text))
+                found = _usable(_text_of(text))
             last = text if data[token.end() : token.end() + 8].lstrip().startswith(b":") else b""
     return found if data.lstrip().startswith(b"{") else None
+
+
+def _text_of(token: bytes) -> Any:
+    try:
+        return json.loads(token)
+    except ValueError:
+        return None
 
 
 def _usable(ref: Any) -> str | None:

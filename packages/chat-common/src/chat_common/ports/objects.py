@@ -23,7 +23,7 @@ LINK_SECONDS_MAX = 7 * 24 * 3600
 LINK_NAME_CHARS = 255
 
 _KEY = re.compile(r"(?!.*(?:^|/)\.\.?(?:/|\Z))[A-Za-z0-9._-]+(?:/[A-Za-z0-9._-]+)*")
-_PREFIX = re.compile(r"(?!.*(?:^|/)\.\.?(?:/|\Z))(?:[A-Za-z0-9._-]+/?)*")
+_PREFIX = re.compile(r"(?!.*(?:^|/)\.\.?(?:/|\Z))(?:[A-Za-z0-9._-]+/)*[A-Za-z0-9._-]*")
 _TYPE = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+-]{0,63}/[a-z0-9][a-z0-9!#$&^_.+-]{0,63}")
 
 
