@@ -183,6 +183,8 @@ def test_params_are_read_strictly() -> None:
         (b"null", "name", None),
         (b'{"name":"\\u0000"}', None, None),
         (b"[]", None, None),
+        (b"nullnull", None, None),
+        (b'{"name":3,"x":null', None, None),
     ):
         with pytest.raises(Invalid) as caught:
             codec.decode(msgspec.Raw(data), Params)
@@ -205,3 +207,9 @@ def test_a_bad_text_is_refused_alone_wherever_it_stands(text: bytes) -> None:
 
 def test_a_blank_name_of_a_device_is_refused() -> None:
     assert isinstance(read(b'{"op":"hello","device":{"id":"d1","platform":" "}}'), frames.BadFrame)
+
+
+@pytest.mark.parametrize("data", [b"nullnull", b'"x"null,', b'{"op":3} null', b'[{"op":3} null]'])
+def test_what_is_no_message_of_a_server_is_invalid(data: bytes) -> None:
+    with pytest.raises(Invalid):
+        codec.server_frames(data)

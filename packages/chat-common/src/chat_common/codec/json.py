@@ -94,7 +94,12 @@ class JsonCodec:
                 raise invalid_of(error) from None
         except _UNREADABLE as error:
             raise invalid_of(error) from None
-        return convert(_any.decode(text), kind)
+        try:
+            # A value that does not fit may stand before text that is no JSON: then only this reads that far.
+            plain = _any.decode(text)
+        except _UNREADABLE as error:
+            raise invalid_of(error) from None
+        return convert(plain, kind)
 
 
 def convert(value: Any, kind: type[T]) -> T:
@@ -137,7 +142,10 @@ def _read_server(raw: Raw) -> ServerFrame | None:
     try:
         return _server.decode(raw)
     except msgspec.ValidationError as error:
-        op = _any.decode(raw)
+        try:
+            op = _any.decode(raw)
+        except _UNREADABLE as broken:
+            raise invalid_of(broken, what="the frame") from None
         if isinstance(op, dict) and op.get("op") not in SERVER_OPS:
             return None  # A client ignores what a later server says.
         raise invalid_of(error, what="the frame") from None
