@@ -12,12 +12,11 @@ import httpx2
 import pytest
 from attrs import define, field
 from chat_common.clock import ManualClock, SystemClock
-from chat_common.ports.objects import Form, Link
+from chat_common.ports.objects import Link
 from chat_oss.admission import LINK_USES
-from chat_oss.folder import Draft, Folder
+from chat_oss.folder import Folder
 from chat_oss.local import LocalObjectStore, LocalSettings, open_local
 
-from tests.chat_oss.test_formdata import BOUNDARY, form
 from tests.services.asgi import serving
 from tests.support.waiting import until
 
@@ -104,10 +103,6 @@ class Place:
         link = link or self.store.upload_link(key, size=size, type="text/plain", seconds=3600)
         return Sender(self.store, "PUT", link.url, {**link.headers, "Content-Length": str(size)}).start()
 
-    def post(self, form: Form) -> Sender:
-        kind = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
-        return Sender(self.store, "POST", form.url, kind).start()
-
     def drafts(self) -> int:
         return len(list((self.store.folder.root / "tmp").iterdir()))
 
@@ -139,39 +134,6 @@ async def held(monkeypatch: pytest.MonkeyPatch) -> Held:
     return held
 
 
-def a_form(place: Place) -> Form:
-    return place.store.upload_form("a", least=1, most=1000, type="text/plain", seconds=3600)
-
-
-async def test_nothing_is_written_for_a_form_before_its_ticket_is_looked_at(
-    place: Place, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made: list[str] = []
-    make = place.store.folder.draft
-
-    def draft() -> Draft:
-        made.append("draft")
-        return make()
-
-    monkeypatch.setattr(place.store.folder, "draft", draft)
-    good = a_form(place)
-    bad = {**dict(good.fields), "signature": "0" * 64}
-    for fields in (bad, {}, {"key": "a"}):
-        sender = place.post(good)
-        await sender.write(form(fields, b"content"))
-        assert await sender.status() == 403
-    cut = place.post(good)
-    await cut.write(form(dict(good.fields), b"content")[:-400])  # its fields have not all come
-    cut.pieces.put_nowait(None)
-    assert await cut.status() == 400
-    assert made == []
-    sender = place.post(good)
-    await sender.write(form(dict(good.fields), b"content"))
-    sender.pieces.put_nowait(None)
-    assert await sender.status() == 204
-    assert made == ["draft"]
-
-
 async def test_a_body_that_stalls_is_cut_and_leaves_nothing(place: Place, held: Held) -> None:
     sender = place.put()
     await sender.write(b"123")
@@ -196,30 +158,6 @@ async def test_a_slow_body_that_goes_on_is_taken(place: Place, held: Held) -> No
     assert await place.keys() == ["a"]
 
 
-async def test_the_fields_of_a_form_do_not_trickle_in_for_ever(place: Place, held: Held) -> None:
-    good = a_form(place)
-    whole = form(dict(good.fields), b"content" * 20)
-    sender = place.post(good)
-    for at in range(2):
-        await sender.write(whole[at : at + 1])
-        held.pass_by(STALL / 2 + 1)
-    assert await sender.status() == 408
-    slow = place.post(good)  # the file may take its time
-    await slow.write(whole[:-30])
-    held.pass_by(SHORT)
-    await slow.write(whole[-30:-20])
-    held.pass_by(SHORT)
-    await slow.write(whole[-20:])
-    slow.pieces.put_nowait(None)
-    assert await slow.status() == 204
-    hung = place.post(good)
-    await hung.write(whole[:-30])
-    assert place.drafts() == 1
-    held.pass_by(STALL)
-    assert await hung.status() == 408
-    assert place.drafts() == 0
-
-
 async def test_an_upload_is_cut_at_the_first_byte_after_its_link(place: Place) -> None:
     sender = place.put()
     await sender.write(b"123")
@@ -233,9 +171,7 @@ async def test_one_more_than_so_many_uploads_is_told_when_to_come_again(place: P
     senders = [place.put(key) for key in "abc"]
     for sender in senders:
         await sender.write(b"123")
-    full = [place.put("d"), place.post(a_form(place))]
-    await full[1].write(form(dict(a_form(place).fields), b"content"))
-    for sender in full:
+    for sender in (place.put("d"), place.put("e")):
         assert await sender.status() == 503
         assert int(sender.header("retry-after")) == 5
         assert "3 uploads" in sender.text

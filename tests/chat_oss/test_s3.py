@@ -69,7 +69,6 @@ async def test_links_lead_to_the_address_that_clients_see() -> None:
         for url in (
             store.upload_link("a", size=1, type="a/b", seconds=60).url,
             store.download_link("a", seconds=60).url,
-            store.upload_form("a", least=1, most=1, type="a/b", seconds=60).url,
             store.part_link("a", "u", 1, size=1, seconds=60).url,
         ):
             assert url.startswith("https://files.example.org/chat")

@@ -11,8 +11,9 @@ import httpx2
 import pytest
 from attrs import evolve
 from chat_common.clock import ManualClock, SystemClock
+from chat_common.contracts import object_links
 from chat_common.contracts import objects as contract
-from chat_common.contracts.objects import Answer, Fetch, Headers, ObjectHarness
+from chat_common.contracts.object_harness import Answer, Fetch, Headers, ObjectHarness
 from chat_common.errors import NotFound, Unavailable
 from chat_common.ports.objects import PART_MIN
 from chat_oss.local import LocalSettings, open_local
@@ -100,7 +101,7 @@ async def test_links_that_bind_too_little_are_found_by_the_check_and_by_init(min
         with pytest.raises(Unavailable, match="can be made to copy other objects"):
             await store.prepare()
         with pytest.raises(AssertionError, match="x-amz-copy-source"):
-            await contract.check_upload_link_touches_nothing_else(ObjectHarness(store, store, fetch))
+            await object_links.check_upload_link_touches_nothing_else(ObjectHarness(store, store, fetch))
 
 
 async def test_links_that_bind_too_much_are_found_by_init(seaweedfs: S3Server) -> None:

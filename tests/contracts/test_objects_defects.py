@@ -10,7 +10,7 @@ import httpx2
 import pytest
 from chat_common.clock import Clock, SystemClock
 from chat_common.contracts import objects as contract
-from chat_common.contracts.objects import Answer, ObjectHarness
+from chat_common.contracts.object_harness import Answer, ObjectHarness
 from chat_common.ports.objects import Link, ObjectInfo, Part
 from chat_oss.folder import Folder
 from chat_oss.local import LocalObjectStore

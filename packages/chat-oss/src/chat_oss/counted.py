@@ -19,7 +19,7 @@ class Counted:
     telemetry: ObjectTelemetry
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] != "http" or scope["method"] not in ("GET", "PUT", "POST"):
+        if scope["type"] != "http" or scope["method"] not in ("GET", "PUT"):
             return await self.app(scope, receive, send)
         outcome = "cancelled"  # also who leaves in the middle of it
         sent = False

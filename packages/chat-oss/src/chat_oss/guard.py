@@ -10,7 +10,7 @@ from typing import Annotated
 from attrs import frozen
 from chat_common.clock import Clock
 from chat_common.errors import Unavailable
-from chat_common.ports.objects import Form, Link, ObjectInfo, ObjectMount, ObjectStore, ObjectTelemetry, Part
+from chat_common.ports.objects import Link, ObjectInfo, ObjectMount, ObjectStore, ObjectTelemetry, Part
 from chat_common.settings import setting
 from msgspec import Meta
 
@@ -127,9 +127,6 @@ class GuardedStore:
 
     def upload_link(self, key: str, *, size: int, type: str, seconds: int) -> Link:
         return self._store.upload_link(key, size=size, type=type, seconds=seconds)
-
-    def upload_form(self, key: str, *, least: int, most: int, type: str, seconds: int) -> Form:
-        return self._store.upload_form(key, least=least, most=most, type=type, seconds=seconds)
 
     def download_link(
         self, key: str, *, seconds: int, name: str | None = None, type: str | None = None, inline: bool = False

@@ -20,7 +20,7 @@ def check_part(number: int) -> int:
     return number
 
 
-def check_sizes(least: int, most: int) -> None:
-    """A range of sizes in bytes."""
-    if not 0 <= least <= most:
-        raise Invalid("size: from 0 up", field="size", limit=0)
+def check_size(size: int) -> None:
+    """A size in bytes."""
+    if size < 0:
+        raise Invalid("size: A size is 0 or more bytes.", field="size", limit=0)

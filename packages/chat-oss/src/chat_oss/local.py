@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterable, AsyncIterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated
 from urllib.parse import urlencode, urlsplit
 
 from attrs import frozen
@@ -16,7 +15,6 @@ from chat_common.clock import Clock
 from chat_common.errors import Invalid, Unavailable
 from chat_common.ports.objects import (
     LINK_NAME_CHARS,
-    Form,
     Link,
     ObjectInfo,
     ObjectMount,
@@ -30,13 +28,12 @@ from msgspec import Meta
 from chat_oss import tickets
 from chat_oss.addresses import check_address
 from chat_oss.admission import Admission
-from chat_oss.folder import Draft, Folder
+from chat_oss.disk import Disk
+from chat_oss.folder import Folder
 from chat_oss.guard import GuardSettings
-from chat_oss.limits import check_part, check_seconds, check_sizes
+from chat_oss.limits import check_part, check_seconds, check_size
 from chat_oss.serving import LocalServing
 from chat_oss.tickets import Ticket
-
-T = TypeVar("T")
 
 MOUNT = "/objects"
 """Where the server serves the links, below its own address."""
@@ -87,15 +84,9 @@ class LocalObjectStore:
         self._clock = clock
         # Relative links have no leading slash: the server may itself be mounted below a path.
         self._address = f"{public_url.rstrip('/')}{MOUNT}/" if public_url else f"{MOUNT[1:]}/"
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="chat-objects")
-        self._serving = LocalServing(self, secret, clock, Admission(uploads, stall))
-
-    async def run(self, work: Callable[..., T], *arguments: Any) -> T:
-        """Run file work in a thread; the system's errors become `Unavailable`."""
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
-        except OSError as error:
-            raise Unavailable(f"the object folder fails: {error.strerror or error}") from error
+        self._disk = Disk(folder, threads)
+        self._run = self._disk.run
+        self._serving = LocalServing(self._disk, secret, clock, Admission(uploads, stall))
 
     # --- contents
 
@@ -104,34 +95,24 @@ class LocalObjectStore:
     ) -> ObjectInfo:
         check_key(key)
         check_type(type)
-        async with self.draft() as draft:
+        async with self._disk.draft() as draft:
             if isinstance(data, bytes):
-                await self.run(draft.write, data)
+                await self._run(draft.write, data)
             else:
                 async for chunk in data:
-                    await self.run(draft.write, chunk)
-            return await self.run(self.folder.keep, draft, key, type)
-
-    @contextlib.asynccontextmanager
-    async def draft(self) -> AsyncIterator[Draft]:
-        """A draft that is gone at the end unless it was kept."""
-        draft = await self.run(self.folder.draft)
-        try:
-            yield draft
-        finally:
-            # Not awaited as a whole when cancelled: the thread ends it all the same, after what it still writes.
-            await asyncio.shield(self.run(draft.drop))
+                    await self._run(draft.write, chunk)
+            return await self._run(self.folder.keep, draft, key, type)
 
     @contextlib.asynccontextmanager
     async def get(self, key: str, *, start: int = 0, length: int | None = None) -> AsyncIterator[AsyncIterator[bytes]]:
         if start < 0 or (length is not None and length < 0):
             raise Invalid("start, length: from 0 up", field="start", limit=0)
-        _, file = await self.run(self.folder.open, key)
+        _, file = await self._run(self.folder.open, key)
 
         async def chunks() -> AsyncIterator[bytes]:
             left = length
             while left is None or left > 0:
-                chunk = await self.run(file.read, CHUNK if left is None else min(CHUNK, left))
+                chunk = await self._run(file.read, CHUNK if left is None else min(CHUNK, left))
                 if not chunk:
                     return
                 if left is not None:
@@ -139,16 +120,16 @@ class LocalObjectStore:
                 yield chunk
 
         try:
-            await self.run(file.seek, start, 1)
+            await self._run(file.seek, start, 1)
             yield chunks()
         finally:
-            await asyncio.shield(self.run(file.close))
+            await asyncio.shield(self._run(file.close))
 
     async def stat(self, key: str) -> ObjectInfo:
-        return await self.run(self.folder.stat, key)
+        return await self._run(self.folder.stat, key)
 
     async def copy(self, source: str, target: str, *, type: str | None = None, size: int | None = None) -> None:
-        await self.run(self.folder.copy, check_key(source), check_key(target), type and check_type(type))
+        await self._run(self.folder.copy, check_key(source), check_key(target), type and check_type(type))
 
     async def delete(self, keys: Sequence[str]) -> None:
         def work() -> None:
@@ -156,11 +137,11 @@ class LocalObjectStore:
                 self.folder.delete(key)
 
         checked = [check_key(key) for key in keys]
-        await self.run(work)
+        await self._run(work)
 
     async def list(self, prefix: str = "") -> AsyncIterator[ObjectInfo]:
         found = self.folder.list(prefix)
-        while page := await self.run(lambda: list(islice(found, LIST_PAGE))):
+        while page := await self._run(lambda: list(islice(found, LIST_PAGE))):
             for info in page:
                 yield info
 
@@ -168,7 +149,7 @@ class LocalObjectStore:
         def write() -> None:
             self.folder.draft().drop()
 
-        await self.run(write)
+        await self._run(write)
 
     async def prepare(self, *, origins: Sequence[str] = ()) -> Sequence[str]:
         """The folder was made when the store was opened."""
@@ -177,15 +158,9 @@ class LocalObjectStore:
     # --- links
 
     def upload_link(self, key: str, *, size: int, type: str, seconds: int) -> Link:
-        check_sizes(size, size)
-        ticket = Ticket("PUT", check_key(key), self._until(seconds), least=size, most=size, type=check_type(type))
+        check_size(size)
+        ticket = Ticket("PUT", check_key(key), self._until(seconds), size=size, type=check_type(type))
         return Link("PUT", self._url(ticket), ticket.expires_at, {"Content-Type": type})
-
-    def upload_form(self, key: str, *, least: int, most: int, type: str, seconds: int) -> Form:
-        check_sizes(least, most)
-        ticket = Ticket("POST", check_key(key), self._until(seconds), least=least, most=most, type=check_type(type))
-        fields = {"key": key, "Content-Type": type, **tickets.seal(self._secret, ticket)}
-        return Form(self._address, fields, ticket.expires_at)
 
     def download_link(
         self, key: str, *, seconds: int, name: str | None = None, type: str | None = None, inline: bool = False
@@ -213,25 +188,25 @@ class LocalObjectStore:
     # --- parts
 
     async def begin_parts(self, key: str, *, type: str) -> str:
-        return await self.run(self.folder.begin_parts, check_key(key), check_type(type))
+        return await self._run(self.folder.begin_parts, check_key(key), check_type(type))
 
     def part_link(self, key: str, upload: str, number: int, *, size: int, seconds: int) -> Link:
-        check_sizes(size, size)
+        check_size(size)
         until = self._until(seconds)
-        ticket = Ticket("PUT", check_key(key), until, least=size, most=size, upload=upload, number=check_part(number))
+        ticket = Ticket("PUT", check_key(key), until, size=size, upload=upload, number=check_part(number))
         return Link("PUT", self._url(ticket), until)
 
     async def parts(self, key: str, upload: str) -> Sequence[Part]:
-        return await self.run(self.folder.parts, key, upload)
+        return await self._run(self.folder.parts, key, upload)
 
     async def complete_parts(self, key: str, upload: str, parts: Sequence[Part]) -> ObjectInfo:
-        return await self.run(self.folder.complete_parts, key, upload, parts)
+        return await self._run(self.folder.complete_parts, key, upload, parts)
 
     async def abort_parts(self, key: str) -> None:
-        await self.run(self.folder.abort_parts, key)
+        await self._run(self.folder.abort_parts, key)
 
     async def aclose(self) -> None:
-        await asyncio.to_thread(self._threads.shutdown)
+        await self._disk.aclose()
 
 
 @contextlib.asynccontextmanager

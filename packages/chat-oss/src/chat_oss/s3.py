@@ -9,16 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from itertools import islice
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
-import certifi
 import urllib3
 from chat_common.clock import Clock, SystemClock
 from chat_common.errors import ChatError, Invalid, NotFound, Unavailable
 from chat_common.ports.objects import (
     LINK_NAME_CHARS,
     PART_MIN,
-    Form,
     Link,
     ObjectInfo,
     Part,
@@ -26,17 +23,14 @@ from chat_common.ports.objects import (
     check_prefix,
     check_type,
 )
-from chat_common.settings import SetupError
-from minio import Minio
 from minio.datatypes import Part as MinioPart
-from minio.error import InvalidResponseError, MinioException, S3Error
+from minio.error import S3Error
 
-from chat_oss.addresses import check_address
 from chat_oss.bucket import prepare_bucket, try_links
 from chat_oss.disposition import content_disposition, content_type
-from chat_oss.limits import check_part, check_seconds, check_sizes
+from chat_oss.limits import check_part, check_seconds, check_size
+from chat_oss.s3_client import connection_pool, make_client, make_signer, translating
 from chat_oss.s3_settings import MinioSettings as MinioSettings
-from chat_oss.signature import Signer
 
 T = TypeVar("T")
 
@@ -49,10 +43,6 @@ BOUND = ("x-amz-copy-source", "x-amz-meta-snowball-auto-extract")
 """Headers that make something else of a PUT, signed as empty: with the first it reads any object of the bucket, with
 the second MinIO unpacks an archive over any of them. They stand in the link's query, where MinIO takes the values of
 signed headers from that a request does not have."""
-_ABSENT = frozenset({"NoSuchKey", "NoSuchUpload", "ResourceNotFound", "NoSuchObject"})
-_WRONG = frozenset({"InvalidPart", "InvalidPartOrder", "EntityTooSmall"})
-_UNREADABLE = frozenset({"InvalidRequest", "InvalidObjectState"})
-"""Stored under a key of the client's own, or in an archive: no fault of the store's."""
 
 
 class MinioObjectStore:
@@ -64,14 +54,14 @@ class MinioObjectStore:
         self._bucket = settings.bucket
         self._bound = dict.fromkeys(BOUND, "") if settings.bind_headers else {}
         self._clock = clock
-        self._signer = _signer(settings)
+        self._signer = make_signer(settings)
         self.origin = (settings.public_endpoint or settings.endpoint).rstrip("/")
         self._pool = connection_pool(settings)
         self._client = make_client(settings, self._pool)
         self._threads = ThreadPoolExecutor(settings.threads, thread_name_prefix="chat-s3")
 
     async def _run(self, work: Callable[..., T], *arguments: Any) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, _translating, work, *arguments)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, translating, work, *arguments)
 
     # --- contents
 
@@ -232,16 +222,8 @@ class MinioObjectStore:
     # --- links
 
     def upload_link(self, key: str, *, size: int, type: str, seconds: int) -> Link:
-        check_sizes(size, size)
+        check_size(size)
         return self._sized_put(check_key(key), seconds, size, {"content-type": check_type(type)}, {})
-
-    def upload_form(self, key: str, *, least: int, most: int, type: str, seconds: int) -> Form:
-        check_sizes(least, most)
-        fields = {"bucket": self._bucket, "key": check_key(key), "Content-Type": check_type(type)}
-        now = self._clock.wall_ms()
-        conditions = [["content-length-range", least, most]]
-        signed = self._signer.form(conditions, fields, now_ms=now, seconds=check_seconds(seconds))
-        return Form(f"{self.origin}/{self._bucket}", signed, now + seconds * 1000)
 
     def download_link(
         self, key: str, *, seconds: int, name: str | None = None, type: str | None = None, inline: bool = False
@@ -278,7 +260,7 @@ class MinioObjectStore:
         return await self._run(self._client._create_multipart_upload, self._bucket, check_key(key), headers)
 
     def part_link(self, key: str, upload: str, number: int, *, size: int, seconds: int) -> Link:
-        check_sizes(size, size)
+        check_size(size)
         query = {"partNumber": str(check_part(number)), "uploadId": upload}
         return self._sized_put(check_key(key), seconds, size, {}, query)
 
@@ -323,47 +305,11 @@ class MinioObjectStore:
 
     def _abort(self, key: str, upload: str) -> None:
         with contextlib.suppress(NotFound):
-            _translating(self._client._abort_multipart_upload, self._bucket, key, upload)
+            translating(self._client._abort_multipart_upload, self._bucket, key, upload)
 
     async def aclose(self) -> None:
         await asyncio.to_thread(self._threads.shutdown, cancel_futures=True)
         self._pool.clear()
-
-
-def _signer(settings: MinioSettings) -> Signer:
-    if bool(settings.link_access_key) != bool(settings.link_secret_key):
-        raise SetupError("[object_store.minio] link_access_key, link_secret_key: both or neither")
-    access, secret = settings.link_access_key or settings.access_key, settings.link_secret_key or settings.secret_key
-    return Signer(access, secret, settings.region)
-
-
-def connection_pool(settings: MinioSettings) -> urllib3.PoolManager:
-    """Connections that give up: a silent server must not hold a thread for long."""
-    return urllib3.PoolManager(
-        maxsize=settings.threads,
-        timeout=urllib3.Timeout(connect=settings.connect_timeout, read=settings.read_timeout),
-        # One more try for a connection that the server had closed meanwhile; a redirect is never followed unsigned.
-        retries=urllib3.Retry(total=1, connect=1, read=1, redirect=0, status=0, backoff_factor=0.1),
-        cert_reqs="CERT_REQUIRED" if settings.verify_tls else "CERT_NONE",
-        ca_certs=settings.ca_file or certifi.where(),
-    )
-
-
-def make_client(settings: MinioSettings, pool: urllib3.PoolManager) -> Minio:
-    """minio-py for these settings; `SetupError` says what is wrong with them."""
-    address = urlsplit(check_address("[object_store.minio] endpoint", settings.endpoint))
-    if settings.public_endpoint:
-        check_address("[object_store.minio] public_endpoint", settings.public_endpoint)
-    if not settings.access_key or not settings.secret_key:
-        raise SetupError("[object_store.minio] access_key, secret_key: both are needed")
-    return Minio(
-        address.netloc,
-        settings.access_key,
-        settings.secret_key,
-        secure=address.scheme == "https",
-        region=settings.region,
-        http_client=pool,
-    )
 
 
 @contextlib.asynccontextmanager
@@ -374,24 +320,6 @@ async def open_minio(settings: MinioSettings, clock: Clock | None = None) -> Asy
         yield store
     finally:
         await store.aclose()
-
-
-def _translating(work: Callable[..., T], *arguments: Any) -> T:
-    """A vendor's exception never crosses the port."""
-    try:
-        return work(*arguments)
-    except S3Error as error:
-        if error.code in _ABSENT:
-            raise NotFound("object not found") from None
-        if error.code in _WRONG:
-            raise Invalid(f"parts: {error.message}", field="parts") from None
-        if error.code in _UNREADABLE:
-            raise Invalid("file: it cannot be read as it is stored", field="file") from error
-        raise Unavailable(f"the object store answers {error.code}") from error
-    except InvalidResponseError as error:
-        raise Unavailable("the object store answers something that is not S3") from error
-    except (MinioException, urllib3.exceptions.HTTPError, OSError) as error:
-        raise Unavailable(f"the object store does not answer ({type(error).__name__})") from error
 
 
 def _age(part: MinioPart) -> float:

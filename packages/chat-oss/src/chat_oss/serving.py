@@ -1,13 +1,12 @@
-"""Serves the links of the local store: an ASGI application with GET (Range, HEAD, ETag), PUT and POST of a form."""
+"""Serves the links of the local store: an ASGI application with GET (Range, HEAD, ETag) and PUT."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import math
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import parse_qsl
 
 from attrs import define, frozen
@@ -17,19 +16,15 @@ from chat_common.ports.objects import ObjectInfo, Scope
 
 from chat_oss import tickets
 from chat_oss.admission import Admission
+from chat_oss.disk import Disk
 from chat_oss.disposition import content_disposition, content_type
 from chat_oss.folder import Draft
-from chat_oss.formdata import BadForm, Field, FileData, FormReader, boundary_of
 from chat_oss.tickets import BadTicket, Ticket
-
-if TYPE_CHECKING:
-    from chat_oss.local import LocalObjectStore
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 WRITE_BYTES = 512 * 1024
-FORM_OVERHEAD = 64 * 1024
 _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})", re.IGNORECASE)
 _LENGTH = re.compile(r"[0-9]{1,18}")
 _ALWAYS = {
@@ -41,7 +36,7 @@ _ALWAYS = {
     "access-control-expose-headers": "ETag, Content-Range, Content-Length, Retry-After",
 }
 _CORS = {
-    "access-control-allow-methods": "GET, HEAD, PUT, POST",
+    "access-control-allow-methods": "GET, HEAD, PUT",
     "access-control-allow-headers": "*",
     "access-control-max-age": "86400",
 }
@@ -97,7 +92,7 @@ class Request:
 class LocalServing:
     """The application. Knows nobody: a ticket is all the permission there is."""
 
-    store: LocalObjectStore
+    disk: Disk
     secret: bytes
     clock: Clock
     admission: Admission
@@ -111,12 +106,10 @@ class LocalServing:
                 await self._download(request, send)
             elif request.method == "PUT":
                 await self._upload(request, receive, send)
-            elif request.method == "POST":
-                await self._form(request, receive, send)
             elif request.method == "OPTIONS":
                 await _answer(send, 204, _CORS)
             else:
-                raise Refused(405, "GET, HEAD, PUT or POST", {"allow": "GET, HEAD, PUT, POST, OPTIONS"})
+                raise Refused(405, "Use GET, HEAD or PUT.", {"allow": "GET, HEAD, PUT, OPTIONS"})
         except Refused as refused:
             await _answer(send, refused.status, refused.headers, refused.text)
         except BadTicket as error:
@@ -137,7 +130,7 @@ class LocalServing:
 
     async def _download(self, request: Request, send: Send) -> None:
         ticket = self._ticket(request, "GET")
-        info, file = await self.store.run(self.store.folder.open, ticket.key)
+        info, file = await self.disk.run(self.disk.folder.open, ticket.key)
         try:
             headers = _describe(info, ticket, self.clock.wall_ms())
             wanted, known = (request.headers.get(name) for name in ("if-match", "if-none-match"))
@@ -153,10 +146,10 @@ class LocalServing:
             headers["content-length"] = str(stop - start)
             await _start(send, status, headers)
             if request.method == "GET":
-                await self.store.run(file.seek, start, 1)
+                await self.disk.run(file.seek, start, 1)
                 left = stop - start
                 while left > 0:
-                    chunk = await self.store.run(file.read, min(WRITE_BYTES, left))
+                    chunk = await self.disk.run(file.read, min(WRITE_BYTES, left))
                     if not chunk:
                         raise RuntimeError("an object became shorter")  # contents are never changed in place
                     left -= len(chunk)
@@ -172,88 +165,38 @@ class LocalServing:
         length = request.headers.get("content-length", "")
         if _LENGTH.fullmatch(length) is None:
             raise Refused(411, "a Content-Length is needed")
-        if not ticket.least <= int(length) <= ticket.most:
-            raise Refused(403, f"exactly {ticket.most} bytes are expected")
+        if int(length) != ticket.size:
+            raise Refused(403, f"This link takes exactly {ticket.size} bytes.")
         if ticket.type and request.headers.get("content-type", "") != ticket.type:
             raise Refused(403, f"the type must be {ticket.type}")
         patience = Patience(self.admission.patience)
         with self.admission.enter(ticket):
-            async with self.store.draft() as draft:
+            async with self.disk.draft() as draft:
                 waiting = bytearray()
                 async for chunk in _body(receive, patience):
                     self._check_time(ticket)
                     waiting += chunk
-                    if draft.size + len(waiting) > ticket.most:
-                        raise Refused(403, f"exactly {ticket.most} bytes are expected")
+                    if draft.size + len(waiting) > ticket.size:
+                        raise Refused(403, f"This link takes exactly {ticket.size} bytes.")
                     if len(waiting) >= WRITE_BYTES:
-                        await self.store.run(draft.write, bytes(waiting))
+                        await self.disk.run(draft.write, bytes(waiting))
                         waiting.clear()
                     patience.renew()
                 if waiting:
-                    await self.store.run(draft.write, bytes(waiting))
+                    await self.disk.run(draft.write, bytes(waiting))
                 etag = await self._keep(draft, ticket)
         await _answer(send, 200, {"etag": f'"{etag}"'})
-
-    async def _form(self, request: Request, receive: Receive, send: Send) -> None:
-        try:
-            reader = FormReader(boundary_of(request.headers.get("content-type", "")))
-            await self._read_form(reader, receive, send)
-        except BadForm as error:
-            raise Refused(400, str(error)) from None
-
-    async def _read_form(self, reader: FormReader, receive: Receive, send: Send) -> None:
-        fields: dict[str, str] = {}
-        ticket: Ticket | None = None
-        draft: Draft | None = None
-        received = 0
-        # Not renewed before the ticket is there: its fields are short, and until then this may be anybody.
-        patience = Patience(self.admission.patience)
-        async with contextlib.AsyncExitStack() as stack:
-            async for chunk in _body(receive, patience):
-                received += len(chunk)
-                for item in reader.feed(chunk):
-                    if isinstance(item, Field):
-                        fields[item.name] = item.value
-                        continue
-                    if ticket is None or draft is None:
-                        ticket = self._form_ticket(fields)
-                        stack.enter_context(self.admission.enter(ticket))
-                        draft = await stack.enter_async_context(self.store.draft())
-                    await self._take(draft, item, ticket)
-                if received > (ticket.most if ticket else 0) + FORM_OVERHEAD:
-                    raise Refused(413, "the form is too long")
-                if ticket is not None:
-                    self._check_time(ticket)
-                    patience.renew()
-            if ticket is None or draft is None or not reader.done:
-                raise BadForm("the form ends without a file")
-            if draft.size < ticket.least:
-                raise Refused(400, f"at least {ticket.least} bytes are expected")
-            etag = await self._keep(draft, ticket)
-        await _answer(send, 204, {"etag": f'"{etag}"'})
-
-    def _form_ticket(self, fields: dict[str, str]) -> Ticket:
-        ticket = tickets.unseal(self.secret, fields, self.clock.wall_ms())
-        if ticket.method != "POST" or fields.get("key") != ticket.key or fields.get("Content-Type") != ticket.type:
-            raise BadTicket("the fields are not those that were signed")
-        return ticket
 
     def _check_time(self, ticket: Ticket) -> None:
         if self.clock.wall_ms() >= ticket.expires_at:
             # Whoever sweeps after the link's end must not find it later.
             raise BadTicket("the link is over")
 
-    async def _take(self, draft: Draft, item: FileData, ticket: Ticket) -> None:
-        if draft.size + len(item.data) > ticket.most:
-            raise Refused(400, f"at most {ticket.most} bytes are expected")
-        if item.data:
-            await self.store.run(draft.write, item.data)
-
     async def _keep(self, draft: Draft, ticket: Ticket) -> str:
         self._check_time(ticket)
         if ticket.upload:
-            return await self.store.run(self.store.folder.keep_part, draft, ticket.key, ticket.upload, ticket.number)
-        info = await self.store.run(self.store.folder.keep, draft, ticket.key, ticket.type)
+            return await self.disk.run(self.disk.folder.keep_part, draft, ticket.key, ticket.upload, ticket.number)
+        info = await self.disk.run(self.disk.folder.keep, draft, ticket.key, ticket.type)
         return info.etag
 
 

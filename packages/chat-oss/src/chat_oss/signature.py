@@ -1,4 +1,4 @@
-"""AWS signature version 4 of presigned requests and POST policies: no I/O, and the time is an argument.
+"""AWS signature version 4 of presigned requests: no I/O, and the time is an argument.
 
 minio-py signs presigned URLs over the host alone; here further headers can be signed, so that a link says which size
 and type it takes. Source of the rules: the S3 API reference, "Authenticating requests (AWS Signature Version 4)".
@@ -6,15 +6,12 @@ and type it takes. Source of the rules: the S3 API reference, "Authenticating re
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import hmac
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
 from urllib.parse import quote
 
-import msgspec
 from attrs import frozen
 
 ALGORITHM = "AWS4-HMAC-SHA256"
@@ -71,26 +68,6 @@ class Signer:
         )
         text = "\n".join([ALGORITHM, stamp, scope, hashlib.sha256(request.encode()).hexdigest()])
         return f"{origin}{canonical_path}?{canonical_query}&X-Amz-Signature={self._sign(stamp, text)}"
-
-    def form(
-        self, conditions: Sequence[Any], fields: Mapping[str, str], *, now_ms: int, seconds: int
-    ) -> dict[str, str]:
-        """All fields of a POST upload: ``fields``, each as an exact condition, and ``conditions`` beside them."""
-        stamp = _stamp(now_ms)
-        every = {
-            **fields,
-            "x-amz-algorithm": ALGORITHM,
-            "x-amz-credential": f"{self.access_key}/{self._scope(stamp)}",
-            "x-amz-date": stamp,
-        }
-        until = datetime.fromtimestamp(now_ms / 1000 + seconds, UTC)
-        policy = {
-            "expiration": until.strftime("%Y-%m-%dT%H:%M:%S.000Z"),
-            "conditions": [*conditions, *({name: value} for name, value in every.items())],
-        }
-        encoded = base64.b64encode(msgspec.json.encode(policy)).decode()
-        del every["bucket"]  # a condition, never a field
-        return {**every, "policy": encoded, "x-amz-signature": self._sign(stamp, encoded)}
 
     def _scope(self, stamp: str) -> str:
         return f"{stamp[:8]}/{self.region}/s3/aws4_request"

@@ -19,15 +19,14 @@ class BadTicket(Exception):
 class Ticket:
     """One permission: ``method`` on ``key`` until ``expires_at`` (ms since 1970).
 
-    For what goes in: ``least`` to ``most`` bytes as ``type``, as part ``number`` of ``upload`` when given.
+    For what goes in: exactly ``size`` bytes as ``type``, as part ``number`` of ``upload`` when given.
     For what goes out: the file ``name`` and ``type`` to answer with, shown ``inline`` or not.
     """
 
     method: str
     key: str
     expires_at: int
-    least: int = 0
-    most: int = 0
+    size: int = 0
     type: str = ""
     upload: str = ""
     number: int = 0

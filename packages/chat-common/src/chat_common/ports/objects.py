@@ -73,15 +73,6 @@ class Link:
 
 
 @frozen
-class Form:
-    """A POST of ``multipart/form-data``: these fields first, then the content as the last field, called ``file``."""
-
-    url: str
-    fields: Mapping[str, str]
-    expires_at: int
-
-
-@frozen
 class Part:
     """A part that has arrived. ``etag`` is what the store answered to its upload."""
 
@@ -182,10 +173,6 @@ class ObjectLinks(Protocol):
 
     def upload_link(self, key: str, *, size: int, type: str, seconds: int) -> Link:
         """A PUT of exactly ``size`` bytes as ``type``."""
-        ...
-
-    def upload_form(self, key: str, *, least: int, most: int, type: str, seconds: int) -> Form:
-        """A POST form for ``least`` to ``most`` bytes as ``type``."""
         ...
 
     def download_link(
