@@ -14,8 +14,8 @@ from chat_common.plugins import Plugins, port_name
 from chat_common.ports.database import Database
 from chat_common.settings import Settings, SetupError
 
+from chat_server.cli.choice import Choice
 from chat_server.cli.data import furnish, is_embedded, load, sqlite_file
-from chat_server.cli.main import Choice
 from chat_server.store import migrate
 
 PATIENCE = 10.0

@@ -16,7 +16,7 @@ from chat_common.settings import Settings, SetupError
 from sqlalchemy import create_engine
 
 from chat_server.auth.public_address import PublicAddress
-from chat_server.cli.main import Choice
+from chat_server.cli.choice import Choice
 from chat_server.settings import ServerSettings
 from chat_server.store import backup, epoch, migrate
 

@@ -16,8 +16,8 @@ from chat_common.ports.broker import Broker
 from chat_common.ports.outbox import DeadLetter, DeadLetters, GroupStatus
 from chat_common.settings import SetupError
 
+from chat_server.cli.choice import Choice
 from chat_server.cli.data import furnish, is_embedded, load, sqlite_file
-from chat_server.cli.main import Choice
 
 T = TypeVar("T")
 

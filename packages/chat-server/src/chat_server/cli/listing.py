@@ -14,8 +14,8 @@ from chat_common.codec.json import JsonCodec
 from chat_common.plugins import PORTS, Contributions, Plugins, port_name
 from chat_common.settings import Setting, Settings
 
+from chat_server.cli.choice import Choice
 from chat_server.cli.data import load
-from chat_server.cli.main import Choice
 from chat_server.pipeline.chain import POINTS
 from chat_server.pipeline.dispatch import Pipeline
 

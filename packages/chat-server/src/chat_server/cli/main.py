@@ -3,39 +3,19 @@
 from __future__ import annotations
 
 import gc
-import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-from attrs import evolve, field, frozen
+from attrs import evolve
 from chat_common.errors import ChatError
 from chat_common.settings import SetupError
 
+from chat_server.cli.choice import Choice
+
 F = TypeVar("F", bound=Callable[..., Any])
-
-
-@frozen
-class Choice:
-    """Which configuration is meant. What the command line says wins over the environment."""
-
-    config: Path | None = None
-    data: str | None = None
-    host: str | None = None
-    port: int | None = None
-    more: Mapping[str, str] = field(factory=dict)
-
-    @property
-    def environ(self) -> dict[str, str]:
-        """The process's environment with the command line on top of it."""
-        said = {"DATA": self.data, "HOST": self.host, "PORT": None if self.port is None else str(self.port)}
-        return {
-            **os.environ,
-            **{f"CHAT__SERVER__{key}": value for key, value in said.items() if value is not None},
-            **self.more,
-        }
 
 
 class _Group(click.Group):

@@ -10,8 +10,8 @@ from chat_common.plugins import Plugins
 from chat_common.ports.objects import ObjectStore
 from chat_common.settings import Settings, SetupError
 
+from chat_server.cli.choice import Choice
 from chat_server.cli.data import furnish, load
-from chat_server.cli.main import Choice
 
 
 def prepare_store(choice: Choice) -> Sequence[str]:

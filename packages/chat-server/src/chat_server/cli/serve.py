@@ -16,7 +16,7 @@ import uvicorn
 from chat_common.settings import SetupError
 
 from chat_server import logs
-from chat_server.cli.main import Choice
+from chat_server.cli.choice import Choice
 from chat_server.http.settings import HttpSettings
 from chat_server.server import Server
 from chat_server.transports.websocket import WebSocketTransport

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 import structlog
@@ -12,9 +12,9 @@ from chat_common.protocol.frames import Call
 from chat_common.records import Caller
 
 from chat_server.gateway.session import Session
-
-if TYPE_CHECKING:
-    from chat_server.gateway.gateway import Gateway
+from chat_server.gateway.sessions import Sessions
+from chat_server.gateway.tasks import Tasks
+from chat_server.services import Dispatcher
 
 log = structlog.get_logger("chat.gateway")
 
@@ -26,33 +26,37 @@ class _Addressed(msgspec.Struct):
 class Calls:
     """Answers come in any order, but submits of one session to one conversation are stored in the order sent."""
 
-    def __init__(self, gateway: Gateway) -> None:
-        self._gateway = gateway
-        self.running = 0
+    def __init__(self, dispatcher: Dispatcher, sessions: Sessions, tasks: Tasks, most: int) -> None:
+        self._dispatcher = dispatcher
+        self._sessions = sessions
+        self._tasks = tasks
+        self._most = most
+
+    @property
+    def running(self) -> int:
+        return self._sessions.calls
 
     def begin(self, session: Session, call: Call) -> None:
         """Take the call; its answer is written to the connection that it came over, or to none."""
-        gateway = self._gateway
         caller = session.caller(call.ref)
         try:
-            call = gateway.neighbours.dispatcher.intercept("frame_in", caller, call)
+            call = self._dispatcher.intercept("frame_in", caller, call)
         except ChatError as error:
             session.refuse(error, call.ref)
             return
-        self.running += 1
-        session.calls += 1
-        if session.calls >= gateway.settings.calls and session.link is not None:
+        self._sessions.call_began(session)
+        if session.calls >= self._most and session.link is not None:
             session.link.wire.pause_reading()
         work = self._serve(session, caller, call)
-        if call.command == "submit" and not gateway.neighbours.dispatcher.submit_in_order:
+        if call.command == "submit" and not self._dispatcher.submit_in_order:
             work = self._after_the_last(session, call, work)
-        gateway.tasks.spawn(work)
+        self._tasks.spawn(work)
 
     async def _serve(self, session: Session, caller: Caller, call: Call) -> None:
-        gateway, link = self._gateway, session.link
+        link = session.link
         try:
             try:
-                result = await gateway.neighbours.dispatcher.call(caller, call.command, call.params)
+                result = await self._dispatcher.call(caller, call.command, call.params)
                 if call.command == "sync":
                     _note_version(session, result)
                 if session.link is link:
@@ -65,11 +69,10 @@ class Calls:
                 if session.link is link:
                     session.refuse(Internal("something went wrong on the server"), call.ref)
         finally:
-            self.running -= 1
-            session.calls -= 1
-            if link is not None and link.paused_at is None and session.calls == gateway.settings.calls // 2:
+            self._sessions.call_ended(session)
+            if link is not None and link.paused_at is None and session.calls == self._most // 2:
                 link.wire.resume_reading()
-            gateway.answered(session)
+            self._sessions.answered(session)
 
     async def _after_the_last(self, session: Session, call: Call, work: Any) -> None:
         """Wait for the former submit to the same conversation first."""

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
 
 import structlog
 from attrs import frozen
 from chat_common.protocol.closing import CloseCode
 from chat_common.protocol.session import State
 
-if TYPE_CHECKING:
-    from chat_server.gateway.gateway import Gateway
+from chat_server.gateway.rooms import Rooms
+from chat_server.gateway.sessions import Sessions
+from chat_server.services import ImService
 
 log = structlog.get_logger("chat.gateway")
 
@@ -28,47 +28,50 @@ class Expected:
 
 class Check:
     """The question does not take the way whose loss it reveals. Between question and verdict lies a grace, so that what
-    is under way does not count."""
+    is under way does not count. ``epoch``: the store's, as far as anybody here has heard of it."""
 
-    def __init__(self, gateway: Gateway) -> None:
-        self._gateway = gateway
+    def __init__(self, im: ImService, sessions: Sessions, rooms: Rooms, grace: float) -> None:
+        self._im = im
+        self._sessions = sessions
+        self._rooms = rooms
+        self._grace = grace
+        self.epoch: str | None = None
 
     async def run(self) -> None:
         """Ask, wait for the grace, judge."""
         expected = await self.ask()
-        await asyncio.sleep(self._gateway.settings.grace)
+        await asyncio.sleep(self._grace)
         self.judge(expected)
 
     async def ask(self) -> Expected:
         """The versions of this node's users and the revs of its hot rooms, page by page."""
-        gateway = self._gateway
-        gateway.rooms.prune()
-        users, rooms = list(gateway.roster.by_user), list(gateway.rooms)
+        self._rooms.prune()
+        users, rooms = list(self._sessions.roster.by_user), list(self._rooms)
         expected = Expected({}, {})
         for start in range(0, max(len(users), len(rooms)), PAGE):
             stop = start + PAGE
-            heads = await gateway.neighbours.im.heads(users[start:stop], rooms[start:stop])
+            heads = await self._im.heads(users[start:stop], rooms[start:stop])
             expected.versions.update(heads.versions)
             expected.rooms.update(heads.rooms)
-            if gateway.epoch is not None and heads.epoch != gateway.epoch:
+            if self.epoch is not None and heads.epoch != self.epoch:
                 log.warning("epoch_changed")
-                gateway.epoch = heads.epoch
-                gateway.end_all(CloseCode.EPOCH_CHANGED, "the store began a new epoch")
+                self.epoch = heads.epoch
+                self._sessions.end_all(CloseCode.EPOCH_CHANGED, "the store began a new epoch")
                 return Expected({}, {})
         return expected
 
     def judge(self, expected: Expected) -> int:
         """Tell who is behind, and fill the gaps of hot rooms; returns how many sessions were told."""
-        gateway = self._gateway
+        sessions = self._sessions
         told = 0
         for user, version in expected.versions.items():
-            for session in gateway.roster.by_user.get(user, ()):
+            for session in sessions.roster.by_user.get(user, ()):
                 window = session.window
                 if session.state is not State.OPEN or session.version >= version or window.waiting or window.lagging:
                     continue
                 session.beat(behind=True)
-                gateway.flush.touch(session)
+                sessions.flush.touch(session)
                 told += 1
         for conversation, rev in expected.rooms.items():
-            gateway.rooms.catch_up(conversation, rev)
+            self._rooms.catch_up(conversation, rev)
         return told

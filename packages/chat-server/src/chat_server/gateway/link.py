@@ -2,89 +2,99 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from chat_common.errors import ChatError
 from chat_common.protocol.frames import Ack, Call, ClientNote, Hello
 
-from chat_server.gateway.session import Session
+from chat_server.gateway.calls import Calls
+from chat_server.gateway.greeting import Greeting
+from chat_server.gateway.marks import Marks
+from chat_server.gateway.node import Node
+from chat_server.gateway.notes import Notes
+from chat_server.gateway.session import Connection
+from chat_server.gateway.sessions import Sessions
 from chat_server.gateway.wire import Wire
 
-if TYPE_CHECKING:
-    from chat_server.gateway.gateway import Gateway
+
+class Desk:
+    """Where a client's frames go, by what they ask; one for all links of a node."""
+
+    __slots__ = ("calls", "client_frames", "greeting", "marks", "most_calls", "notes", "now", "sessions")
+
+    def __init__(
+        self, node: Node, sessions: Sessions, greeting: Greeting, calls: Calls, notes: Notes, marks: Marks
+    ) -> None:
+        self.client_frames = node.codec.client_frames
+        self.now = node.clock.monotonic
+        self.most_calls = node.settings.calls
+        self.sessions = sessions
+        self.greeting, self.calls, self.notes, self.marks = greeting, calls, notes, marks
 
 
-class Link:
+class Link(Connection):
     """Made by `Gateway.connect`. All methods are called from the event loop's thread and return at once."""
 
-    __slots__ = ("_gateway", "paused_at", "session", "wire")
+    __slots__ = ("_desk",)
 
-    def __init__(self, gateway: Gateway, wire: Wire, session: Session) -> None:
-        self._gateway = gateway
-        self.wire = wire
-        self.session: Session | None = session
-        self.paused_at: float | None = None
+    def __init__(self, desk: Desk, wire: Wire) -> None:
+        super().__init__(wire)
+        self._desk = desk
 
     def received(self, data: bytes) -> None:
         """A whole message of the client, as UTF-8 checked by the transport."""
-        gateway = self._gateway
-        now = gateway.clock.monotonic()
-        for frame in gateway.codec.client_frames(data):
+        desk = self._desk
+        now = desk.now()
+        for frame in desk.client_frames(data):
             session = self.session
             if session is None or session.doomed is not None or session.ending is not None:
                 return
             if type(frame) is Ack:
-                covered = gateway.marks.collector
+                covered = desk.marks.collector
                 if session.acknowledge(frame.received, now, covered) and covered:
-                    gateway.marks.take(session, covered)
+                    desk.marks.take(session, covered)
             else:
                 served = session.receive(frame, now)
                 if type(served) is Call:
-                    gateway.calls.begin(session, served)
+                    desk.calls.begin(session, served)
                 elif type(served) is Hello:
-                    gateway.greeting.begin(self, session, served)
+                    desk.greeting.begin(self, session, served)
                 elif type(served) is ClientNote:
-                    gateway.notes.begin(session, served)
+                    desk.notes.begin(session, served)
             if session.pending:
-                gateway.flush.touch(session)
+                desk.sessions.flush.touch(session)
 
     def refuse(self, error: ChatError) -> None:
         """A message that is none, as the transport can tell without reading it: it counts as one."""
         session = self.session
         if session is not None and session.doomed is None and session.ending is None:
-            session.heard(self._gateway.clock.monotonic())
+            session.heard(self._desk.now())
             session.refuse(error)
-            self._gateway.flush.touch(session)
+            self._desk.sessions.flush.touch(session)
 
     def heard(self) -> None:
         """A sign of life that is no message: a WebSocket ping or pong."""
         if self.session is not None:
-            self.session.heard(self._gateway.clock.monotonic())
+            self.session.heard(self._desk.now())
 
     def paused(self) -> None:
         """The socket takes no more for now: nothing is written until `resumed`, and nothing read, since answers to who
         does not take them would be kept without a bound."""
-        self.paused_at = self._gateway.clock.monotonic()
+        self.paused_at = self._desk.now()
         self.wire.pause_reading()
         if self.session is not None:
-            self._gateway.look_after(self.session)
+            self._desk.sessions.look_after(self.session)
 
     def resumed(self) -> None:
         self.paused_at = None
-        if self.session is None or self.session.calls < self._gateway.settings.calls:
+        if self.session is None or self.session.calls < self._desk.most_calls:
             self.wire.resume_reading()
         if self.session is not None and self.session.pending:
-            self._gateway.flush.touch(self.session)
+            self._desk.sessions.flush.touch(self.session)
 
     def retire(self) -> None:
         """The server stops: answer what runs, say `bye` 4000, close."""
         if self.session is not None:
-            self._gateway.retire(self.session)
+            self._desk.sessions.retire(self.session)
 
     def lost(self) -> None:
         """The connection is gone, however that came."""
-        self._gateway.links.discard(self)
-        session, self.session = self.session, None
-        if session is not None and session.link is self:
-            self._gateway.detached(session)
-        self._gateway.rest()
+        self._desk.sessions.disconnect(self)

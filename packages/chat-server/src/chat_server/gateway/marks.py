@@ -2,38 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
-
 from chat_common.protocol.chunk import Chunk
 
+from chat_server.gateway.encoding import MarkedChunk
 from chat_server.gateway.session import Session
-
-if TYPE_CHECKING:
-    from chat_server.gateway.gateway import Gateway
-
-
-class MarkedChunk(Chunk):
-    """A chunk that knows the newest message in it."""
-
-    __slots__ = ("conversation", "seq")
-
-    def __init__(self, frames: Sequence[bytes], conversation: str, seq: int) -> None:
-        super().__init__(frames)
-        self.conversation = conversation
-        self.seq = seq
-
-    def part(self, start: int, stop: int | None = None) -> Chunk:
-        if stop is None:
-            return MarkedChunk(self.frames[start:], self.conversation, self.seq)
-        return super().part(start, stop)
+from chat_server.services import RouterService
 
 
 class Marks:
-    """Coalesced: per user and conversation the newest seq."""
+    """Coalesced: per user and conversation the newest seq. ``collector`` is None where nobody wants to know."""
 
-    def __init__(self, gateway: Gateway, wanted: bool) -> None:
-        self._gateway = gateway
+    def __init__(self, router: RouterService, wanted: bool) -> None:
+        self._router = router
         self.collector: list[Chunk] | None = [] if wanted else None
         self._marks: dict[str, dict[str, int]] = {}
 
@@ -50,4 +30,4 @@ class Marks:
         """Tell the router what came together."""
         marks, self._marks = self._marks, {}
         if marks:
-            await self._gateway.neighbours.router.acknowledged(marks)
+            await self._router.acknowledged(marks)

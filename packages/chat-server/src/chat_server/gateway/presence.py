@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from attrs import define
+from chat_common.codec import Codec
 from chat_common.errors import Invalid
+from chat_common.ports.directory import Directory
 from chat_common.protocol.frames import Note
 from chat_common.records import Caller
 from chat_common.wire import Id
 from msgspec import Meta
 
 from chat_server.gateway.session import Session
-
-if TYPE_CHECKING:
-    from chat_server.gateway.gateway import Gateway
+from chat_server.gateway.sessions import Sessions
+from chat_server.gateway.tasks import Tasks
+from chat_server.services import ImService
 
 PAGE = 1_000
 
@@ -37,8 +39,22 @@ class Presence:
     """Changes on this node are told at once (a going after ``patience`` seconds, since most come back), those on other
     nodes when `poll` asks the directory. A stranger is silently offline."""
 
-    def __init__(self, gateway: Gateway, patience: float = 2.0) -> None:
-        self._gateway = gateway
+    def __init__(
+        self,
+        node: str,
+        im: ImService,
+        directory: Directory,
+        sessions: Sessions,
+        codec: Codec,
+        tasks: Tasks,
+        patience: float = 2.0,
+    ) -> None:
+        self._node = node
+        self._im = im
+        self._directory = directory
+        self._sessions = sessions
+        self._codec = codec
+        self._tasks = tasks
         self._patience = patience
         self._watchers: dict[str, set[Session]] = {}
         self._told: dict[str, bool] = {}  # Of the watched alone.
@@ -46,11 +62,11 @@ class Presence:
 
     async def watch(self, caller: Caller, request: WatchPresence) -> Watched:
         """The command ``presence.watch``: those of the list that are online; changes follow as notes."""
-        session = self._gateway.roster.get(caller.session or "")
+        session = self._sessions.roster.get(caller.session or "")
         if session is None or caller.user is None or session.user != caller.user:
             raise Invalid("presence is watched over a session's own connection")
         users = list(dict.fromkeys(request.users))
-        known = set(await self._gateway.neighbours.im.acquainted(caller.user, users)) if users else set()
+        known = set(await self._im.acquainted(caller.user, users)) if users else set()
         allowed = [user for user in users if user in known]
         online = await self._online(allowed)
         self.forget(session)
@@ -78,7 +94,7 @@ class Presence:
 
     def left(self, user: str) -> None:
         """A connection of this user is gone."""
-        if user in self._watchers and user not in self._leaving and not self._gateway.roster.online(user):
+        if user in self._watchers and user not in self._leaving and not self._sessions.roster.online(user):
             self._leaving.add(user)
             asyncio.get_running_loop().call_later(self._patience, self._look_again, user)
 
@@ -95,27 +111,26 @@ class Presence:
     def _look_again(self, user: str) -> None:
         self._leaving.discard(user)
         if user in self._watchers:
-            self._gateway.tasks.spawn(self._recheck(user))
+            self._tasks.spawn(self._recheck(user))
 
     async def _recheck(self, user: str) -> None:
         self._tell(user, user in await self._online([user]))
 
     async def _online(self, users: Iterable[str]) -> set[str]:
         """Who has a connection here, or a seat on another node."""
-        gateway = self._gateway
-        here = {user for user in users if gateway.roster.online(user)}
+        here = {user for user in users if self._sessions.roster.online(user)}
         rest = [user for user in users if user not in here]
         if rest:
-            seats = await gateway.neighbours.directory.seats(rest)
-            here.update(user for user, held in seats.items() if any(seat.node != gateway.node for seat in held))
+            seats = await self._directory.seats(rest)
+            here.update(user for user, held in seats.items() if any(seat.node != self._node for seat in held))
         return here
 
     def _tell(self, user: str, online: bool) -> None:
         if self._told.get(user) is online or user not in self._watchers:
             return
         self._told[user] = online
-        note = self._gateway.codec.encode(Note("presence", {"user": user, "online": online}))
+        note = self._codec.encode(Note("presence", {"user": user, "online": online}))
         for session in self._watchers[user]:
             if session.live:
                 session.note(note)
-                self._gateway.flush.touch(session)
+                self._sessions.flush.touch(session)

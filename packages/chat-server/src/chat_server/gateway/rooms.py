@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import structlog
+from chat_common.clock import Clock
 from chat_common.errors import ChatError
 from chat_common.protocol.session import State
 from chat_common.records import Push
 
+from chat_server.gateway.cursors import Cursors
+from chat_server.gateway.encoding import Encoding
 from chat_server.gateway.room import UNKNOWN, Room, membership
 from chat_server.gateway.session import Session
-from chat_server.services import Delivery
-
-if TYPE_CHECKING:
-    from chat_server.gateway.gateway import Gateway
+from chat_server.gateway.sessions import Sessions
+from chat_server.gateway.tasks import Tasks
+from chat_server.services import Delivery, ImService
 
 log = structlog.get_logger("chat.gateway")
 
@@ -34,8 +36,27 @@ class Rooms:
     log before what comes after it is pushed. A change of an old message reaches those alone who may see the message.
     """
 
-    def __init__(self, gateway: Gateway) -> None:
-        self._gateway = gateway
+    def __init__(
+        self,
+        im: ImService,
+        sessions: Sessions,
+        cursors: Cursors,
+        encoding: Encoding,
+        tasks: Tasks,
+        clock: Clock,
+        widest: int,
+    ) -> None:
+        """``widest``: the most revs of a gap that is read from the log."""
+        self._im = im
+        self._roster, self._flush = sessions.roster, sessions.flush
+        self._cursors = cursors
+        self._encoding = encoding
+        self._tasks = tasks
+        self._now = clock.monotonic
+        self._widest = widest
+        self.again: list[Callable[[Delivery], None]] = []
+        """Told of what has waited and may be delivered now."""
+        sessions.over.append(self.leave)
         self._rooms: dict[str, Room] = {}
 
     def __iter__(self) -> Iterator[str]:
@@ -76,7 +97,7 @@ class Rooms:
         room = self._rooms.pop(conversation, None)
         if room is None:
             return 0
-        self._gateway.flush.settle()  # What is pushed from now on does not come by the room.
+        self._flush.settle()  # What is pushed from now on does not come by the room.
         for session in (*room.sessions, *room.late):
             if session.rooms is not None:
                 session.rooms.discard(conversation)
@@ -94,9 +115,9 @@ class Rooms:
         assert name is not None
         room = self._rooms.get(name)
         if room is None:
-            room = self._rooms[name] = Room(max(delivery.first - 1, self._gateway.deliveries.rev(name)))
+            room = self._rooms[name] = Room(max(delivery.first - 1, self._cursors.rev(name)))
             room.waiting = [delivery]
-            self._gateway.tasks.spawn(self._begin(name, room))
+            self._tasks.spawn(self._begin(name, room))
         elif room.waiting is not None:
             if len(room.waiting) < WAITING:  # What is left out is a gap, read from the log in its turn.
                 room.waiting.append(delivery)
@@ -104,10 +125,10 @@ class Rooms:
             return
         elif delivery.first > room.rev + 1:
             room.waiting = [delivery]
-            self._gateway.tasks.spawn(self._fill(name, room, delivery.first - 1))
+            self._tasks.spawn(self._fill(name, room, delivery.first - 1))
         elif room.unknown(delivery.pushes):
             room.waiting = []
-            self._gateway.tasks.spawn(self._look_up(name, room, delivery))
+            self._tasks.spawn(self._look_up(name, room, delivery))
         else:
             self._push(name, room, delivery.pushes, delivery.last, room.seers(delivery.pushes, {}))
 
@@ -116,7 +137,7 @@ class Rooms:
         room = self._rooms.get(conversation)
         if room is not None and room.waiting is None and room.rev < rev:
             room.waiting = []
-            self._gateway.tasks.spawn(self._fill(conversation, room, rev))
+            self._tasks.spawn(self._fill(conversation, room, rev))
 
     # --- what must be asked for; deliveries wait meanwhile ---
 
@@ -126,10 +147,9 @@ class Rooms:
         The members of now are not those of the first delivery: what the log holds in between is read first, and who
         joined in it enters where he joined, who left in it stands here until then.
         """
-        gateway = self._gateway
         try:
-            members = await self._among(conversation, list(gateway.roster.by_user), 0)
-            heads = await gateway.neighbours.im.heads((), (conversation,))
+            members = await self._among(conversation, list(self._roster.by_user), 0)
+            heads = await self._im.heads((), (conversation,))
             head = heads.rooms.get(conversation, room.rev)
             room.learn(heads.seqs.get(conversation, 0))
             pushes = await self._log(conversation, room.rev, head)
@@ -138,7 +158,7 @@ class Rooms:
                     here, gone = membership(push.data)
                     members.difference_update(here)
                     members.update(gone)
-            for session in gateway.roster.of(members):
+            for session in self._roster.of(members):
                 self._enter(conversation, room, session)
             self._push(conversation, room, pushes, head, await self._ask(conversation, room, pushes))
         except ChatError as error:
@@ -172,11 +192,11 @@ class Rooms:
     async def _ask(self, conversation: str, room: Room, pushes: Sequence[Push]) -> Seers:
         """Who may see the old messages among these."""
         if room.seq == UNKNOWN:
-            room.learn((await self._gateway.neighbours.im.heads((), (conversation,))).seqs.get(conversation, 0))
+            room.learn((await self._im.heads((), (conversation,))).seqs.get(conversation, 0))
         joining: set[str] = set()
         for push in pushes:
             if push.event == "members":
-                joining.update(user for user in membership(push.data)[0] if user in self._gateway.roster.by_user)
+                joining.update(user for user in membership(push.data)[0] if user in self._roster.by_user)
         known: dict[int, set[str]] = {}
         for seq, sessions in room.unknown(pushes).items():
             users = joining.union(session.user for session in sessions if session.user is not None)
@@ -187,15 +207,15 @@ class Rooms:
         found: set[str] = set()
         for start in range(0, len(users), PAGE):
             page = users[start : start + PAGE]
-            found.update(await self._gateway.neighbours.im.members_among(conversation, page, seq))
+            found.update(await self._im.members_among(conversation, page, seq))
         return found
 
     async def _log(self, conversation: str, after: int, upto: int) -> list[Push]:
         """What the log holds; nothing of a gap too wide for a window, which is left for the clients to sync."""
         found: list[Push] = []
-        if upto - after <= self._gateway.settings.backlog:
+        if upto - after <= self._widest:
             while after < upto:
-                page = await self._gateway.neighbours.im.gap(conversation, after, upto)
+                page = await self._im.gap(conversation, after, upto)
                 if not page:
                     break
                 found.extend(page)
@@ -206,7 +226,8 @@ class Rooms:
         waiting, room.waiting = room.waiting or (), None
         if self._rooms.get(conversation) is room:
             for delivery in waiting:
-                self._gateway.deliveries.put(delivery)
+                for put in self.again:
+                    put(delivery)
 
     # --- pushing, in order ---
 
@@ -230,10 +251,10 @@ class Rooms:
             if push.event == "members":
                 self._send(conversation, room.sessions, fresh[start:at])
                 here, gone = membership(push.data)
-                for session in self._gateway.roster.of(here):
+                for session in self._roster.of(here):
                     self._enter(conversation, room, session)
                 self._send(conversation, room.sessions, [push])
-                for session in self._gateway.roster.of(gone):
+                for session in self._roster.of(gone):
                     room.leave(session)
                     if session.rooms is not None:
                         session.rooms.discard(conversation)
@@ -253,11 +274,9 @@ class Rooms:
     ) -> None:
         if not pushes:
             return
-        gateway = self._gateway
-        chunk = gateway.deliveries.chunk(pushes, conversation)
-        if not chunk.count:
-            return
-        gateway.flush.push(sessions, chunk, gateway.now())
+        chunk = self._encoding.chunk(pushes, conversation)
+        if chunk.count:
+            self._flush.push(sessions, chunk, self._now())
 
     def _enter(self, conversation: str, room: Room, session: Session) -> None:
         if session.state is not State.CLOSED:

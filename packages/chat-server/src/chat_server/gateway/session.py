@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from asyncio import Future
-from typing import TYPE_CHECKING
 
 from chat_common.protocol.session import ServerSession, State, Terms
 from chat_common.records import Caller
 from chat_common.wire import User
 
+from chat_server.gateway.wire import Wire
 from chat_server.services import CloseSessions, Identity
 
-if TYPE_CHECKING:
-    from chat_server.gateway.link import Link
+
+class Connection:
+    """A wire and the session that it serves now (None: none any more). ``paused_at``: since when it takes nothing."""
+
+    __slots__ = ("paused_at", "session", "wire")
+
+    def __init__(self, wire: Wire) -> None:
+        self.wire = wire
+        self.session: Session | None = None
+        self.paused_at: float | None = None
 
 
 class Session(ServerSession):
@@ -30,7 +38,7 @@ class Session(ServerSession):
         self.user: str | None = None
         self.profile: User | None = None
         self.identity: Identity | None = None
-        self.link: Link | None = None
+        self.link: Connection | None = None
         self.dirty = False  # Stands in the list of the next flush.
         self.calls = 0  # Running ones.
         self.noting = False  # A note of it is being carried out.

@@ -1,0 +1,192 @@
+"""The life of this node's sessions: connected, at work, to be closed, over."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+
+from chat_common.protocol.closing import CloseCode, reconnect_of
+from chat_common.protocol.session import State
+
+from chat_server.gateway.flush import Flush
+from chat_server.gateway.node import Node
+from chat_server.gateway.roster import Roster
+from chat_server.gateway.session import Connection, Session
+from chat_server.gateway.wheel import Wheel
+from chat_server.services import CloseSessions
+
+LAST_CALLS = 2.0
+"""Seconds that the running calls of a session get before it is closed all the same."""
+
+STOPPING = CloseSessions(CloseCode.GOING_AWAY, "the server is stopping", "resume")
+
+
+class Sessions:
+    """Who is here, when each is looked at again, and how each ends.
+
+    Others are told by what they append: ``over`` gets a session of which nothing is left, ``left`` a user one of whose
+    connections is gone; ``due`` says in how many seconds it wants to see a session again (infinite: never).
+    """
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._now = node.clock.monotonic
+        self._terms = node.terms
+        self.roster = Roster()
+        self.flush = Flush(self._ended)
+        self.wheel: Wheel[Session] = Wheel(node.clock, min(0.5, node.settings.heartbeat / 20), self._due)
+        self.links: set[Connection] = set()
+        self.calls = 0
+        self.draining = False
+        self.over: list[Callable[[Session], None]] = []
+        self.left: list[Callable[[str], None]] = []
+        self.due: list[Callable[[Session], float]] = []
+        self._resting = asyncio.Event()
+
+    # --- begun and ended by their connections and calls ---
+
+    def connect(self, link: Connection) -> None:
+        """A client has connected: a session that has not said hello yet."""
+        now = self._now()
+        session = link.session = Session(self._terms, now)
+        session.link = link
+        self.links.add(link)
+        self.wheel.add(session, now + self._node.settings.hello_timeout)
+        if self.draining:
+            self._close(session, STOPPING)
+
+    def disconnect(self, link: Connection) -> None:
+        """The connection is gone, however that came."""
+        self.links.discard(link)
+        session, link.session = link.session, None
+        if session is not None and session.link is link:
+            session.link = session.ending = None
+            session.detach(self._now())
+            self._settle(session)
+        self._rest()
+
+    def call_began(self, session: Session) -> None:
+        self.calls += 1
+        session.calls += 1
+
+    def call_ended(self, session: Session) -> None:
+        self.calls -= 1
+        session.calls -= 1
+
+    def answered(self, session: Session) -> None:
+        """What was to be written of a call is there; the last one of a session that is to end ends it."""
+        if session.doomed is not None and session.calls == 0:
+            self._carry_out(session)
+        self.flush.touch(session)
+        self._rest()
+
+    def forget(self, session: Session) -> None:
+        """Nothing of this session is left; said more than once it changes nothing."""
+        if self.roster.remove(session):
+            for tell in self.over:
+                tell(session)
+
+    # --- ended by others ---
+
+    def close(self, request: CloseSessions) -> int:
+        """End all that match; how many there were."""
+        if request.session is not None:
+            found = self.roster.get(request.session)
+            sessions = [found] if found is not None else []
+        elif request.user is not None:
+            sessions = list(self.roster.of((request.user,)))
+        else:
+            sessions = list(self.roster)
+        matching = [session for session in sessions if session.doomed is None and session.matches(request)]
+        for session in matching:
+            self._close(session, request)
+        return len(matching)
+
+    def end_all(self, code: int, reason: str) -> None:
+        """End every session of this node."""
+        for session in self.roster:
+            self._close(session, CloseSessions(code, reason, reconnect_of(code)))
+
+    def retire(self, session: Session) -> None:
+        """End one session because the server stops."""
+        self._close(session, STOPPING)
+
+    async def drain(self) -> None:
+        """Stop: new connections are turned away, running calls get to end, everybody hears `bye` 4000."""
+        self.draining = True
+        for session in [link.session for link in self.links if link.session is not None] + list(self.roster):
+            self.retire(session)
+        self._rest()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._node.settings.drain_timeout):
+                await self._resting.wait()
+        for link in list(self.links):
+            link.wire.abort()
+
+    # --- time ---
+
+    def look_after(self, session: Session) -> None:
+        """Its next deadline may lie before the one that the wheel knows."""
+        at = self._due(session, self._now())
+        if at is not None:
+            self.wheel.add(session, at)
+
+    def _due(self, session: Session, now: float) -> float | None:
+        """What the wheel does with a session whose time has come."""
+        if session.doomed is not None and session.state is not State.CLOSED:
+            if session.calls and now < session.doomed_at + LAST_CALLS:
+                return session.doomed_at + LAST_CALLS
+            self._carry_out(session)
+        link, settings = session.link, self._node.settings
+        slow_at = float("inf")
+        if link is not None and link.paused_at is not None:
+            slow_at = link.paused_at + settings.slow_timeout
+            if now >= slow_at:
+                session.close(CloseCode.TOO_SLOW, f"took nothing for {settings.slow_timeout:g} s", now=now)
+        others_at = now + min((due(session) for due in self.due), default=float("inf"))
+        at = session.tick(now)
+        if session.pending or session.ending is not None:
+            self.flush.touch(session)
+        if session.state is State.CLOSED:
+            self._settle(session)
+            return None
+        return min(at or now, slow_at if slow_at > now else at or now, others_at)
+
+    # --- inside ---
+
+    def _close(self, session: Session, request: CloseSessions) -> None:
+        """Close as soon as the running calls are answered: the one who logs out hears it before the `bye`."""
+        if session.doomed is not None:
+            return
+        session.doomed, session.doomed_at = request, self._now()
+        if session.calls == 0 or session.link is None:
+            self._carry_out(session)
+        else:
+            self.wheel.add(session, self._now() + LAST_CALLS)
+
+    def _carry_out(self, session: Session) -> None:
+        request = session.doomed
+        assert request is not None
+        session.close(request.code, request.reason, reconnect=request.reconnect)
+        self.flush.touch(session)
+        self._settle(session)
+
+    def _ended(self, session: Session) -> None:
+        """Its connection was closed by us, after the bye."""
+        link, session.link = session.link, None
+        if link is not None:
+            link.session = None
+        self._settle(session)
+
+    def _settle(self, session: Session) -> None:
+        if session.link is None and session.user is not None:
+            for tell in self.left:
+                tell(session.user)
+        if session.state is State.CLOSED:
+            self.forget(session)
+
+    def _rest(self) -> None:
+        """Something ended: while draining, notice when it was the last."""
+        if self.draining and not self.links and not self.calls:
+            self._resting.set()
