@@ -94,9 +94,9 @@ async def test_a_login_that_was_ended_elsewhere_ends_with_its_renewal(site: Site
     now = site.server.rooms.clock.wall_ms()
     await site.server.rooms.database.change(lambda connection: revoke_family(connection, mine, now))
     gateway = site.server.gateway
-    (session,) = gateway.roster
+    (session,) = gateway.sessions.index
     session.token_due = now
-    gateway.tokens.due(session)
+    gateway.token_watch.due(session)
     assert (await desk.next(Bye)).code == 4401
     assert await desk.closed() == 4401
 

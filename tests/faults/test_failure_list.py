@@ -472,7 +472,7 @@ async def test_fl11_a_slow_reader_in_a_lively_group_costs_bounded_memory_and_del
         room = (await ann.group("g", [me(bob), slow_login.user.user])).conversation
         async with raw(url) as slow:
             await slow.hello(slow_login.token)
-            (session,) = server.gateway.roster.of((slow_login.user.user,))
+            (session,) = server.gateway.sessions.index.of((slow_login.user.user,))
             held: list[int] = []
             text = "x" * 2_000
             for _ in range(15):
@@ -766,7 +766,7 @@ async def test_fl21_a_client_that_was_away_ends_equal_to_a_fresh_one(tmp_path: P
             before = bob.state.picture()
             assert before == (await fresh_of(url, login.token))
             await proxy.down()
-            await until(lambda: not list(server.gateway.roster.of((ids["bob"],))))
+            await until(lambda: not list(server.gateway.sessions.index.of((ids["bob"],))))
             for who, name, params in CHANGES[change]:
                 await stage.do(who, name, **params)
             await proxy.up()

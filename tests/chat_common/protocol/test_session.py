@@ -10,7 +10,7 @@ from chat_common.codec.json import JsonCodec
 from chat_common.errors import Invalid, NotFound, Unavailable
 from chat_common.protocol import frames
 from chat_common.protocol.chunk import Chunk
-from chat_common.protocol.session import TRANSITIONS, ServerSession, State, Terms
+from chat_common.protocol.session import TRANSITIONS, ServerSession, SessionSettings, State
 from chat_common.protocol.window import WindowLimits
 from chat_common.wire import Limits
 
@@ -19,8 +19,8 @@ HELLO = frames.Hello(frames.Device("d", "test"))
 T0 = 1000.0
 
 
-def terms(**changes: Any) -> Terms:
-    return Terms(codec, lambda: 7, **changes)
+def settings(**changes: Any) -> SessionSettings:
+    return SessionSettings(codec, lambda: 7, **changes)
 
 
 def welcome(*, resumed: bool = False, version: int = 0) -> frames.Welcome:
@@ -31,7 +31,7 @@ def welcome(*, resumed: bool = False, version: int = 0) -> frames.Welcome:
 
 
 def opened(**changes: Any) -> ServerSession:
-    session = ServerSession(terms(**changes), T0)
+    session = ServerSession(settings(**changes), T0)
     assert session.receive(HELLO, T0) is HELLO
     session.welcome(welcome(), T0)
     assert ops(session) == ["welcome"]
@@ -63,7 +63,7 @@ def data(session: ServerSession) -> list[str]:
 
 
 def test_until_welcome_everything_but_hello_is_refused() -> None:
-    session = ServerSession(terms(), T0)
+    session = ServerSession(settings(), T0)
     early: tuple[frames.ClientFrame, ...] = (
         frames.Call("r1", "c"),
         frames.Ping(),
@@ -89,7 +89,7 @@ def test_until_welcome_everything_but_hello_is_refused() -> None:
 
 
 def test_a_hello_that_is_invalid_or_cannot_be_served_now_may_be_repeated() -> None:
-    session = ServerSession(terms(), T0)
+    session = ServerSession(settings(), T0)
     session.receive(frames.BadFrame(Invalid("device.id: wrong", field="device.id")), T0)
     assert session.receive(HELLO, T0) is HELLO
     session.reject(Unavailable("later"))
@@ -106,7 +106,7 @@ def test_a_second_hello_leaves_the_session_as_it_is() -> None:
 
 
 def test_pushes_before_welcome_come_after_it() -> None:
-    session = ServerSession(terms(), T0)
+    session = ServerSession(settings(), T0)
     session.receive(HELLO, T0)
     session.push(chunk("a"), 6, T0)
     assert not session.pending
@@ -159,7 +159,7 @@ def test_hundred_invalid_in_a_row_end_the_connection() -> None:
 
 
 def test_no_hello_in_time() -> None:
-    session = ServerSession(terms(), T0)
+    session = ServerSession(settings(), T0)
     assert session.tick(T0 + 9.9) == T0 + 10
     assert session.tick(T0 + 10) is None
     assert written(session) == [{"op": "bye", "code": 4008, "reason": "no welcome within 10 s", "reconnect": "resume"}]
@@ -314,7 +314,7 @@ def test_a_closed_session_takes_and_says_nothing() -> None:
 
 
 def test_what_the_state_does_not_allow_raises() -> None:
-    session = ServerSession(terms(), T0)
+    session = ServerSession(settings(), T0)
     with pytest.raises(RuntimeError, match="new cannot welcome"):
         session.welcome(welcome(), T0)
     assert {state for state, _ in TRANSITIONS} | set(TRANSITIONS.values()) == set(State)

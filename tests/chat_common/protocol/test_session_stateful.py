@@ -14,7 +14,7 @@ import pytest
 from chat_common.codec.json import JsonCodec
 from chat_common.protocol import frames
 from chat_common.protocol.chunk import Chunk
-from chat_common.protocol.session import ServerSession, State, Terms
+from chat_common.protocol.session import ServerSession, SessionSettings, State
 from chat_common.protocol.window import Window, WindowLimits
 from chat_common.wire import Limits
 from hypothesis import HealthCheck, Phase, settings
@@ -59,7 +59,7 @@ class SessionMachine(RuleBasedStateMachine):
         self.seen: set[int] = set()
         self.synced = 0
         self.over = False
-        self.session = self.session_type(Terms(codec, lambda: 7, LIMITS), self.now)
+        self.session = self.session_type(SessionSettings(codec, lambda: 7, LIMITS), self.now)
 
     @initialize()
     def hello(self) -> None:

@@ -11,10 +11,10 @@ from attrs import define, field
 from chat_common.clock import ManualClock
 from chat_common.codec.json import JsonCodec
 from chat_common.errors import Invalid, NotAuthenticated, NotFound
-from chat_common.ports.directory import Seat
+from chat_common.ports.directory import Route
 from chat_common.records import Caller, Push
 from chat_common.wire import User
-from chat_server.gateway import Gateway, GatewaySettings, Link
+from chat_server.gateway import ClientConnection, Gateway, GatewaySettings
 from chat_server.services import CloseSessions, Heads, Identity
 
 codec = JsonCodec()
@@ -43,7 +43,7 @@ class MemoryWire:
         self.closed: int | None = None
         self.aborted = False
         self.reading = True
-        self.link: Link
+        self.link: ClientConnection
 
     def write(self, packed: list[bytes]) -> None:
         self.writes += 1
@@ -174,10 +174,10 @@ class FakeRouter:
     """Knows one node: the gateway itself."""
 
     gateway: Gateway | None = None
-    marks: list[tuple[str, dict[str, int]]] = field(factory=list)
+    acknowledgements: list[tuple[str, dict[str, int]]] = field(factory=list)
 
-    async def acknowledged(self, marks: Mapping[str, Mapping[str, int]]) -> None:
-        self.marks.extend((user, dict(seqs)) for user, seqs in marks.items())
+    async def acknowledged(self, acknowledged: Mapping[str, Mapping[str, int]]) -> None:
+        self.acknowledgements.extend((user, dict(seqs)) for user, seqs in acknowledged.items())
 
     async def note(self, users: Sequence[str], event: str, data: Any) -> None:
         assert self.gateway is not None
@@ -194,28 +194,28 @@ class FakeRouter:
 
 @define
 class FakeDirectory:
-    held: dict[str, Seat] = field(factory=dict)
+    held: dict[str, Route] = field(factory=dict)
     forgotten: bool = False
 
-    async def register(self, seat: Seat, *, lease: float) -> None:
-        self.held[seat.session] = seat
+    async def register(self, route: Route, *, lease: float) -> None:
+        self.held[route.session] = route
 
-    async def unregister(self, seat: Seat) -> bool:
-        return self.held.pop(seat.session, None) is not None
+    async def unregister(self, route: Route) -> bool:
+        return self.held.pop(route.session, None) is not None
 
     async def renew(self, node: str, boot: str, sessions: Iterable[str], *, lease: float) -> Sequence[str]:
         return [session for session in sessions if session not in self.held]
 
-    async def seats(self, users: Iterable[str]) -> Mapping[str, Sequence[Seat]]:
-        found: dict[str, list[Seat]] = {}
+    async def routes(self, users: Iterable[str]) -> Mapping[str, Sequence[Route]]:
+        found: dict[str, list[Route]] = {}
         wanted = set(users)
-        for seat in self.held.values():
-            if seat.user in wanted:
-                found.setdefault(seat.user, []).append(seat)
+        for route in self.held.values():
+            if route.user in wanted:
+                found.setdefault(route.user, []).append(route)
         return found
 
     async def nodes(self) -> Mapping[str, str]:
-        return {seat.node: seat.boot for seat in self.held.values()}
+        return {route.node: route.boot for route in self.held.values()}
 
     async def known_since(self) -> float:
         return 1e9
@@ -274,7 +274,7 @@ class House:
 
     def advance(self, seconds: float) -> None:
         self.clock.advance(seconds)
-        self.gateway.wheel.turn()
+        self.gateway.sessions.wheel.turn()
 
 
 def message(conversation: str, seq: int, rev: int | None = None, since: int | None = None) -> Push:

@@ -360,14 +360,14 @@ async def test_acknowledged_messages_are_reported_coalesced() -> None:
         await deliver(house, range(1, 2), {"ann": 2}, "other")
         await seqs(wire, 4)
         wire.say(op="ack", received=2)
-        await house.gateway.marks.report()
-        assert house.router.marks == []
+        await house.gateway.acknowledgements.report()
+        assert house.router.acknowledgements == []
         wire.say(op="ack", received=3)
         wire.say(op="ack", received=4)
-        await house.gateway.marks.report()
-        assert house.router.marks == [("ann", {"c": 3, "other": 1})]
-        await house.gateway.marks.report()
-        assert len(house.router.marks) == 1
+        await house.gateway.acknowledgements.report()
+        assert house.router.acknowledgements == [("ann", {"c": 3, "other": 1})]
+        await house.gateway.acknowledgements.report()
+        assert len(house.router.acknowledgements) == 1
 
 
 # --- notes and presence --------------------------------------------------------------------------------------------

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 from attrs import define
 from chat_common.errors import Conflict, NotPermitted, Unavailable
-from chat_common.ports.directory import Seat
+from chat_common.ports.directory import Route
 from chat_common.records import Caller
 from chat_server.services import CloseSessions, Delivery
 
 from tests.chat_server.gateway.fakes import House, message, until
 
 
-async def test_hello_is_answered_with_welcome_and_takes_a_seat() -> None:
+async def test_hello_is_answered_with_welcome_and_takes_a_route() -> None:
     async with House() as house:
         house.im.versions["ann"] = 7
         wire, welcome = await house.enter("ann")
@@ -24,7 +24,7 @@ async def test_hello_is_answered_with_welcome_and_takes_a_seat() -> None:
         assert (welcome["heartbeat"], welcome["window"], welcome["node"], welcome["device"]) == (30, 256, "n1", "d1")
         assert welcome["limits"]["frame_bytes"] == 65_536
         assert len(welcome["session"]) >= 22
-        assert house.directory.held == {welcome["session"]: Seat("ann", "d1", welcome["session"], "n1", "b1")}
+        assert house.directory.held == {welcome["session"]: Route("ann", "d1", welcome["session"], "n1", "b1")}
         assert wire.rest() == []
         assert await house.gateway.online(["ann", "bob"]) == ["ann"]
 
@@ -66,7 +66,7 @@ async def test_no_hello_in_time() -> None:
         house.advance(11)
         assert (await wire.get())["code"] == 4008
         assert wire.closed == 4008
-        await until(lambda: not house.gateway.links)
+        await until(lambda: not house.gateway.sessions.connections)
 
 
 async def test_pushes_that_come_during_the_greeting_wait_for_welcome() -> None:
@@ -110,7 +110,7 @@ async def test_the_old_socket_is_closed_when_its_session_goes_on_elsewhere() -> 
         await house.gateway.deliver([Delivery([message("c", 1)], {"ann": 1}, "c", 1, 1)])
         assert (await again.get())["op"] == "push"
         assert wire.rest() == []
-        await until(lambda: len(house.gateway.links) == 1)
+        await until(lambda: len(house.gateway.sessions.connections) == 1)
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ async def test_a_detached_session_ends_after_its_time() -> None:
         wire.link.lost()
         house.advance(60)
         house.advance(61)
-        assert len(house.gateway.roster) == 0
+        assert len(house.gateway.sessions.index) == 0
         _, second = await house.enter("ann", resume=(welcome["session"], 0))
         assert not second["resumed"]
         await until(lambda: list(house.directory.held) == [second["session"]])
@@ -227,7 +227,7 @@ async def test_submits_to_one_conversation_are_run_one_after_the_other_where_ord
 
 
 async def test_too_many_running_calls_stop_the_reading() -> None:
-    async with House(calls=4) as house:
+    async with House(max_open_calls=4) as house:
         go_on = asyncio.Event()
 
         async def slow(caller: Caller, params: Any) -> Any:
@@ -331,7 +331,7 @@ async def test_a_token_is_renewed_in_good_time_and_its_end_is_the_sessions_end()
         wire, _ = await house.enter("ann")
         house.clock.advance(3_601)
         wire.link.heard()
-        house.gateway.wheel.turn()
+        house.gateway.sessions.wheel.turn()
         push = await wire.until("push")
         assert push["event"] == "token"
         assert push["data"] == {"token": "ann:1", "expires_at": house.clock.wall_ms() + house.auth.lifetime_ms}
@@ -339,7 +339,7 @@ async def test_a_token_is_renewed_in_good_time_and_its_end_is_the_sessions_end()
         house.auth.lifetime_ms = 1_000
         wire, _ = await house.enter("ann")
         house.clock.advance(1.1)
-        house.gateway.wheel.turn()
+        house.gateway.sessions.wheel.turn()
         assert (await wire.until("bye"))["code"] == 4401
 
 
@@ -381,14 +381,14 @@ async def test_draining_answers_what_runs_and_says_bye_to_all() -> None:
         }  # fmt: skip
         async with asyncio.timeout(5):
             await draining
-        assert len(house.gateway.roster) == 0
+        assert len(house.gateway.sessions.index) == 0
 
 
 async def test_leases_are_renewed_and_forgotten_seats_taken_anew() -> None:
     async with House() as house:
         _, welcome = await house.enter("ann")
         house.directory.held.clear()
-        await house.gateway.seats.renew()
+        await house.gateway.routes.renew()
         assert list(house.directory.held) == [welcome["session"]]
 
 
@@ -401,6 +401,10 @@ async def test_a_client_that_leaves_during_the_greeting_leaves_nothing_behind() 
 
         house.im.before_version = leave
         wire.hello("ann")
-        await until(lambda: not (house.gateway.links or house.directory.held or len(house.gateway.roster)))
+        await until(
+            lambda: (
+                not (house.gateway.sessions.connections or house.directory.held or len(house.gateway.sessions.index))
+            )
+        )
         house.im.before_version = None
         await house.enter("ann")

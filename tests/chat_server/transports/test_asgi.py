@@ -62,7 +62,7 @@ async def test_a_session_in_a_mounted_application() -> None:
             assert (await frames(socket))[0]["op"] == "pong"
             await socket.send(b"{}")
             assert (await frames(socket))[0]["code"] == "invalid"
-        await until(lambda: not house.gateway.links)
+        await until(lambda: not house.gateway.sessions.connections)
         async with client(port) as socket:
             again = json.dumps({**json.loads(HELLO), "resume": {"session": welcome["session"], "received": 2}})
             await socket.send(again)
@@ -84,7 +84,7 @@ async def test_who_may_not_open_one(path: str, origin: Any, subprotocol: Any, al
         with pytest.raises(InvalidStatus):
             async with client(port, path, origin=origin, subprotocols=[subprotocol] if subprotocol else None):
                 pass
-        assert not house.gateway.links
+        assert not house.gateway.sessions.connections
 
 
 async def test_the_bye_comes_before_the_close() -> None:
@@ -104,14 +104,14 @@ async def test_a_message_above_the_limit_is_closed_with_1009() -> None:
         with contextlib.suppress(ConnectionClosed):
             await frames(socket)
         assert socket.close_code == 1009
-        await until(lambda: not house.gateway.links)
+        await until(lambda: not house.gateway.sessions.connections)
 
 
 async def test_a_peer_that_reads_nothing_is_paused_and_the_rest_arrives_later() -> None:
     async with House(window=10_000, window_bytes=64 << 20) as house, host(house) as port, client(port) as socket:
         await socket.send(HELLO)
         await frames(socket)
-        link = next(iter(house.gateway.links))
+        link = next(iter(house.gateway.sessions.connections))
         seq = 0
         while link.paused_at is None:
             seq += 1

@@ -83,7 +83,7 @@ async def test_a_session_and_plain_http_on_one_port() -> None:
             answer = await reader.readuntil(b"300000")
             assert answer.startswith(b"HTTP/1.1 200")
             writer.close()
-        await until(lambda: not house.gateway.links)
+        await until(lambda: not house.gateway.sessions.connections)
 
 
 async def test_without_a_subprotocol_it_is_the_same_and_a_foreign_one_is_refused() -> None:
@@ -124,7 +124,7 @@ async def test_who_may_open_a_websocket(path: str, origin: str | None, allowed: 
         except InvalidStatus as refused:
             found = refused.response.status_code
         assert found == status
-        await until(lambda: not house.gateway.links)
+        await until(lambda: not house.gateway.sessions.connections)
 
 
 async def test_compression_is_refused() -> None:
@@ -147,7 +147,7 @@ async def test_a_message_above_the_limit_is_closed_with_1009_and_at_the_limit_se
         async with client(port) as socket:
             await socket.send([b"x" * 40_000, b"y" * 40_000])
             assert (await closed(socket))[0] == 1009
-        await until(lambda: not house.gateway.links)
+        await until(lambda: not house.gateway.sessions.connections)
 
 
 async def test_invalid_utf8_is_closed_with_1007_and_harms_nobody_else() -> None:
@@ -214,10 +214,10 @@ async def test_stopping_uvicorn_says_goodbye_after_answering() -> None:
             await socket.send(HELLO)
             await frames(socket)
             await socket.send('{"op":"call","ref":"r","command":"slow"}')
-            await until(lambda: house.gateway.calls.running)
+            await until(lambda: house.gateway.sessions.calls)
             running.should_exit = True
-            link = next(iter(house.gateway.links))
-            await until(lambda: link.session is not None and link.session.doomed is not None)
+            link = next(iter(house.gateway.sessions.connections))
+            await until(lambda: link.session is not None and link.session.closing is not None)
             go_on.set()
             code, before = await closed(socket)
             assert (code, [frame["op"] for frame in before]) == (4000, ["reply", "bye"])
@@ -263,14 +263,14 @@ async def test_bytes_that_are_no_websocket_harm_nobody() -> None:
         async with client(port) as socket:
             await socket.send(HELLO)
             assert (await frames(socket))[0]["op"] == "welcome", seed
-        await until(lambda: not house.gateway.links)
+        await until(lambda: not house.gateway.sessions.connections)
 
 
 async def test_a_peer_that_reads_nothing_is_paused_and_the_rest_arrives_later() -> None:
     async with House(window=10_000, window_bytes=64 << 20) as house, server(house) as port, client(port) as socket:
         await socket.send(HELLO)
         await frames(socket)
-        link = next(iter(house.gateway.links))
+        link = next(iter(house.gateway.sessions.connections))
         seq = 0
         while link.paused_at is None:
             seq += 1

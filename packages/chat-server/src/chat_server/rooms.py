@@ -130,7 +130,7 @@ async def build(
     attachments = Attachments()
     submit = Submit(database, outbox, clock, known, attachments)
     router = Router(node, directory, database)
-    fanout = Fanout(database, executor, clock, fanout_settings, known.preview, router.fanout, observe)
+    fanout = Fanout(database, executor, clock, fanout_settings, known.preview, router.deliver, observe)
     tokens = Tokens({"1": secret}, clock, auth_settings.token_lifetime)
     auth = Auth(
         database,
@@ -145,11 +145,11 @@ async def build(
         providers=identity_providers or {},
         node=node,
         tell=router.tell,
-        deliver=router.fanout,
+        deliver=router.deliver,
         page_key=page_key(secret),
     )
     logic = Logic(
-        database, executor, lambda tx, me, name: inbox.one(tx.connection, tx.preview, me, name), router.fanout
+        database, executor, lambda tx, me, name: inbox.one(tx.connection, tx.preview, me, name), router.deliver
     )
     im = Im(database, executor, known, submit, fanout, im_settings, attachments)
     sweeper = Sweeper(database, outbox, clock)

@@ -153,7 +153,7 @@ class GatewayService(Protocol):
 class RouterService(Protocol):
     """Where do they sit, and did it arrive?"""
 
-    async def acknowledged(self, marks: Mapping[str, Mapping[str, int]]) -> None:
+    async def acknowledged(self, seqs: Mapping[str, Mapping[str, int]]) -> None:
         """Devices have acknowledged, user → conversation → seq: drops pending offline pushes."""
         ...
 

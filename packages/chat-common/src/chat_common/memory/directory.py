@@ -1,4 +1,4 @@
-"""A directory inside the process: for one node, which knows all its seats itself."""
+"""A directory inside the process: for one node, which knows all its routes itself."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from chat_common.clock import Clock
-from chat_common.ports.directory import Directory, Seat
+from chat_common.ports.directory import Directory, Route
 from chat_common.records import Backend, Context
 
 
@@ -17,55 +17,55 @@ class MemoryDirectory:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._began = clock.monotonic()
-        self._seats: dict[str, tuple[Seat, float]] = {}
+        self._routes: dict[str, tuple[Route, float]] = {}
         self._users: dict[str, dict[str, None]] = {}
         self._sweep_at = self._began
 
-    async def register(self, seat: Seat, *, lease: float) -> None:
+    async def register(self, route: Route, *, lease: float) -> None:
         now = self._clock.monotonic()
         self._sweep(now, lease)
-        self._remove(seat.session)
-        self._seats[seat.session] = (seat, now + lease)
-        self._users.setdefault(seat.user, {})[seat.session] = None
+        self._remove(route.session)
+        self._routes[route.session] = (route, now + lease)
+        self._users.setdefault(route.user, {})[route.session] = None
 
-    async def unregister(self, seat: Seat) -> bool:
-        found = self._seats.get(seat.session)
-        if found is None or found[0] != seat:
+    async def unregister(self, route: Route) -> bool:
+        found = self._routes.get(route.session)
+        if found is None or found[0] != route:
             return False
-        self._remove(seat.session)
+        self._remove(route.session)
         return found[1] > self._clock.monotonic()
 
     async def renew(self, node: str, boot: str, sessions: Iterable[str], *, lease: float) -> Sequence[str]:
         now = self._clock.monotonic()
         unknown = []
         for session in sessions:
-            found = self._seats.get(session)
+            found = self._routes.get(session)
             if found is None or found[1] <= now or found[0].node != node or found[0].boot != boot:
                 unknown.append(session)
             else:
-                self._seats[session] = (found[0], now + lease)
+                self._routes[session] = (found[0], now + lease)
         return unknown
 
-    async def seats(self, users: Iterable[str]) -> Mapping[str, Sequence[Seat]]:
+    async def routes(self, users: Iterable[str]) -> Mapping[str, Sequence[Route]]:
         now = self._clock.monotonic()
         answer = {}
         for user in users:
             sessions = self._users.get(user)
             if sessions:
-                live = [found[0] for session in sessions if (found := self._seats[session])[1] > now]
+                live = [found[0] for session in sessions if (found := self._routes[session])[1] > now]
                 if live:
                     answer[user] = live
         return answer
 
     async def nodes(self) -> Mapping[str, str]:
         now = self._clock.monotonic()
-        return {seat.node: seat.boot for seat, expires in self._seats.values() if expires > now}
+        return {route.node: route.boot for route, expires in self._routes.values() if expires > now}
 
     async def known_since(self) -> float:
         return self._clock.monotonic() - self._began
 
     def _remove(self, session: str) -> None:
-        found = self._seats.pop(session, None)
+        found = self._routes.pop(session, None)
         if found is not None:
             of_user = self._users[found[0].user]
             del of_user[session]
@@ -76,7 +76,7 @@ class MemoryDirectory:
         if now < self._sweep_at:
             return
         self._sweep_at = now + lease
-        for session in [session for session, (_, expires) in self._seats.items() if expires <= now]:
+        for session in [session for session, (_, expires) in self._routes.items() if expires <= now]:
             self._remove(session)
 
 

@@ -2,7 +2,7 @@
 
 ::
 
-    NEW ◄─reject── GREETING ──welcome──► OPEN ◄──resume── DETACHED
+    NEW ◄─reject── HANDSHAKE ──welcome──► OPEN ◄──resume── DETACHED
      │ └──hello──────▲ │                  │ └────detach──────▲ │
      └─────close───────┴──────close───────┴───────close────────┴──► CLOSED
 
@@ -41,23 +41,23 @@ from chat_common.protocol.frames import (
 from chat_common.protocol.versions import VersionTracker
 from chat_common.protocol.window import Window, WindowLimits
 
-GREET = "say hello first, and wait for welcome"
+SAY_HELLO = "say hello first, and wait for welcome"
 
 
 class State(Enum):
     NEW = "new"
-    GREETING = "greeting"
+    HANDSHAKE = "handshake"
     OPEN = "open"
     DETACHED = "detached"
     CLOSED = "closed"
 
 
 TRANSITIONS: dict[tuple[State, str], State] = {
-    (State.NEW, "hello"): State.GREETING,
+    (State.NEW, "hello"): State.HANDSHAKE,
     (State.NEW, "close"): State.CLOSED,
-    (State.GREETING, "welcome"): State.OPEN,
-    (State.GREETING, "reject"): State.NEW,
-    (State.GREETING, "close"): State.CLOSED,
+    (State.HANDSHAKE, "welcome"): State.OPEN,
+    (State.HANDSHAKE, "reject"): State.NEW,
+    (State.HANDSHAKE, "close"): State.CLOSED,
     (State.OPEN, "detach"): State.DETACHED,
     (State.OPEN, "close"): State.CLOSED,
     (State.DETACHED, "resume"): State.OPEN,
@@ -71,7 +71,7 @@ class Encoder(Protocol):
 
 
 @frozen
-class Terms:
+class SessionSettings:
     """What holds for all sessions of a node. Durations in seconds; ``wall_ms`` gives the time of day in ms."""
 
     codec: Encoder
@@ -101,23 +101,23 @@ class ServerSession:
     """One session, from before its `hello` to after its last socket.
 
     `push` costs the same for one frame as for many: it keeps a reference. Nothing is ever written twice to one
-    connection. Memory is bounded by `Terms.limits`, plus the answers not taken yet.
+    connection. Memory is bounded by `SessionSettings.limits`, plus the answers not taken yet.
     """
 
     __slots__ = ("_beat_at", "_expires_at", "_heard_at", "_invalid", "_out", "_probed_at", "_unacked_since", "ending",
-                 "state", "terms", "versions", "window")  # fmt: skip
+                 "settings", "state", "versions", "window")  # fmt: skip
 
-    def __init__(self, terms: Terms, now: float) -> None:
-        self.terms = terms
+    def __init__(self, settings: SessionSettings, now: float) -> None:
+        self.settings = settings
         self.state = State.NEW
-        self.window = Window(terms.limits, terms.lagged)
+        self.window = Window(settings.limits, settings.lagged)
         self.versions = VersionTracker()
         self.ending: Ending | None = None
         self._out: list[Chunk | bytes] = []
         self._invalid = 0
         self._heard_at = now
         self._beat_at = now
-        self._expires_at = now + terms.hello_timeout
+        self._expires_at = now + settings.hello_timeout
         self._unacked_since: float | None = None
         self._probed_at: float | None = None
 
@@ -154,7 +154,7 @@ class ServerSession:
             return None
         if type(frame) is BadFrame:
             unknown = frame.error.field == "op" and self.state is not State.OPEN
-            self.refuse(NotAuthenticated(GREET) if unknown else frame.error, frame.ref)
+            self.refuse(NotAuthenticated(SAY_HELLO) if unknown else frame.error, frame.ref)
             return None
         if type(frame) is Hello:
             if self.state is State.NEW:
@@ -164,11 +164,11 @@ class ServerSession:
             return None
         if self.state is not State.OPEN:
             ref = frame.ref if type(frame) is Call else None
-            self.refuse(NotAuthenticated(GREET), ref)
+            self.refuse(NotAuthenticated(SAY_HELLO), ref)
             return None
         if type(frame) is Ping:
             self._served()
-            self._write(Pong(self.terms.wall_ms()))
+            self._write(Pong(self.settings.wall_ms()))
             return None
         if type(frame) is ClientNote:
             self._served()
@@ -180,8 +180,8 @@ class ServerSession:
         """The client has ``received`` pushes in all; True when that made room. Adds to ``covered`` what it has now."""
         self._heard_at = now
         if self.state is not State.OPEN:
-            if self.state is State.NEW or self.state is State.GREETING:
-                self.refuse(NotAuthenticated(GREET))
+            if self.state is State.NEW or self.state is State.HANDSHAKE:
+                self.refuse(NotAuthenticated(SAY_HELLO))
             return False
         try:
             fresh = self.window.ack(received, covered)
@@ -204,7 +204,7 @@ class ServerSession:
         self._write(welcome)
         self._served()
         self.versions.synced(welcome.version)
-        self._beat_at = now + (self.terms.heartbeat if beat_in is None else beat_in)
+        self._beat_at = now + (self.settings.heartbeat if beat_in is None else beat_in)
         self._release(now)
 
     def reject(self, error: ChatError) -> None:
@@ -228,7 +228,7 @@ class ServerSession:
         self.ending = None
         self._invalid = 0
         self._heard_at = now
-        self._beat_at = now + (self.terms.heartbeat if beat_in is None else beat_in)
+        self._beat_at = now + (self.settings.heartbeat if beat_in is None else beat_in)
         self._probed_at = None
         self._unacked_since = now if again else None
         self._write(welcome)
@@ -279,7 +279,7 @@ class ServerSession:
         self._write(Error.of(error, ref))
         if error.code == "invalid":
             self._invalid += 1
-            if self._invalid >= self.terms.max_invalid:
+            if self._invalid >= self.settings.max_invalid:
                 self.close(CloseCode.ABUSE, f"{self._invalid} invalid frames in a row")
 
     def note(self, encoded: bytes) -> None:
@@ -290,15 +290,15 @@ class ServerSession:
     def beat(self, *, behind: bool = False) -> None:
         """A beat outside of the rhythm."""
         if self.state is State.OPEN:
-            self._write(Beat(self.versions.version, self.terms.wall_ms(), behind))
+            self._write(Beat(self.versions.version, self.settings.wall_ms(), behind))
 
     def detach(self, now: float) -> None:
         """The connection is gone. What was taken or waits to be taken counts as sent; new pushes wait."""
         if self.state is State.OPEN:
             self._go("detach")
             self._out = []
-            self._expires_at = now + self.terms.resume_for
-        elif self.state is State.NEW or self.state is State.GREETING:
+            self._expires_at = now + self.settings.resume_for
+        elif self.state is State.NEW or self.state is State.HANDSHAKE:
             self._go("close")
             self._out = []
 
@@ -311,7 +311,7 @@ class ServerSession:
             self.ending = Ending(int(code), reason)
         if self.state is State.OPEN and now is not None and reconnect_of(code) == "resume":
             self._go("detach")
-            self._expires_at = now + self.terms.resume_for
+            self._expires_at = now + self.settings.resume_for
         else:
             self._go("close")
 
@@ -322,14 +322,14 @@ class ServerSession:
 
         Sends the beats, ends the silent and the forgetful, lets a detached session expire.
         """
-        terms = self.terms
+        settings = self.settings
         if self.state is State.OPEN:
-            silent_at = self._heard_at + 1.5 * terms.heartbeat
+            silent_at = self._heard_at + 1.5 * settings.heartbeat
             if now >= silent_at:
-                self.close(CloseCode.SILENT, f"silent for {1.5 * terms.heartbeat:g} s", now=now)
+                self.close(CloseCode.SILENT, f"silent for {1.5 * settings.heartbeat:g} s", now=now)
                 return self._expires_at
             if now >= self._beat_at:
-                self._beat_at = max(self._beat_at, now - terms.heartbeat / 2) + terms.heartbeat
+                self._beat_at = max(self._beat_at, now - settings.heartbeat / 2) + settings.heartbeat
                 self.beat()
             return min(silent_at, self._beat_at, self._watch_acks(now))
         if self.state is State.CLOSED:
@@ -339,11 +339,11 @@ class ServerSession:
         if self.state is State.DETACHED:
             self._go("close")
         else:
-            self.close(CloseCode.NO_HELLO, f"no welcome within {terms.hello_timeout:g} s")
+            self.close(CloseCode.NO_HELLO, f"no welcome within {settings.hello_timeout:g} s")
         return None
 
     def _watch_acks(self, now: float) -> float:
-        timeout = self.terms.ack_timeout
+        timeout = self.settings.ack_timeout
         if self._unacked_since is None:
             return now + timeout  # A push may be written at once after this.
         if self._probed_at is None:
@@ -365,7 +365,7 @@ class ServerSession:
             raise RuntimeError(f"a session that is {self.state.value} cannot {event}") from None
 
     def _write(self, frame: Any) -> None:
-        self._out.append(self.terms.codec.encode(frame))
+        self._out.append(self.settings.codec.encode(frame))
 
     def _served(self) -> None:
         self._invalid = 0

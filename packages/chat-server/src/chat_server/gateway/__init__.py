@@ -13,10 +13,10 @@ Keywords: ``boot`` (random id of this start), ``limits`` (told in `welcome`), ``
 to hear what was acknowledged), ``drop`` (asked for each delivery, true loses it: for tests that plant losses).
 """
 
+from chat_server.gateway.connection import ClientConnection
 from chat_server.gateway.gateway import Gateway
-from chat_server.gateway.link import Link
 from chat_server.gateway.presence import Watched, WatchPresence
 from chat_server.gateway.settings import GatewaySettings
 from chat_server.gateway.wire import Framing, Wire
 
-__all__ = ["Framing", "Gateway", "GatewaySettings", "Link", "WatchPresence", "Watched", "Wire"]
+__all__ = ["ClientConnection", "Framing", "Gateway", "GatewaySettings", "WatchPresence", "Watched", "Wire"]

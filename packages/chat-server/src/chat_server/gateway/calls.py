@@ -45,33 +45,33 @@ class Calls:
             session.refuse(error, call.ref)
             return
         self._sessions.call_began(session)
-        if session.calls >= self._most and session.link is not None:
-            session.link.wire.pause_reading()
+        if session.calls >= self._most and session.connection is not None:
+            session.connection.wire.pause_reading()
         work = self._serve(session, caller, call)
         if call.command == "submit" and not self._dispatcher.submit_in_order:
             work = self._after_the_last(session, call, work)
         self._tasks.spawn(work)
 
     async def _serve(self, session: Session, caller: Caller, call: Call) -> None:
-        link = session.link
+        connection = session.connection
         try:
             try:
                 result = await self._dispatcher.call(caller, call.command, call.params)
                 if call.command == "sync":
                     _note_version(session, result)
-                if session.link is link:
+                if session.connection is connection:
                     session.reply(call.ref, result)
             except ChatError as error:
-                if session.link is link:
+                if session.connection is connection:
                     session.refuse(error, call.ref)
             except Exception:
                 log.exception("call_failed", command=call.command, ref=call.ref)
-                if session.link is link:
+                if session.connection is connection:
                     session.refuse(Internal("something went wrong on the server"), call.ref)
         finally:
             self._sessions.call_ended(session)
-            if link is not None and link.paused_at is None and session.calls == self._most // 2:
-                link.wire.resume_reading()
+            if connection is not None and connection.paused_at is None and session.calls == self._most // 2:
+                connection.wire.resume_reading()
             self._sessions.answered(session)
 
     async def _after_the_last(self, session: Session, call: Call, work: Any) -> None:

@@ -46,7 +46,7 @@ class Check:
     async def ask(self) -> Expected:
         """The versions of this node's users and the revs of its hot rooms, page by page."""
         self._rooms.prune()
-        users, rooms = list(self._sessions.roster.by_user), list(self._rooms)
+        users, rooms = list(self._sessions.index.by_user), list(self._rooms)
         expected = Expected({}, {})
         for start in range(0, max(len(users), len(rooms)), PAGE):
             stop = start + PAGE
@@ -65,7 +65,7 @@ class Check:
         sessions = self._sessions
         told = 0
         for user, version in expected.versions.items():
-            for session in sessions.roster.by_user.get(user, ()):
+            for session in sessions.index.by_user.get(user, ()):
                 window = session.window
                 if session.state is not State.OPEN or session.version >= version or window.waiting or window.lagging:
                     continue

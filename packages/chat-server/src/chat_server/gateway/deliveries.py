@@ -64,7 +64,7 @@ class Deliveries:
 
     def _to_users(self, chunk: Chunk, users: Mapping[str, int]) -> None:
         now = self._now()
-        by_user, touch = self._sessions.roster.by_user, self._sessions.flush.touch
+        by_user, touch = self._sessions.index.by_user, self._sessions.flush.touch
         for user, version in users.items():
             for session in by_user.get(user, ()):
                 session.push(chunk, version, now)

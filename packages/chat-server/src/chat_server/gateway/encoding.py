@@ -17,7 +17,7 @@ from chat_server.services import Dispatcher
 EMPTY = Chunk(())
 
 
-class MarkedChunk(Chunk):
+class MessageChunk(Chunk):
     """A chunk that knows the newest message in it."""
 
     __slots__ = ("conversation", "seq")
@@ -29,7 +29,7 @@ class MarkedChunk(Chunk):
 
     def part(self, start: int, stop: int | None = None) -> Chunk:
         if stop is None:
-            return MarkedChunk(self.frames[start:], self.conversation, self.seq)
+            return MessageChunk(self.frames[start:], self.conversation, self.seq)
         return super().part(start, stop)
 
 
@@ -56,7 +56,7 @@ class Encoding:
         if not frames:
             return EMPTY
         if seq and conversation is not None:
-            return MarkedChunk(frames, conversation, seq)
+            return MessageChunk(frames, conversation, seq)
         return Chunk(frames)
 
 

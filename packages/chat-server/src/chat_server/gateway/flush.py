@@ -53,15 +53,15 @@ class Flush:
         framing: Framing | None = None
         shared: Any = None
         for session in sessions:
-            link = session.link
+            connection = session.connection
             if (
                 not session.dirty
-                and link is not None
-                and link.paused_at is None
+                and connection is not None
+                and connection.paused_at is None
                 and session.ending is None
                 and session.push_through(chunk, now)
             ):
-                wire = link.wire
+                wire = connection.wire
                 if wire.framing is not framing:
                     framing = wire.framing
                     shared = framing.pack(chunk.frames)
@@ -86,18 +86,18 @@ class Flush:
         packed: dict[Any, Any] = {}
         for session in dirty:
             session.dirty = False
-            link = session.link
-            if link is None:
+            connection = session.connection
+            if connection is None:
                 continue
             if session.ending is not None:
                 self._write_last(session)
                 continue
-            if link.paused_at is not None:
+            if connection.paused_at is not None:
                 continue
             out = session.take()
             if not out:
                 continue
-            wire = link.wire
+            wire = connection.wire
             framing = wire.framing
             if type(out[0]) is bytes:  # An answer or a beat: nobody else's.
                 wire.write(framing.pack(flat(out)))
@@ -110,15 +110,15 @@ class Flush:
 
     def _write_last(self, session: Session) -> None:
         """The bye goes out and the connection ends; one that takes nothing any more is dropped."""
-        link, ending, out = session.link, session.ending, session.take()
-        assert link is not None
+        connection, ending, out = session.connection, session.ending, session.take()
+        assert connection is not None
         assert ending is not None
         session.ending = None
-        if link.paused_at is None:
-            link.wire.write(link.wire.framing.pack(flat(out)))
-            link.wire.close(ending.code, ending.reason)
+        if connection.paused_at is None:
+            connection.wire.write(connection.wire.framing.pack(flat(out)))
+            connection.wire.close(ending.code, ending.reason)
         else:
-            link.wire.abort()
+            connection.wire.abort()
         self._ended(session)
 
 

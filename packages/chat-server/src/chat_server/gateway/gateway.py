@@ -15,24 +15,24 @@ from chat_common.protocol.session import State
 from chat_common.records import Caller, Push
 from chat_common.wire import Limits
 
+from chat_server.gateway.acknowledgements import Acknowledgements
 from chat_server.gateway.calls import Calls
 from chat_server.gateway.check import Check
+from chat_server.gateway.connection import ClientConnection, Desk
 from chat_server.gateway.cursors import Cursors
 from chat_server.gateway.deliveries import Deliveries
 from chat_server.gateway.encoding import Encoding
-from chat_server.gateway.greeting import Greeting
-from chat_server.gateway.link import Desk, Link
-from chat_server.gateway.marks import Marks
+from chat_server.gateway.ephemeral import EphemeralEvents
+from chat_server.gateway.handshake import Handshake
 from chat_server.gateway.node import Node
-from chat_server.gateway.notes import Notes
 from chat_server.gateway.presence import Presence, Watched, WatchPresence
 from chat_server.gateway.rooms import Rooms
-from chat_server.gateway.seats import Seats
+from chat_server.gateway.routes import Routes
 from chat_server.gateway.session import Session
 from chat_server.gateway.sessions import Sessions
 from chat_server.gateway.settings import GatewaySettings
 from chat_server.gateway.tasks import Tasks
-from chat_server.gateway.tokens import Tokens
+from chat_server.gateway.token_watch import TokenWatch
 from chat_server.gateway.wire import Wire
 from chat_server.services import AuthService, CloseSessions, Delivery, Dispatcher, ImService, RouterService
 
@@ -67,21 +67,21 @@ class Gateway:
         self.tasks = tasks = Tasks()
         self.sessions = sessions = Sessions(here)
         self._encoding = encoding = Encoding(codec, dispatcher)
-        cursors = Cursors(settings.remembered)
-        self.seats = Seats(here, directory, sessions.roster)
-        self.marks = Marks(router, report_acks)
+        cursors = Cursors(settings.cursor_cache_size)
+        self.routes = Routes(here, directory, sessions.index)
+        self.acknowledgements = Acknowledgements(router, report_acks)
         self.rooms = Rooms(im, sessions, cursors, encoding, tasks, clock, settings.backlog)
-        self.tokens = Tokens(auth, sessions, encoding, tasks, clock, settings.renew_before)
+        self.token_watch = TokenWatch(auth, sessions, encoding, tasks, clock, settings.renew_before)
         self.presence = Presence(node, im, directory, sessions, codec, tasks)
         self.check = Check(im, sessions, self.rooms, settings.grace)
         self.deliveries = Deliveries(sessions, self.rooms, cursors, encoding, clock, drop)
-        self.calls = Calls(dispatcher, sessions, tasks, settings.calls)
-        self.notes = Notes(dispatcher, im, router, codec, tasks)
-        self.greeting = Greeting(
+        self.calls = Calls(dispatcher, sessions, tasks, settings.max_open_calls)
+        self.ephemeral = EphemeralEvents(dispatcher, im, router, codec, tasks)
+        self.handshake = Handshake(
             here, auth, im, dispatcher, sessions, tasks,
-            seats=self.seats, rooms=self.rooms, tokens=self.tokens, presence=self.presence, check=self.check,
+            routes=self.routes, rooms=self.rooms, tokens=self.token_watch, presence=self.presence, check=self.check,
         )  # fmt: skip
-        self._desk = Desk(here, sessions, self.greeting, self.calls, self.notes, self.marks)
+        self._desk = Desk(here, sessions, self.handshake, self.calls, self.ephemeral, self.acknowledgements)
         sessions.over += [self.presence.forget, self._give_back]
         sessions.left.append(self.presence.left)
 
@@ -89,27 +89,27 @@ class Gateway:
         await self.tasks.__aenter__()
         settings = self.settings
         self.tasks.every(max(settings.heartbeat - settings.grace, settings.heartbeat / 2), self.check.run)
-        self.tasks.every(settings.lease / 3, self.seats.renew)
+        self.tasks.every(settings.lease / 3, self.routes.renew)
         self.tasks.every(settings.heartbeat, self.presence.poll)
-        if self.marks.collector is not None:
-            self.tasks.every(1.0, self.marks.report)
-        self.wheel.start()
+        if self.acknowledgements.collector is not None:
+            self.tasks.every(1.0, self.acknowledgements.report)
+        self.sessions.wheel.start()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.drain()
-        self.wheel.stop()
+        self.sessions.wheel.stop()
         await self.tasks.__aexit__(None, None, None)
 
     # --- for transports ---
 
-    def connect(self, wire: Wire) -> Link:
-        """A client has connected. The transport tells the `Link` what happens from here on."""
-        link = Link(self._desk, wire)
-        self.sessions.connect(link)
-        return link
+    def connect(self, wire: Wire) -> ClientConnection:
+        """A client has connected. The transport tells the `ClientConnection` what happens from here on."""
+        connection = ClientConnection(self._desk, wire)
+        self.sessions.connect(connection)
+        return connection
 
     # --- GatewayService ---
 
@@ -117,7 +117,7 @@ class Gateway:
         self.deliveries.take(deliveries)
 
     async def tell(self, session: str, push: Push) -> bool:
-        found = self.roster.get(session)
+        found = self.sessions.index.get(session)
         if found is None or found.state is State.CLOSED:
             return False
         found.push(self._encoding.chunk([push]), 0, self._now())
@@ -126,8 +126,8 @@ class Gateway:
 
     async def note(self, users: Sequence[str], event: str, data: Any) -> None:
         encoded: bytes | None = None
-        for session in self.roster.of(users):
-            if session.link is not None and session.link.paused_at is None:
+        for session in self.sessions.index.of(users):
+            if session.connection is not None and session.connection.paused_at is None:
                 encoded = encoded or self.codec.encode(Note(event, data))
                 session.note(encoded)
                 self.sessions.flush.touch(session)
@@ -136,7 +136,7 @@ class Gateway:
         return self.sessions.close(request)
 
     async def online(self, users: Sequence[str]) -> Sequence[str]:
-        return [user for user in users if self.roster.online(user)]
+        return [user for user in users if self.sessions.index.online(user)]
 
     # --- a command ---
 
@@ -153,27 +153,13 @@ class Gateway:
     def stats(self) -> Mapping[str, int]:
         """Numbers for metrics."""
         return {
-            "connections": len(self.sessions.links),
-            "sessions": len(self.roster),
-            "users": len(self.roster.by_user),
+            "connections": len(self.sessions.connections),
+            "sessions": len(self.sessions.index),
+            "users": len(self.sessions.index.by_user),
             "calls": self.sessions.calls,
         }
 
     def _give_back(self, session: Session) -> None:
         if session.user is not None:
-            self.tasks.spawn(self.seats.leave(self.seats.of(session)))
+            self.tasks.spawn(self.routes.leave(self.routes.of(session)))
             self.presence.left(session.user)
-
-    # --- shown to tests ---
-
-    @property
-    def roster(self):  # type: ignore[no-untyped-def]
-        return self.sessions.roster
-
-    @property
-    def wheel(self):  # type: ignore[no-untyped-def]
-        return self.sessions.wheel
-
-    @property
-    def links(self):  # type: ignore[no-untyped-def]
-        return self.sessions.links

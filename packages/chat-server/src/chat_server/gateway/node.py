@@ -5,7 +5,7 @@ from __future__ import annotations
 from attrs import frozen
 from chat_common.clock import Clock
 from chat_common.codec import Codec
-from chat_common.protocol.session import Terms
+from chat_common.protocol.session import SessionSettings
 from chat_common.wire import Limits
 
 from chat_server.gateway.settings import GatewaySettings
@@ -23,10 +23,10 @@ class Node:
     limits: Limits
 
     @property
-    def terms(self) -> Terms:
+    def session_settings(self) -> SessionSettings:
         """What all its sessions agree on."""
         settings = self.settings
-        return Terms(
+        return SessionSettings(
             self.codec,
             self.clock.wall_ms,
             settings.limits,

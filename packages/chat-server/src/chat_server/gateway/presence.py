@@ -62,7 +62,7 @@ class Presence:
 
     async def watch(self, caller: Caller, request: WatchPresence) -> Watched:
         """The command ``presence.watch``: those of the list that are online; changes follow as notes."""
-        session = self._sessions.roster.get(caller.session or "")
+        session = self._sessions.index.get(caller.session or "")
         if session is None or caller.user is None or session.user != caller.user:
             raise Invalid("presence is watched over a session's own connection")
         users = list(dict.fromkeys(request.users))
@@ -94,7 +94,7 @@ class Presence:
 
     def left(self, user: str) -> None:
         """A connection of this user is gone."""
-        if user in self._watchers and user not in self._leaving and not self._sessions.roster.online(user):
+        if user in self._watchers and user not in self._leaving and not self._sessions.index.online(user):
             self._leaving.add(user)
             asyncio.get_running_loop().call_later(self._patience, self._look_again, user)
 
@@ -117,12 +117,12 @@ class Presence:
         self._tell(user, user in await self._online([user]))
 
     async def _online(self, users: Iterable[str]) -> set[str]:
-        """Who has a connection here, or a seat on another node."""
-        here = {user for user in users if self._sessions.roster.online(user)}
+        """Who has a connection here, or a route on another node."""
+        here = {user for user in users if self._sessions.index.online(user)}
         rest = [user for user in users if user not in here]
         if rest:
-            seats = await self._directory.seats(rest)
-            here.update(user for user, held in seats.items() if any(seat.node != self._node for seat in held))
+            routes = await self._directory.routes(rest)
+            here.update(user for user, held in routes.items() if any(route.node != self._node for route in held))
         return here
 
     def _tell(self, user: str, online: bool) -> None:

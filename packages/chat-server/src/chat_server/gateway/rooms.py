@@ -48,7 +48,7 @@ class Rooms:
     ) -> None:
         """``widest``: the most revs of a gap that is read from the log."""
         self._im = im
-        self._roster, self._flush = sessions.roster, sessions.flush
+        self._index, self._flush = sessions.index, sessions.flush
         self._cursors = cursors
         self._encoding = encoding
         self._tasks = tasks
@@ -148,7 +148,7 @@ class Rooms:
         joined in it enters where he joined, who left in it stands here until then.
         """
         try:
-            members = await self._among(conversation, list(self._roster.by_user), 0)
+            members = await self._among(conversation, list(self._index.by_user), 0)
             heads = await self._im.heads((), (conversation,))
             head = heads.rooms.get(conversation, room.rev)
             room.learn(heads.seqs.get(conversation, 0))
@@ -158,7 +158,7 @@ class Rooms:
                     here, gone = membership(push.data)
                     members.difference_update(here)
                     members.update(gone)
-            for session in self._roster.of(members):
+            for session in self._index.of(members):
                 self._enter(conversation, room, session)
             self._push(conversation, room, pushes, head, await self._ask(conversation, room, pushes))
         except ChatError as error:
@@ -196,7 +196,7 @@ class Rooms:
         joining: set[str] = set()
         for push in pushes:
             if push.event == "members":
-                joining.update(user for user in membership(push.data)[0] if user in self._roster.by_user)
+                joining.update(user for user in membership(push.data)[0] if user in self._index.by_user)
         known: dict[int, set[str]] = {}
         for seq, sessions in room.unknown(pushes).items():
             users = joining.union(session.user for session in sessions if session.user is not None)
@@ -251,10 +251,10 @@ class Rooms:
             if push.event == "members":
                 self._send(conversation, room.sessions, fresh[start:at])
                 here, gone = membership(push.data)
-                for session in self._roster.of(here):
+                for session in self._index.of(here):
                     self._enter(conversation, room, session)
                 self._send(conversation, room.sessions, [push])
-                for session in self._roster.of(gone):
+                for session in self._index.of(gone):
                     room.leave(session)
                     if session.rooms is not None:
                         session.rooms.discard(conversation)

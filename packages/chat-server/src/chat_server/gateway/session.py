@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from asyncio import Future
 
-from chat_common.protocol.session import ServerSession, State, Terms
+from chat_common.protocol.session import ServerSession, SessionSettings, State
 from chat_common.records import Caller
 from chat_common.wire import User
 
@@ -24,27 +24,41 @@ class Connection:
 
 
 class Session(ServerSession):
-    """``link`` is None while no connection serves it. A guest has no ``user``."""
+    """``connection`` is None while no connection serves it. A guest has no ``user``."""
 
     __slots__ = (
-        "calls", "device", "dirty", "doomed", "doomed_at", "id", "identity", "link", "noting", "profile", "rooms",
-        "slot", "submits", "token_due", "user", "watching",
+        "calls",
+        "closing",
+        "closing_at",
+        "connection",
+        "device",
+        "dirty",
+        "event_running",
+        "id",
+        "identity",
+        "profile",
+        "rooms",
+        "slot",
+        "submits",
+        "token_due",
+        "user",
+        "watching",
     )  # fmt: skip
 
-    def __init__(self, terms: Terms, now: float) -> None:
-        super().__init__(terms, now)
+    def __init__(self, session_settings: SessionSettings, now: float) -> None:
+        super().__init__(session_settings, now)
         self.id = ""
         self.device = ""
         self.user: str | None = None
         self.profile: User | None = None
         self.identity: Identity | None = None
-        self.link: Connection | None = None
+        self.connection: Connection | None = None
         self.dirty = False  # Stands in the list of the next flush.
         self.calls = 0  # Running ones.
-        self.noting = False  # A note of it is being carried out.
+        self.event_running = False  # A note of it is being carried out.
         self.token_due = 0  # Wall clock ms at which its token must be renewed or ends; 0: never.
-        self.doomed: CloseSessions | None = None  # To be closed as soon as its calls are answered.
-        self.doomed_at = 0.0
+        self.closing: CloseSessions | None = None  # To be closed as soon as its calls are answered.
+        self.closing_at = 0.0
         self.slot = 0  # In the wheel.
         self.rooms: set[str] | None = None  # The hot ones it stands in.
         self.submits: dict[str, Future[None]] | None = (
@@ -55,12 +69,12 @@ class Session(ServerSession):
     @property
     def live(self) -> bool:
         """Whether it is open and has a connection."""
-        return self.link is not None and self.state is State.OPEN
+        return self.connection is not None and self.state is State.OPEN
 
     def caller(self, ref: str) -> Caller:
         """Who asks, for the pipeline."""
         token = self.identity.token if self.identity is not None else None
-        address = self.link.wire.address if self.link is not None else None
+        address = self.connection.wire.address if self.connection is not None else None
         return Caller(self.user, ref, self.device or None, self.id or None, token, "ws", address)
 
     def matches(self, request: CloseSessions) -> bool:

@@ -10,8 +10,8 @@ from chat_common.protocol.closing import CloseCode, reconnect_of
 from chat_common.protocol.session import State
 
 from chat_server.gateway.flush import Flush
+from chat_server.gateway.index import SessionIndex
 from chat_server.gateway.node import Node
-from chat_server.gateway.roster import Roster
 from chat_server.gateway.session import Connection, Session
 from chat_server.gateway.wheel import Wheel
 from chat_server.services import CloseSessions
@@ -32,11 +32,11 @@ class Sessions:
     def __init__(self, node: Node) -> None:
         self._node = node
         self._now = node.clock.monotonic
-        self._terms = node.terms
-        self.roster = Roster()
+        self._terms = node.session_settings
+        self.index = SessionIndex()
         self.flush = Flush(self._ended)
         self.wheel: Wheel[Session] = Wheel(node.clock, min(0.5, node.settings.heartbeat / 20), self._due)
-        self.links: set[Connection] = set()
+        self.connections: set[Connection] = set()
         self.calls = 0
         self.draining = False
         self.over: list[Callable[[Session], None]] = []
@@ -46,22 +46,22 @@ class Sessions:
 
     # --- begun and ended by their connections and calls ---
 
-    def connect(self, link: Connection) -> None:
+    def connect(self, connection: Connection) -> None:
         """A client has connected: a session that has not said hello yet."""
         now = self._now()
-        session = link.session = Session(self._terms, now)
-        session.link = link
-        self.links.add(link)
+        session = connection.session = Session(self._terms, now)
+        session.connection = connection
+        self.connections.add(connection)
         self.wheel.add(session, now + self._node.settings.hello_timeout)
         if self.draining:
             self._close(session, STOPPING)
 
-    def disconnect(self, link: Connection) -> None:
+    def disconnect(self, connection: Connection) -> None:
         """The connection is gone, however that came."""
-        self.links.discard(link)
-        session, link.session = link.session, None
-        if session is not None and session.link is link:
-            session.link = session.ending = None
+        self.connections.discard(connection)
+        session, connection.session = connection.session, None
+        if session is not None and session.connection is connection:
+            session.connection = session.ending = None
             session.detach(self._now())
             self._settle(session)
         self._rest()
@@ -76,14 +76,14 @@ class Sessions:
 
     def answered(self, session: Session) -> None:
         """What was to be written of a call is there; the last one of a session that is to end ends it."""
-        if session.doomed is not None and session.calls == 0:
+        if session.closing is not None and session.calls == 0:
             self._carry_out(session)
         self.flush.touch(session)
         self._rest()
 
     def forget(self, session: Session) -> None:
         """Nothing of this session is left; said more than once it changes nothing."""
-        if self.roster.remove(session):
+        if self.index.remove(session):
             for tell in self.over:
                 tell(session)
 
@@ -92,20 +92,20 @@ class Sessions:
     def close(self, request: CloseSessions) -> int:
         """End all that match; how many there were."""
         if request.session is not None:
-            found = self.roster.get(request.session)
+            found = self.index.get(request.session)
             sessions = [found] if found is not None else []
         elif request.user is not None:
-            sessions = list(self.roster.of((request.user,)))
+            sessions = list(self.index.of((request.user,)))
         else:
-            sessions = list(self.roster)
-        matching = [session for session in sessions if session.doomed is None and session.matches(request)]
+            sessions = list(self.index)
+        matching = [session for session in sessions if session.closing is None and session.matches(request)]
         for session in matching:
             self._close(session, request)
         return len(matching)
 
     def end_all(self, code: int, reason: str) -> None:
         """End every session of this node."""
-        for session in self.roster:
+        for session in self.index:
             self._close(session, CloseSessions(code, reason, reconnect_of(code)))
 
     def retire(self, session: Session) -> None:
@@ -115,14 +115,16 @@ class Sessions:
     async def drain(self) -> None:
         """Stop: new connections are turned away, running calls get to end, everybody hears `bye` 4000."""
         self.draining = True
-        for session in [link.session for link in self.links if link.session is not None] + list(self.roster):
+        for session in [connection.session for connection in self.connections if connection.session is not None] + list(
+            self.index
+        ):
             self.retire(session)
         self._rest()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._node.settings.drain_timeout):
                 await self._resting.wait()
-        for link in list(self.links):
-            link.wire.abort()
+        for connection in list(self.connections):
+            connection.wire.abort()
 
     # --- time ---
 
@@ -134,14 +136,14 @@ class Sessions:
 
     def _due(self, session: Session, now: float) -> float | None:
         """What the wheel does with a session whose time has come."""
-        if session.doomed is not None and session.state is not State.CLOSED:
-            if session.calls and now < session.doomed_at + LAST_CALLS:
-                return session.doomed_at + LAST_CALLS
+        if session.closing is not None and session.state is not State.CLOSED:
+            if session.calls and now < session.closing_at + LAST_CALLS:
+                return session.closing_at + LAST_CALLS
             self._carry_out(session)
-        link, settings = session.link, self._node.settings
+        connection, settings = session.connection, self._node.settings
         slow_at = float("inf")
-        if link is not None and link.paused_at is not None:
-            slow_at = link.paused_at + settings.slow_timeout
+        if connection is not None and connection.paused_at is not None:
+            slow_at = connection.paused_at + settings.slow_timeout
             if now >= slow_at:
                 session.close(CloseCode.TOO_SLOW, f"took nothing for {settings.slow_timeout:g} s", now=now)
         others_at = now + min((due(session) for due in self.due), default=float("inf"))
@@ -157,16 +159,16 @@ class Sessions:
 
     def _close(self, session: Session, request: CloseSessions) -> None:
         """Close as soon as the running calls are answered: the one who logs out hears it before the `bye`."""
-        if session.doomed is not None:
+        if session.closing is not None:
             return
-        session.doomed, session.doomed_at = request, self._now()
-        if session.calls == 0 or session.link is None:
+        session.closing, session.closing_at = request, self._now()
+        if session.calls == 0 or session.connection is None:
             self._carry_out(session)
         else:
             self.wheel.add(session, self._now() + LAST_CALLS)
 
     def _carry_out(self, session: Session) -> None:
-        request = session.doomed
+        request = session.closing
         assert request is not None
         session.close(request.code, request.reason, reconnect=request.reconnect)
         self.flush.touch(session)
@@ -174,13 +176,13 @@ class Sessions:
 
     def _ended(self, session: Session) -> None:
         """Its connection was closed by us, after the bye."""
-        link, session.link = session.link, None
-        if link is not None:
-            link.session = None
+        connection, session.connection = session.connection, None
+        if connection is not None:
+            connection.session = None
         self._settle(session)
 
     def _settle(self, session: Session) -> None:
-        if session.link is None and session.user is not None:
+        if session.connection is None and session.user is not None:
             for tell in self.left:
                 tell(session.user)
         if session.state is State.CLOSED:
@@ -188,5 +190,5 @@ class Sessions:
 
     def _rest(self) -> None:
         """Something ended: while draining, notice when it was the last."""
-        if self.draining and not self.links and not self.calls:
+        if self.draining and not self.connections and not self.calls:
             self._resting.set()

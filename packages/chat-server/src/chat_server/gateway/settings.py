@@ -33,11 +33,11 @@ class GatewaySettings:
         default=20.0,
         metadata={"help": "Seconds that a socket may refuse to take bytes before it is closed as too slow."},
     )
-    calls: int = field(
+    max_open_calls: int = field(
         default=128, metadata={"help": "Running calls of one session above which no more is read from its socket."}
     )
     lease: float = field(
-        default=60.0, metadata={"help": "Seconds that a session's seat in the directory lasts unless renewed."}
+        default=60.0, metadata={"help": "Seconds that a session's route in the directory lasts unless renewed."}
     )
     grace: float = field(
         default=1.0,
@@ -46,7 +46,7 @@ class GatewaySettings:
     renew_before: float = field(
         default=3600.0, metadata={"help": "Seconds before a token's end at which a fresh one is pushed to its session."}
     )
-    remembered: int = field(
+    cursor_cache_size: int = field(
         default=100_000, metadata={"help": "Conversations whose newest delivered rev is remembered, to drop doubles."}
     )
     drain_timeout: float = field(

@@ -28,14 +28,14 @@ class Router:
         """A node has come; its gateway takes deliveries from now on."""
         self._gateways[node] = gateway
 
-    async def fanout(self, deliveries: Sequence[Delivery]) -> None:
+    async def deliver(self, deliveries: Sequence[Delivery]) -> None:
         """To every node that holds a receiver; hot rooms to all nodes, each of which knows who of the room it holds."""
         wanted = {user for delivery in deliveries if delivery.users is not None for user in delivery.users}
-        seats = await self._directory.seats(wanted)
+        routes = await self._directory.routes(wanted)
         nodes: dict[str, set[str]] = {}
-        for user, places in seats.items():
-            for seat in places:
-                nodes.setdefault(seat.node, set()).add(user)
+        for user, found in routes.items():
+            for route in found:
+                nodes.setdefault(route.node, set()).add(user)
         for node, gateway in self._gateways.items():
             here = nodes.get(node, set())
             batch = []
@@ -49,10 +49,10 @@ class Router:
             if batch:
                 await gateway.deliver(batch)
 
-    async def acknowledged(self, marks: Mapping[str, Mapping[str, int]]) -> None:
+    async def acknowledged(self, seqs: Mapping[str, Mapping[str, int]]) -> None:
         """Drop offline pushes that a device has taken in by now."""
         if await self._database.read(lambda connection: _OWED.all(connection)[0][0]):
-            await self._database.change(lambda connection: drop_acknowledged(connection, marks))
+            await self._database.change(lambda connection: drop_acknowledged(connection, seqs))
 
     async def note(self, users: Sequence[str], event: str, data: Any) -> None:
         for gateway in self._gateways.values():
@@ -67,8 +67,8 @@ class Router:
 
     async def online(self, users: Sequence[str]) -> Sequence[tuple[str, str]]:
         """(user, device) of those who sit somewhere."""
-        seats = await self._directory.seats(users)
-        return [(seat.user, seat.device) for places in seats.values() for seat in places]
+        routes = await self._directory.routes(users)
+        return [(route.user, route.device) for found in routes.values() for route in found]
 
 
 _OWED = CompiledStatement(select(exists(select(push_due.c.user))))
@@ -84,6 +84,6 @@ _DROP = CompiledStatement(
 )
 
 
-def drop_acknowledged(connection: Connection, marks: Mapping[str, Mapping[str, int]]) -> None:
-    """Several users' marks at once."""
-    _DROP.many(connection, sorted((user, name, seq) for user, seqs in marks.items() for name, seq in seqs.items()))
+def drop_acknowledged(connection: Connection, seqs: Mapping[str, Mapping[str, int]]) -> None:
+    """Several users' acknowledgements at once."""
+    _DROP.many(connection, sorted((user, name, seq) for user, own in seqs.items() for name, seq in own.items()))

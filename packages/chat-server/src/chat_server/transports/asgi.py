@@ -13,7 +13,7 @@ from typing import Any
 from chat_common.codec import Codec
 from chat_common.errors import Invalid
 
-from chat_server.gateway import Gateway, Link
+from chat_server.gateway import ClientConnection, Gateway
 from chat_server.transports.framing import messages
 from chat_server.transports.origins import PATH, names_token, origin_allowed
 
@@ -108,7 +108,7 @@ class AsgiConnection:
         self._reading = asyncio.Event()
         self._reading.set()
         self._over = False
-        self._link: Link | None = None
+        self._link: ClientConnection | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
     async def run(self, receive: Receive, send: Send) -> None:

@@ -25,7 +25,7 @@ try:
 except ImportError:  # Built without a C compiler.
     from websockets.utils import apply_mask
 
-from chat_server.gateway import Gateway, Link
+from chat_server.gateway import ClientConnection, Gateway
 from chat_server.transports.framing import messages
 from chat_server.transports.origins import PATH, names_token, origin_allowed
 
@@ -132,7 +132,7 @@ class WebSocketConnection(asyncio.Protocol):
             logger=_log,
         )
         self._transport: asyncio.Transport | None = None
-        self._link: Link | None = None
+        self._link: ClientConnection | None = None
         self._open = False  # Whether frames may be written.
         self._parts: list[bytes] | None = None  # Of a fragmented message.
         self._text = True
@@ -272,7 +272,7 @@ class WebSocketConnection(asyncio.Protocol):
         elif opcode is not Opcode.CLOSE:
             link.heard()
 
-    def _message(self, link: Link, data: bytes) -> None:
+    def _message(self, link: ClientConnection, data: bytes) -> None:
         if self._text is self._with.gateway.codec.binary:
             link.refuse(Invalid("a message must be text" if not self._text else "a message must be binary"))
             return

@@ -1,4 +1,4 @@
-"""Volatile notes of a client: typing. Bounded, and dropped without a word where they would pile up."""
+"""Ephemeral events of a client: typing. Bounded, and dropped without a word where they would pile up."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from chat_server.services import Dispatcher, ImService, RouterService
 log = structlog.get_logger("chat.gateway")
 
 LIMIT = 256
-"""Notes of a node that are being carried out at once."""
+"""Events of a node that are being carried out at once."""
 
 
 @define(kw_only=True)
@@ -24,8 +24,9 @@ class Typing:
     conversation: Id
 
 
-class Notes:
-    """One note of a session at a time; events that nobody knows, and notes to where one is not, are passed over."""
+class EphemeralEvents:
+    """One event of a session at a time; unknown events, and those for foreign conversations, are passed
+    over."""
 
     def __init__(
         self, dispatcher: Dispatcher, im: ImService, router: RouterService, codec: Codec, tasks: Tasks
@@ -48,8 +49,8 @@ class Notes:
         except ChatError as error:
             session.refuse(error)
             return
-        if not session.noting and self._running < LIMIT:
-            session.noting = True
+        if not session.event_running and self._running < LIMIT:
+            session.event_running = True
             self._running += 1
             self._tasks.spawn(self._typing(session, session.user, typing.conversation))
 
@@ -61,5 +62,5 @@ class Notes:
         except ChatError as error:
             log.debug("note_dropped", session=session.id, code=error.code)
         finally:
-            session.noting = False
+            session.event_running = False
             self._running -= 1

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from chat_server.gateway.session import Session
 
 
-class Roster:
+class SessionIndex:
     """Holds every session from its place being taken until it is over, connected or not."""
 
     def __init__(self) -> None:

@@ -19,7 +19,7 @@ log = structlog.get_logger("chat.gateway")
 RETRY_MS = 30_000
 
 
-class Tokens:
+class TokenWatch:
     def __init__(
         self, auth: AuthService, sessions: Sessions, encoding: Encoding, tasks: Tasks, clock: Clock, before: float
     ) -> None:

@@ -5,32 +5,38 @@ from __future__ import annotations
 from chat_common.errors import ChatError
 from chat_common.protocol.frames import Ack, Call, ClientNote, Hello
 
+from chat_server.gateway.acknowledgements import Acknowledgements
 from chat_server.gateway.calls import Calls
-from chat_server.gateway.greeting import Greeting
-from chat_server.gateway.marks import Marks
+from chat_server.gateway.ephemeral import EphemeralEvents
+from chat_server.gateway.handshake import Handshake
 from chat_server.gateway.node import Node
-from chat_server.gateway.notes import Notes
 from chat_server.gateway.session import Connection
 from chat_server.gateway.sessions import Sessions
 from chat_server.gateway.wire import Wire
 
 
 class Desk:
-    """Where a client's frames go, by what they ask; one for all links of a node."""
+    """Where a client's frames go, by what they ask; one for all connections of a node."""
 
-    __slots__ = ("calls", "client_frames", "greeting", "marks", "most_calls", "notes", "now", "sessions")
+    __slots__ = ("acknowledgements", "calls", "client_frames", "events", "handshake", "most_calls", "now", "sessions")
 
     def __init__(
-        self, node: Node, sessions: Sessions, greeting: Greeting, calls: Calls, notes: Notes, marks: Marks
+        self,
+        node: Node,
+        sessions: Sessions,
+        handshake: Handshake,
+        calls: Calls,
+        events: EphemeralEvents,
+        acknowledgements: Acknowledgements,
     ) -> None:
         self.client_frames = node.codec.client_frames
         self.now = node.clock.monotonic
-        self.most_calls = node.settings.calls
+        self.most_calls = node.settings.max_open_calls
         self.sessions = sessions
-        self.greeting, self.calls, self.notes, self.marks = greeting, calls, notes, marks
+        self.handshake, self.calls, self.events, self.acknowledgements = handshake, calls, events, acknowledgements
 
 
-class Link(Connection):
+class ClientConnection(Connection):
     """Made by `Gateway.connect`. All methods are called from the event loop's thread and return at once."""
 
     __slots__ = ("_desk",)
@@ -45,27 +51,27 @@ class Link(Connection):
         now = desk.now()
         for frame in desk.client_frames(data):
             session = self.session
-            if session is None or session.doomed is not None or session.ending is not None:
+            if session is None or session.closing is not None or session.ending is not None:
                 return
             if type(frame) is Ack:
-                covered = desk.marks.collector
+                covered = desk.acknowledgements.collector
                 if session.acknowledge(frame.received, now, covered) and covered:
-                    desk.marks.take(session, covered)
+                    desk.acknowledgements.take(session, covered)
             else:
                 served = session.receive(frame, now)
                 if type(served) is Call:
                     desk.calls.begin(session, served)
                 elif type(served) is Hello:
-                    desk.greeting.begin(self, session, served)
+                    desk.handshake.begin(self, session, served)
                 elif type(served) is ClientNote:
-                    desk.notes.begin(session, served)
+                    desk.events.begin(session, served)
             if session.pending:
                 desk.sessions.flush.touch(session)
 
     def refuse(self, error: ChatError) -> None:
         """A message that is none, as the transport can tell without reading it: it counts as one."""
         session = self.session
-        if session is not None and session.doomed is None and session.ending is None:
+        if session is not None and session.closing is None and session.ending is None:
             session.heard(self._desk.now())
             session.refuse(error)
             self._desk.sessions.flush.touch(session)

@@ -4,30 +4,30 @@ from __future__ import annotations
 
 from chat_common.protocol.chunk import Chunk
 
-from chat_server.gateway.encoding import MarkedChunk
+from chat_server.gateway.encoding import MessageChunk
 from chat_server.gateway.session import Session
 from chat_server.services import RouterService
 
 
-class Marks:
+class Acknowledgements:
     """Coalesced: per user and conversation the newest seq. ``collector`` is None where nobody wants to know."""
 
     def __init__(self, router: RouterService, wanted: bool) -> None:
         self._router = router
         self.collector: list[Chunk] | None = [] if wanted else None
-        self._marks: dict[str, dict[str, int]] = {}
+        self._newest: dict[str, dict[str, int]] = {}
 
     def take(self, session: Session, covered: list[Chunk]) -> None:
         """The session has all of these chunks; empties the list."""
         if session.user is not None:
-            marks = self._marks.setdefault(session.user, {})
+            acknowledgements = self._newest.setdefault(session.user, {})
             for chunk in covered:
-                if isinstance(chunk, MarkedChunk) and chunk.seq > marks.get(chunk.conversation, 0):
-                    marks[chunk.conversation] = chunk.seq
+                if isinstance(chunk, MessageChunk) and chunk.seq > acknowledgements.get(chunk.conversation, 0):
+                    acknowledgements[chunk.conversation] = chunk.seq
         covered.clear()
 
     async def report(self) -> None:
         """Tell the router what came together."""
-        marks, self._marks = self._marks, {}
-        if marks:
-            await self._router.acknowledged(marks)
+        acknowledgements, self._newest = self._newest, {}
+        if acknowledgements:
+            await self._router.acknowledged(acknowledgements)
