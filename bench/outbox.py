@@ -21,12 +21,12 @@ from chat_common.clock import SystemClock
 from chat_common.ports.broker import Broker, BrokerRecord
 from chat_common.ports.outbox import OutboxEntry
 from chat_common.records import Consumer
-from chat_transaction import tables
-from chat_transaction.database import EngineDatabase
-from chat_transaction.memory_broker import MemoryBroker
-from chat_transaction.outbox import SqlOutbox
-from chat_transaction.relay import SqlRelay
+from chat_transaction.brokers.memory import MemoryBroker
+from chat_transaction.relay.relay import SqlRelay
 from chat_transaction.settings import RedisBrokerSettings, RelaySettings, RocketBrokerSettings
+from chat_transaction.sql import tables
+from chat_transaction.sql.database import EngineDatabase
+from chat_transaction.sql.outbox import SqlOutbox
 from sqlalchemy import create_engine, event, func, select
 from sqlalchemy.ext.asyncio import create_async_engine
 
@@ -76,12 +76,12 @@ class Arrivals:
 @asynccontextmanager
 async def opened_broker(kind: str, address: str) -> AsyncIterator[Broker]:
     if kind == "redis":
-        from chat_transaction.redis_broker import RedisBroker
+        from chat_transaction.brokers.redis import RedisBroker
 
         async with RedisBroker(RedisBrokerSettings(url=address)).opened() as redis:
             yield redis
     elif kind == "rocketmq":
-        from chat_transaction.rocketmq_broker import RocketBroker
+        from chat_transaction.brokers.rocketmq import RocketBroker
 
         async with RocketBroker(RocketBrokerSettings(endpoints=address)).opened() as rocket:
             yield rocket
@@ -211,7 +211,7 @@ def main() -> None:
         redis = stack.enter_context(running_redis(folder / "redis")).url
         cases = [("SQLite, FULL", "memory", ""), ("PostgreSQL", "memory", ""), ("PostgreSQL", "redis", redis)]
         if arguments.rocketmq:
-            from chat_transaction.rocketmq_broker import RocketBroker
+            from chat_transaction.brokers.rocketmq import RocketBroker
 
             server = stack.enter_context(running_rocketmq(folder / "rocketmq"))
             server.create(

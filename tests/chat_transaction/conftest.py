@@ -14,12 +14,12 @@ from chat_common.clock import Clock, SystemClock
 from chat_common.ports.broker import BrokerRecord
 from chat_common.ports.outbox import OutboxEntry
 from chat_common.records import Consumer, Ensured
-from chat_transaction import tables
-from chat_transaction.database import EngineDatabase
-from chat_transaction.memory_broker import MemoryBroker
-from chat_transaction.outbox import SqlOutbox, Token
-from chat_transaction.relay import SqlRelay
+from chat_transaction.brokers.memory import MemoryBroker
+from chat_transaction.relay.relay import SqlRelay
 from chat_transaction.settings import MemoryBrokerSettings, RelaySettings
+from chat_transaction.sql import tables
+from chat_transaction.sql.database import EngineDatabase
+from chat_transaction.sql.outbox import SqlOutbox, Token
 from sqlalchemy import Engine, create_engine, event, select
 
 from tests.services.postgresql import fresh_database, postgresql_address, psycopg_url

@@ -15,8 +15,9 @@ from chat_common.ports.broker import BrokerRecord
 from chat_common.ports.outbox import OutboxEntry
 from chat_common.records import Caller
 from chat_common.wire import SubmitMessage
-from chat_transaction import ChatOutbox, consumer, ensured, tables
+from chat_transaction import ChatOutbox, consumer, ensured
 from chat_transaction.settings import RelaySettings
+from chat_transaction.sql import tables
 from sqlalchemy import Connection, create_engine, select, text
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
@@ -143,7 +144,9 @@ async def test_what_passes_is_tried_again_and_what_is_refused_is_kept(chat: Chat
         await server.until(1)
     assert [ref for _, ref, *_ in server.said] == ["2"]
     (letter,) = await _letters(chat)
-    assert letter.reason.startswith("chat_transaction.consumption.Unprocessable: not_a_member: the shop has left")
+    assert letter.reason.startswith(
+        "chat_transaction.consumers.consumption.Unprocessable: not_a_member: the shop has left"
+    )
     engine.dispose()
 
 

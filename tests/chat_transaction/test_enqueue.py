@@ -13,9 +13,10 @@ from chat_common.clock import SystemClock
 from chat_common.errors import Invalid
 from chat_common.ports.outbox import DELAY_LIMIT, KEY_LIMIT, PAYLOAD_LIMIT, TOPIC_LIMIT, OutboxEntry
 from chat_common.wire import SubmitMessage
-from chat_transaction import ChatOutbox, EnsuredFunction, ensured, tables
-from chat_transaction.inbox import forget
-from chat_transaction.outbox import SqlOutbox
+from chat_transaction import ChatOutbox, EnsuredFunction, ensured
+from chat_transaction.consumers.inbox import forget
+from chat_transaction.sql import tables
+from chat_transaction.sql.outbox import SqlOutbox
 from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncSession, async_scoped_session, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import scoped_session, sessionmaker

@@ -9,7 +9,7 @@ from secrets import token_hex
 import pytest
 from chat_common.contracts.broker import BOUNDED_CHECKS, CHECKS, Stage
 from chat_common.ports.broker import Broker
-from chat_transaction.memory_broker import MemoryBroker
+from chat_transaction.brokers.memory import MemoryBroker
 from chat_transaction.settings import MemoryBrokerSettings
 
 

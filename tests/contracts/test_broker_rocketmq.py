@@ -11,7 +11,7 @@ import pytest
 from chat_common.contracts.broker import SHARED_CHECKS, Seen, Stage, numbers, once, record
 from chat_common.errors import Unavailable
 from chat_common.ports.broker import Broker, BrokerRecord, Refused
-from chat_transaction.rocketmq_broker import RocketBroker
+from chat_transaction.brokers.rocketmq import RocketBroker
 from chat_transaction.settings import RocketBrokerSettings
 
 from tests.services.rocketmq import RocketMQ, running_rocketmq

@@ -20,16 +20,16 @@ from chat_common.clock import SystemClock
 from chat_common.ports.broker import Broker, BrokerRecord
 from chat_common.ports.outbox import OutboxEntry
 from chat_transaction import consumer
-from chat_transaction.database import EngineDatabase
-from chat_transaction.memory_broker import MemoryBroker
-from chat_transaction.outbox import SqlOutbox
-from chat_transaction.relay import SqlRelay
+from chat_transaction.brokers.memory import MemoryBroker
+from chat_transaction.relay.relay import SqlRelay
 from chat_transaction.settings import (
     MemoryBrokerSettings,
     RedisBrokerSettings,
     RelaySettings,
     RocketBrokerSettings,
 )
+from chat_transaction.sql.database import EngineDatabase
+from chat_transaction.sql.outbox import SqlOutbox
 from sqlalchemy import BigInteger, Column, Integer, MetaData, Table, Text, create_engine, func, insert, select
 from sqlalchemy.ext.asyncio import create_async_engine
 
@@ -100,13 +100,13 @@ async def produce(plan: Plan) -> None:
 @asynccontextmanager
 async def opened_broker(plan: Plan) -> AsyncIterator[Broker]:
     if plan.broker == "redis":
-        from chat_transaction.redis_broker import RedisBroker
+        from chat_transaction.brokers.redis import RedisBroker
 
         redis = RedisBrokerSettings(url=plan.address, lease=plan.lease / 2, shards=8, retry_first=0.05, retry_cap=0.5)
         async with RedisBroker(redis).opened() as broker:
             yield broker
     elif plan.broker == "rocketmq":
-        from chat_transaction.rocketmq_broker import RocketBroker
+        from chat_transaction.brokers.rocketmq import RocketBroker
 
         rocket = RocketBrokerSettings(endpoints=plan.address, retry_first=0.05, retry_cap=0.5)
         async with RocketBroker(rocket).opened() as rocket_broker:
@@ -164,7 +164,7 @@ def main() -> None:
 
 
 def create_tables(database: str) -> None:
-    from chat_transaction import tables
+    from chat_transaction.sql import tables
 
     engine = create_engine(database)
     metadata.create_all(engine)

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from chat_transaction.outbox import shard_of
 from chat_transaction.settings import MemoryBrokerSettings
+from chat_transaction.sql.outbox import shard_of
 
 from tests.faults_transaction.ledger import Company, Node, read_ledger
 from tests.faults_transaction.node import Plan, create_tables

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from chat_transaction.rocketmq_broker import RocketBroker
+from chat_transaction.brokers.rocketmq import RocketBroker
 from chat_transaction.settings import RocketBrokerSettings
 
 from tests.faults_transaction.ledger import Company, Node, read_ledger

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from chat_transaction.consumption import Unprocessable
-from chat_transaction.ensured import EnsuredFunction, ensured
-from chat_transaction.inbox import InboxConsumer, consumer
-from chat_transaction.tables import create_tables
+from chat_transaction.consumers.consumption import Unprocessable
+from chat_transaction.consumers.ensured import EnsuredFunction, ensured
+from chat_transaction.consumers.inbox import InboxConsumer, consumer
+from chat_transaction.sql.tables import create_tables
 
 if TYPE_CHECKING:
     from chat_transaction.chat_outbox import ChatOutbox

@@ -31,15 +31,15 @@ from sqlalchemy import Connection, Engine, event
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_scoped_session
 from sqlalchemy.orm import Session, scoped_session
 
-from chat_transaction import tables
-from chat_transaction.database import EngineDatabase
-from chat_transaction.ensured import EnsuredFunction
-from chat_transaction.inbox import InboxConsumer
-from chat_transaction.memory_broker import MemoryBroker
-from chat_transaction.outbox import SqlOutbox, statement
-from chat_transaction.relay import SqlRelay
+from chat_transaction.brokers.memory import MemoryBroker
+from chat_transaction.consumers.ensured import EnsuredFunction
+from chat_transaction.consumers.inbox import InboxConsumer
+from chat_transaction.consumers.submits import Submit, submit_entry, submitting
+from chat_transaction.relay.relay import SqlRelay
 from chat_transaction.settings import RelaySettings
-from chat_transaction.submits import Submit, submit_entry, submitting
+from chat_transaction.sql import tables
+from chat_transaction.sql.database import EngineDatabase
+from chat_transaction.sql.outbox import SqlOutbox, statement
 
 Intent = SubmitMessage | OutboxEntry
 
@@ -47,8 +47,8 @@ Intent = SubmitMessage | OutboxEntry
 class ChatOutbox:
     """Intents written in the application's own transactions, and the relay that carries them out after commit.
 
-    The engine's database holds the tables of `chat_transaction.tables` (`create_tables`, or their alembic revisions).
-    It need not be the chat's.
+    The engine's database holds the tables of `chat_transaction.sql.tables` (`create_tables`, or their alembic
+    revisions). It need not be the chat's.
     """
 
     def __init__(

@@ -12,12 +12,12 @@ from chat_common.ports.outbox import DeadLetters, Outbox, Relay
 from chat_common.records import Backend, Context, Tables
 from chat_common.settings import SetupError
 
-from chat_transaction import tables
-from chat_transaction.dead_letters import SqlDeadLetters
-from chat_transaction.memory_broker import MemoryBroker
-from chat_transaction.outbox import SqlOutbox
-from chat_transaction.relay import SqlRelay
+from chat_transaction.brokers.memory import MemoryBroker
+from chat_transaction.relay.relay import SqlRelay
 from chat_transaction.settings import MemoryBrokerSettings, RedisBrokerSettings, RelaySettings, RocketBrokerSettings
+from chat_transaction.sql import tables
+from chat_transaction.sql.dead_letters import SqlDeadLetters
+from chat_transaction.sql.outbox import SqlOutbox
 
 
 @asynccontextmanager
@@ -44,7 +44,7 @@ async def _memory(context: Context) -> AsyncIterator[MemoryBroker]:
 @asynccontextmanager
 async def _redis(context: Context) -> AsyncIterator[Broker]:
     try:
-        from chat_transaction.redis_broker import RedisBroker
+        from chat_transaction.brokers.redis import RedisBroker
     except ImportError as error:
         raise SetupError("the broker 'redis' needs the extra: interesting-chat-transaction[redis]") from error
     async with RedisBroker(context.settings).opened() as broker:
@@ -53,7 +53,7 @@ async def _redis(context: Context) -> AsyncIterator[Broker]:
 
 @asynccontextmanager
 async def _rocketmq(context: Context) -> AsyncIterator[Broker]:
-    from chat_transaction.rocketmq_broker import RocketBroker
+    from chat_transaction.brokers.rocketmq import RocketBroker
 
     try:
         async with RocketBroker(context.settings).opened() as broker:

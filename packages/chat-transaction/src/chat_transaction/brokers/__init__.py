@@ -1,0 +1,1 @@
+"""What carries records between processes, or within this one."""

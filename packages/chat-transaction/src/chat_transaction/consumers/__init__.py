@@ -1,0 +1,1 @@
+"""What runs records: handlers, ensured functions, effects that happen once."""

@@ -1,0 +1,1 @@
+"""From committed rows to consumers, and back to deleted rows."""

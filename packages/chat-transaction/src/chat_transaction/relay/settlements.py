@@ -1,0 +1,120 @@
+"""What a relay has to tell the table: collected, and written in batches that join other commits."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+from chat_common.ports.database import Database
+
+from chat_transaction.sql import settling
+from chat_transaction.sql.outbox import Token
+from chat_transaction.sql.registry import Registered
+from chat_transaction.sql.settling import Kept, Settlement
+
+_MANY = 1_000
+
+
+class Settlements:
+    """``circumstances`` gives the groups and fences under which rows are handed over at this moment."""
+
+    def __init__(
+        self, database: Database, interval: float, circumstances: Callable[[], tuple[Registered, Mapping[int, int]]]
+    ) -> None:
+        self._database = database
+        self._interval = interval
+        self._circumstances = circumstances
+        self._done: list[int] = []
+        self._kept: list[Kept] = []
+        self._over: list[int] = []
+        self._unsettled: list[Settlement] = []
+        self._settled: list[int] = []
+        self._begun = 0
+        self._rounds = 0
+        self._some = asyncio.Event()
+        self._many = asyncio.Event()
+        self._turn = asyncio.Lock()
+        self._apply = settling.settle
+
+    @property
+    def undeleted(self) -> int:
+        """Rows that are handled and still in the table."""
+        return len(self._over) + len(self._done)
+
+    @property
+    def rounds(self) -> int:
+        """The last round of writing that is in the table."""
+        return self._rounds
+
+    @property
+    def next_round(self) -> int:
+        """The one that will write what is told now."""
+        return self._begun + 1
+
+    def finish(self, token: Token) -> None:
+        """It is no longer on its way: every group that was to get it here has handled or parked it."""
+        if token.kept is None and not token.settled and token.attempts is None:
+            self._done.append(token.id)
+            self._some.set()
+        else:
+            self.keep(standing(token), over=True)
+        if len(self._done) >= _MANY:
+            self._many.set()
+
+    def keep(self, kept: Kept, *, over: bool = False) -> None:
+        """Where the groups of a row stand; ``over``: it is not on its way any more."""
+        self._kept.append(kept)
+        if over:
+            self._over.append(kept.id)
+        self._some.set()
+
+    def collect(self) -> None:
+        """Close what there is so far, before the circumstances change."""
+        if self._done or self._kept:
+            registered, fences = self._circumstances()
+            runs = settling.runs(self._done)
+            self._unsettled.append(Settlement(runs, tuple(self._kept), registered, dict(fences)))
+            self._over += self._done
+            self._done, self._kept = [], []
+
+    async def write(self) -> None:
+        """Returns once everything that was told before is in the table."""
+        async with self._turn:
+            self.collect()
+            over, self._over = self._over, []
+            unsettled, self._unsettled = self._unsettled, []
+            self._begun = begun = self._begun + 1
+            try:
+                while unsettled:
+                    await self._database.change_many(self._apply, unsettled[0])
+                    del unsettled[0]
+            except BaseException:
+                self._over = over + self._over
+                self._unsettled = unsettled + self._unsettled
+                self._some.set()
+                raise
+            self._settled += over
+            self._rounds = begun
+
+    def take_settled(self) -> list[int]:
+        """The rows that were on their way, and that the table now knows to be over, since the last call."""
+        settled, self._settled = self._settled, []
+        return settled
+
+    async def writing(self) -> None:
+        """For ever: soon after something was told, together with what follows within the interval."""
+        while True:
+            await self._some.wait()
+            try:
+                async with asyncio.timeout(self._interval):
+                    await self._many.wait()
+            except TimeoutError:
+                pass
+            self._some.clear()
+            self._many.clear()
+            await self.write()
+
+
+def standing(token: Token) -> Kept:
+    """Where the groups of a row on its way stand."""
+    return Kept(token.id, token.shard, frozenset(token.handled or ()), dict(token.kept or {}))
