@@ -40,6 +40,9 @@ class Recorder:
     def heard(self) -> None:
         pass
 
+    def get_extra_info(self, name: str) -> Any:
+        return ("192.0.2.7", 4711)
+
     def lost(self) -> None:
         self.told.append("lost")
 

@@ -15,6 +15,7 @@ import pytest
 import websockets
 from chat_common.codec.json import JsonCodec
 from chat_server.services import Delivery
+from chat_server.transports.peers import Peers
 from chat_server.transports.websocket import WebSocketConnection, WebSocketFraming, WebSocketTransport
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -311,3 +312,17 @@ def test_frames_are_packed_as_websockets_would() -> None:
     for frame in (b"{}", b"x" * 125, b"x" * 126, b"x" * 65_535, b"x" * 65_536):
         assert framing.pack([frame]) == Frame(Opcode.TEXT, frame).serialize(mask=False)
     assert framing.pack([b"1", b"2"]) == Frame(Opcode.TEXT, b"[1,2]").serialize(mask=False)
+
+
+@pytest.mark.parametrize(
+    ("trusted", "forwarded", "address"),
+    [((), None, None), (("127.0.0.1",), "192.0.2.7", "192.0.2.7"), ((), "192.0.2.7", "127.0.0.1")],
+)
+async def test_a_session_has_the_address_of_its_peer(
+    trusted: tuple[str, ...], forwarded: str | None, address: str | None
+) -> None:
+    async with House() as house, server(house, peers=Peers(trusted)) as port:
+        headers = {} if forwarded is None else {"X-Forwarded-For": forwarded}
+        async with client(port, additional_headers=headers):
+            (link,) = house.gateway.connections
+            assert link.wire.address == address

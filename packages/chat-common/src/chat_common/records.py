@@ -61,7 +61,8 @@ class Section:
 
 @frozen
 class Caller:
-    """Who calls a command. ``user`` is None for a guest. ``origin`` is ``ws``, ``http`` or ``local``.
+    """Who calls a command. ``user`` is None for a guest. ``origin`` is ``ws``, ``http`` or ``local``. ``address`` is
+    None for this machine itself, whose calls are counted nowhere.
 
     ``ref`` is the request's idempotency key, unique per user. ``command`` is the command being called, ``request_hash``
     covers it and the params as the client sent them: both are set by the pipeline, the hash only for commands that

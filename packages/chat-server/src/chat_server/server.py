@@ -55,6 +55,7 @@ from chat_server.store import migrate
 from chat_server.store.backup import data_lock
 from chat_server.store.executor import SqlReplies
 from chat_server.transports.asgi import AsgiTransport
+from chat_server.transports.peers import Peers
 
 log = structlog.get_logger("chat.server")
 
@@ -151,6 +152,7 @@ class Server:
             Assembly(self.plugins, self.settings, clock=self.clock)
         )
         assembly.provide(ServerSettings, server)
+        self.peers = Peers(server.trusted_proxies)
         self.public_address = PublicAddress(server.public_url, server.host, server.port)
         assembly.provide(PublicAddress, self.public_address)
         assembly.provide(DataFolder, DataFolder(Path(server.data)))
@@ -228,6 +230,7 @@ class Server:
             allowed_origins=origins,
             settings=self.settings.section("http"),
             stores=stores,
+            peers=self.peers,
             # Our own server hands sockets to a faster transport before they come here (`cli.serve`).
             routes=[
                 WebSocketRoute("/ws", AsgiTransport(self.gateway, allowed_origins=origins)),

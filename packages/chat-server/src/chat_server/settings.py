@@ -12,6 +12,13 @@ class ServerSettings:
     port: int = setting(8080, help="Port for HTTP and WebSocket; 0: a free one.")
     data: str = setting("chat-data", help="Folder for the embedded database and files.")
     public_url: str = setting("", help="The address that phones and browsers use, where it is not the one above.")
+    trusted_proxies: list[str] = field(
+        factory=list,
+        metadata={
+            "help": "Addresses and networks of proxies whose X-Forwarded-For, X-Forwarded-Proto and Forwarded are"
+            " believed, such as 127.0.0.1 or 10.0.0.0/8; empty: those of nobody."
+        },
+    )
     node: str = setting("", help="This node's name; empty: made up at each start.")
     allowed_origins: list[str] = field(
         factory=list, metadata={"help": "Origins of other sites that may use the API; empty: the own one alone."}

@@ -18,8 +18,9 @@ from sqlalchemy import select
 
 from chat_server.auth.devices import DeviceInfo, device_id
 from chat_server.auth.logins import LoggedIn
-from chat_server.auth.passwords import Passwords, folded, keep, on_this_machine, replace
+from chat_server.auth.passwords import Passwords, folded, keep, replace
 from chat_server.auth.settings import AuthSettings
+from chat_server.counting import allow_address_everywhere
 from chat_server.store import views
 from chat_server.store.executor import CommandExecutor, caller_user
 from chat_server.store.schema import identity
@@ -164,8 +165,6 @@ class Accounts:
         return PasswordSet(name=await self._executor.apply(write))
 
     async def _throttle(self, address: str | None) -> None:
-        if address is None or on_this_machine(address):
-            return
-        wait = await self._cache.allow(f"auth:new:{address}", limit=REGISTRATIONS_AN_HOUR, period=3600.0)
+        wait = await allow_address_everywhere(self._cache, "auth:new", address, REGISTRATIONS_AN_HOUR, 3600.0)
         if wait:
             raise RateLimited(f"too many accounts from this address: again in {wait:.0f} s", retry_after=round(wait, 3))

@@ -29,6 +29,7 @@ from chat_common.validation import named
 from msgspec import UNSET, Meta, UnsetType
 
 from chat_server.auth.devices import DeviceInfo, device_id
+from chat_server.counting import allow_address_everywhere
 
 LIFETIME = 120.0
 KEPT = 300.0
@@ -151,8 +152,8 @@ class TicketLogins:
                 f"provider: {request.provider!r} is not offered: {nearest(request.provider, self._providers)}",
                 field="provider",
             )
-        wait = await self._cache.allow(f"login:from:{caller.address}", limit=BEGUN_A_MINUTE, period=60.0)
-        if wait and caller.origin != "local":
+        wait = await allow_address_everywhere(self._cache, "login:from", caller.address, BEGUN_A_MINUTE, 60.0)
+        if wait:
             raise RateLimited(f"too many logins begun: again in {wait:.1f} s", retry_after=round(wait, 3))
         ticket = secrets.token_urlsafe(24)
         info = request.device if isinstance(request.device, DeviceInfo) else None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import secrets
 import unicodedata
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from chat_common.ports.database import Database
 from sqlalchemy import Connection, select, update
 
 from chat_server.auth.settings import AuthSettings
+from chat_server.counting import allow_address_everywhere
 from chat_server.store.schema import identity
 
 T = TypeVar("T")
@@ -65,8 +65,8 @@ class Passwords:
         """Count one try for this name and from this address; `RateLimited` when there were too many."""
         limit, period = self._settings.attempts, self._settings.attempts_period
         wait = await self._cache.allow(f"auth:name:{subject}", limit=limit, period=period)
-        if not wait and address is not None and not on_this_machine(address):
-            wait = await self._cache.allow(f"auth:from:{address}", limit=5 * limit, period=period)
+        if not wait:
+            wait = await allow_address_everywhere(self._cache, "auth:from", address, 5 * limit, period)
         if wait:
             raise RateLimited(f"too many tries: again in {wait:.0f} s", retry_after=round(wait, 3))
 
@@ -121,11 +121,3 @@ def replace(connection: Connection, user: str, secret: str) -> str:
     mine = (identity.c.provider == PROVIDER) & (identity.c.user == user)
     connection.execute(update(identity).where(mine).values(secret=secret))
     return str(connection.execute(select(identity.c.subject).where(mine)).scalar_one())
-
-
-def on_this_machine(address: str) -> bool:
-    """Whether it is a loopback address: behind a proxy that would be everybody, so it is not counted."""
-    try:
-        return ipaddress.ip_address(address).is_loopback
-    except ValueError:
-        return False

@@ -90,7 +90,9 @@ async def _serve(server: Server, listener: socket.socket, host: str, ready: Call
             config = uvicorn.Config(
                 server.app,
                 ws=WebSocketTransport(  # type: ignore[arg-type]  # a factory is all that uvicorn needs
-                    server.gateway, allowed_origins=server.settings.section("server").allowed_origins
+                    server.gateway,
+                    allowed_origins=server.settings.section("server").allowed_origins,
+                    peers=server.peers,
                 ),
                 http="httptools",
                 loop="none",

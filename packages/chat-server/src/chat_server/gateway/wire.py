@@ -23,7 +23,7 @@ class Wire(Protocol):
 
     @property
     def address(self) -> str | None:
-        """The client's address, for audit and login pages."""
+        """The client's address, for audit, counting and login pages; None: this machine itself."""
         ...
 
     def write(self, packed: Any, /) -> None:

@@ -20,6 +20,7 @@ from chat_server.http.status import Check, document, healthz, metrics_page, read
 from chat_server.metrics import Metrics
 from chat_server.pipeline import Pipeline
 from chat_server.services import AuthService
+from chat_server.transports.peers import PeerOf, Peers
 
 WEB_CLIENT = Path(__file__).parent.parent / "webclient"
 
@@ -35,13 +36,14 @@ def http_app(
     settings: HttpSettings | None = None,
     routes: Sequence[BaseRoute] = (),
     stores: Sequence[str] = (),
+    peers: Peers | None = None,
 ) -> Starlette:
     """The application. It has no lifespan: whoever builds it opens and closes what it stands on.
 
     ``checks``: the parts of readiness, each a coroutine function that raises when the part is not ready.
     ``allowed_origins``: see `chat_server.transports.origins`. ``routes``: more of them (login pages, a local object
     store); they are matched before the web client and get the same security headers unless they set their own.
-    ``stores``: origins of object stores that the web client may talk to.
+    ``stores``: origins of object stores that the web client may talk to. ``peers`` knows the proxies to believe.
     """
     settings = settings or HttpSettings()
     mine: list[BaseRoute] = [
@@ -56,7 +58,7 @@ def http_app(
     mine += routes
     if settings.web_client:
         mine += [Route("/", index(WEB_CLIENT)), Mount("/static", WebClient(directory=WEB_CLIENT))]
-    middleware = [Middleware(SecurityHeaders, stores=stores)]
+    middleware = [Middleware(PeerOf, peers=peers or Peers()), Middleware(SecurityHeaders, stores=stores)]
     if allowed_origins:
         middleware.append(
             Middleware(

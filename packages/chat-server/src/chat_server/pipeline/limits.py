@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
-from functools import lru_cache
 from typing import Annotated, Any
 
 from attrs import frozen
@@ -13,6 +11,8 @@ from chat_common.memory.rates import Rates
 from chat_common.records import Caller
 from chat_common.settings import setting
 from msgspec import Meta
+
+from chat_server.counting import allow_address
 
 
 @frozen(kw_only=True)
@@ -38,14 +38,12 @@ class RateLimit:
     def __call__(self, caller: Caller, request: Any) -> Any:
         if caller.origin == "local":
             return request
-        if caller.user is not None:
-            limit, key = self._calls, caller.user
-        elif caller.address is None or _is_loopback(caller.address):
-            return request
-        else:
-            limit, key = self._guest_calls, f"@{caller.address}"
+        limit = self._calls if caller.user is not None else self._guest_calls
         if limit:
-            wait = self._rates.allow(key, limit, self._period)
+            if caller.user is not None:
+                wait = self._rates.allow(caller.user, limit, self._period)
+            else:
+                wait = allow_address(self._rates, "@", caller.address, limit, self._period)
             if wait:
                 raise RateLimited(
                     f"at most {limit} calls in {self._period:g} s: try again in {wait:.1f} s",
@@ -53,11 +51,3 @@ class RateLimit:
                     retry_after=round(wait, 3),
                 )
         return request
-
-
-@lru_cache(maxsize=10_000)
-def _is_loopback(address: str) -> bool:
-    try:
-        return ipaddress.ip_address(address).is_loopback
-    except ValueError:
-        return False

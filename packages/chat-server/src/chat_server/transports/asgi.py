@@ -43,6 +43,7 @@ class AsgiTransport:
     """An ASGI application for the scope ``websocket``; any other scope is answered by ``fallback``, or is an error.
 
     Compare `transports.websocket.WebSocketTransport`. The path is compared after the mount point was taken off.
+    The address of a client is what the scope says: see `transports.peers.PeerOf`.
     The server in front must close messages above 64 KiB by itself; here they end the connection with 1009.
     """
 

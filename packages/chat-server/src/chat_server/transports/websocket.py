@@ -28,6 +28,7 @@ except ImportError:  # Built without a C compiler.
 from chat_server.gateway import ClientConnection, Gateway
 from chat_server.transports.framing import messages
 from chat_server.transports.origins import PATH, names_token, origin_allowed
+from chat_server.transports.peers import Peers
 
 LINGER = 5.0
 """Seconds that a peer gets to answer a close before its connection is dropped."""
@@ -38,6 +39,11 @@ _log.setLevel(logging.WARNING)  # websockets tells every close at INFO.
 
 def _nowhere(packed: bytes) -> None:
     """Where frames go while they may not be written."""
+
+
+def _host(transport: asyncio.Transport) -> str | None:
+    peer = transport.get_extra_info("peername")
+    return str(peer[0]) if isinstance(peer, tuple) else None
 
 
 def _select(protocol: ServerProtocol, offered: Sequence[Subprotocol]) -> Subprotocol | None:
@@ -83,8 +89,16 @@ class WebSocketTransport:
     ``allowed_origins``: see `origin_allowed`. A message above ``limits.frame_bytes`` is closed with 1009.
     """
 
-    def __init__(self, gateway: Gateway, *, allowed_origins: Sequence[str] = (), path: str = PATH) -> None:
+    def __init__(
+        self,
+        gateway: Gateway,
+        *,
+        allowed_origins: Sequence[str] = (),
+        path: str = PATH,
+        peers: Peers | None = None,
+    ) -> None:
         self.gateway = gateway
+        self.peers = peers or Peers()
         self.allowed_origins = tuple(allowed_origins)
         self.path = path
         self.framing = WebSocketFraming(gateway.codec)
@@ -116,7 +130,7 @@ class WebSocketConnection(asyncio.Protocol):
 
     __slots__ = (
         "_at_boundary", "_connections", "_lingering", "_link", "_open", "_parts", "_protocol", "_text",
-        "_transport", "_with", "framing", "write",
+        "_transport", "_with", "address", "framing", "write",
     )  # fmt: skip
 
     def __init__(self, transport: WebSocketTransport, connections: set[Any]) -> None:
@@ -124,6 +138,8 @@ class WebSocketConnection(asyncio.Protocol):
         self.framing = transport.framing
         self.write: Callable[[bytes], None] = _nowhere
         """The transport's own while the connection is open: a call less for each delivery."""
+        self.address: str | None = None
+        """Whoever is at the other end, as `Peers` tells it from the handshake; None: this machine itself."""
         self._connections = connections
         self._protocol: Protocol = ServerProtocol(
             subprotocols=transport.subprotocols,
@@ -195,11 +211,6 @@ class WebSocketConnection(asyncio.Protocol):
 
     # --- called by the gateway ---
 
-    @property
-    def address(self) -> str | None:
-        peer = self._transport.get_extra_info("peername") if self._transport is not None else None
-        return str(peer[0]) if isinstance(peer, tuple) else None
-
     def close(self, code: int, reason: str) -> None:
         if self._open and self._protocol.state is State.OPEN:
             self._shut()
@@ -248,6 +259,8 @@ class WebSocketConnection(asyncio.Protocol):
             self._write_out()
             assert self._transport is not None
             self._open = True
+            headers = [(name.encode(), value.encode()) for name, value in request.headers.raw_items()]
+            self.address = self._with.peers.of(_host(self._transport), headers).address
             self.write = self._transport.write
             self._link = self._with.gateway.connect(self)
 
