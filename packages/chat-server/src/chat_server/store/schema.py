@@ -97,11 +97,13 @@ conversation = _table(
     _flag("dissolved"),
     _flag("hot"),
     _number("touched_at"),
+    _number("hot_at"),
     Index("chat_conversation_touched", "touched_at"),
+    Index("chat_conversation_hot_at", "hot_at"),
     Index("chat_conversation_hot", "hot", "conversation"),
 )
 """``changed_rev``: the stamp of this row's own fields. ``all_seq``: the newest mention of everybody.
-``touched_at``: ms of the newest stamp, for the sweeper."""
+``touched_at``: ms of the newest stamp, for the sweeper. ``hot_at``: ms at which it last turned hot, for the check."""
 
 fanned = _table("chat_fanned", _id("conversation", primary_key=True), _number("rev"))
 """How far fan-out has come: forward only, written coalesced."""
