@@ -28,7 +28,7 @@ from chat_common.wire import SubmitMessage
 from chat_server.im import fanout, submit
 from chat_server.im.kinds import BUILT_IN, Kinds
 from chat_server.store import schema
-from chat_server.store.database import SqliteDatabase
+from chat_server.store.sqlite import SqliteDatabase
 from chat_transaction.sql import tables
 from chat_transaction.sql.outbox import SqlOutbox
 from sqlalchemy import Connection, event, insert

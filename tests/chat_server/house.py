@@ -31,8 +31,10 @@ from chat_server.pipeline.limits import LimitSettings
 from chat_server.rooms import Rooms, build
 from chat_server.services import Delivery
 from chat_server.store import migrate
-from chat_server.store.database import SqlDatabase, open_postgres, open_sqlite
-from chat_server.store.executor import SqlReplies
+from chat_server.store.database import SqlDatabase
+from chat_server.store.postgresql import open_postgres
+from chat_server.store.replies import SqlReplies
+from chat_server.store.sqlite import open_sqlite
 from sqlalchemy import create_engine
 
 from tests.services.postgresql import asyncpg_url, psycopg_url

@@ -65,6 +65,25 @@ def test_rooms_never_import_one_another() -> None:
                 assert not wrong, f"{module} imports {sorted(wrong)}"
 
 
+FLOORS = {
+    "chat_server.store": (),
+    "chat_server.pipeline": ("chat_server.store", "chat_server.services"),
+    "chat_server.files": ("chat_server.store", "chat_server.pipeline"),
+}
+"""What others stand on, and what of the server it stands on itself."""
+
+
+@pytest.mark.parametrize("floor", FLOORS)
+def test_a_floor_imports_nothing_above_it(floor: str) -> None:
+    known = {module for module, _ in MODULES}
+    assert floor in known
+    for module, path in MODULES:
+        if within(module, floor):
+            ours = {name for name in imports(module, path) if within(name, "chat_server") and name in known}
+            above = {name for name in ours if not any(within(name, it) for it in (floor, *FLOORS[floor]))}
+            assert above <= {"chat_server"}, f"{module} imports {sorted(above)}"
+
+
 def test_only_the_composition_root_knows_all_rooms() -> None:
     rooms = {f"chat_server.{room}" for room in ROOMS}
     for module, path in MODULES:

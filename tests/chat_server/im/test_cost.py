@@ -11,7 +11,7 @@ from typing import Any
 
 from attrs import define, field
 from chat_server.im.fanout import FanoutSettings
-from chat_server.store.database import SqliteDatabase
+from chat_server.store.sqlite import SqliteDatabase
 from sqlalchemy import Connection, event
 
 from tests.chat_server.house import House, fresh_sqlite, opened

@@ -14,8 +14,8 @@ from chat_common.errors import (
     NotPermitted,
     RefConflict,
 )
-from chat_server.store.database import BATCH
 from chat_server.store.schema import ban, message
+from chat_server.store.writer import BATCH
 from sqlalchemy import func, insert, select
 
 from tests.chat_server.house import House

@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 from chat_common.errors import Conflict, Unavailable
-from chat_server.store.database import BATCH, SqlDatabase, SqliteDatabase, after_commit
+from chat_server.store.database import SqlDatabase
 from chat_server.store.schema import meta
+from chat_server.store.sqlite import SqliteDatabase
+from chat_server.store.writer import BATCH, after_commit
 from sqlalchemy import event, insert, select, text
 from sqlalchemy.exc import OperationalError
 

@@ -45,7 +45,7 @@ class PostgresSettings:
 
 @asynccontextmanager
 async def _sqlite(context: Context) -> AsyncIterator[Database]:
-    from chat_server.store.database import open_sqlite
+    from chat_server.store.sqlite import open_sqlite
 
     server = await context.get(ServerSettings)
     path = Path(context.settings.path) if context.settings.path else Path(server.data) / "chat.db"
@@ -55,7 +55,7 @@ async def _sqlite(context: Context) -> AsyncIterator[Database]:
 
 @asynccontextmanager
 async def _postgresql(context: Context) -> AsyncIterator[Database]:
-    from chat_server.store.database import open_postgres
+    from chat_server.store.postgresql import open_postgres
 
     async with open_postgres(context.settings.url, readers=context.settings.readers) as database:
         yield database

@@ -36,8 +36,9 @@ from chat_server.logic.service import Logic
 from chat_server.router.push import OfflinePush
 from chat_server.router.service import Router
 from chat_server.store import epoch
-from chat_server.store.executor import CommandExecutor, forget_replies
-from chat_server.store.tx import CHANGED, STORED
+from chat_server.store.executor import CommandExecutor
+from chat_server.store.replies import forget_replies
+from chat_server.store.topics import CHANGED, STORED
 
 log = structlog.get_logger("chat.rooms")
 SAVE_EVERY = 1.0

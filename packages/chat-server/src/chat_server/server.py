@@ -53,7 +53,7 @@ from chat_server.services import Delivery
 from chat_server.settings import ServerSettings
 from chat_server.store import migrate
 from chat_server.store.backup import data_lock
-from chat_server.store.executor import SqlReplies
+from chat_server.store.replies import SqlReplies
 from chat_server.transports.asgi import AsgiTransport
 from chat_server.transports.peers import Peers
 

@@ -78,7 +78,8 @@ class ImService(Protocol):
         ...
 
     async def audience(self, user: str, conversation: str) -> Sequence[str]:
-        """The other members, for volatile notes (typing); empty for hot rooms; `NotFound` for a non-member."""
+        """The other members, for volatile notes (typing); empty for hot rooms; `NotFound` for a non-member,
+        `NotPermitted` where the user may not speak."""
         ...
 
     async def acquainted(self, user: str, others: Sequence[str]) -> Sequence[str]:

@@ -31,8 +31,8 @@ from chat_server.store import views
 from chat_server.store.batched_reads import BatchedReads
 from chat_server.store.executor import CommandExecutor, caller_user
 from chat_server.store.schema import ban, device, identity, token
-from chat_server.store.statements import CompiledStatement, any_pair, pairs
-from chat_server.store.tx import Tx, require_users, upsert
+from chat_server.store.statements import CompiledStatement, any_pair, pairs, upsert
+from chat_server.store.tx import Tx, require_users
 
 CreateUser = Callable[[Tx, str], wire.User]
 CloseAll = Callable[[CloseSessions], Awaitable[int]]

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from chat_common.errors import Conflict, NotPermitted, RateLimited, Unavailable
+from chat_common.errors import Conflict, RateLimited, Unavailable
 from chat_common.ports.database import Database
 from chat_common.ports.files import GRACE_MS, UNSENT_MS, Finished, Quota, Upload
 from sqlalchemy import Connection, Row, and_, delete, exists, select, update
 
 from chat_server.files.tables import content, file, quota, staging
-from chat_server.store import views
-from chat_server.store.schema import ban, conversation, member
-from chat_server.store.tx import missing, standing, upsert
+from chat_server.store import rights, views
+from chat_server.store.schema import conversation, member
+from chat_server.store.statements import upsert
+from chat_server.store.tx import missing
 
 DAY_MS = 86_400_000
 EXPIRE_BATCH = 500
@@ -28,7 +29,7 @@ class SqlFileRecords:
 
     async def begin(self, upload: Upload, allowed: Quota, now: int) -> None:
         def work(connection: Connection) -> None:
-            _may_send(connection, upload.user, upload.conversation)
+            rights.may_send(connection, upload.user, upload.conversation, now)
             _count(connection, upload, allowed, now)
             connection.execute(file.insert(), _row(upload))
             connection.execute(staging.insert(), {"staging": upload.staging, "until": upload.expires_at})
@@ -60,7 +61,7 @@ class SqlFileRecords:
             of = select(file.c.user, file.c.conversation).where(file.c.staging == key, file.c.state == "begun")
             row = connection.execute(of).one_or_none()
             if row is not None:
-                _may_send(connection, row.user, row.conversation)
+                rights.may_send(connection, row.user, row.conversation, now)
             if not connection.execute(select(exists().where(staging.c.staging == key))).scalar_one():
                 raise Conflict("this upload is finished or gone")
             connection.execute(content.insert(), {"content": name, "held_at": now})
@@ -74,7 +75,7 @@ class SqlFileRecords:
                 return str(row.content)
             if row is None or row.state != "begun":
                 raise Conflict("this upload is finished or gone")
-            _may_send(connection, row.user, row.conversation)
+            rights.may_send(connection, row.user, row.conversation, now)
             kept = _shared(connection, digest) or done.content
             if kept == done.content:
                 mine = content.c.content == kept, ~content.c.doomed
@@ -134,7 +135,7 @@ class SqlFileRecords:
                     file.c.seq >= conversation.c.first_kept,
                 )
             ).all()
-            return [_upload(row) for row in rows if views.visible(views.spans_of(row), row.seq)]
+            return [_upload(row) for row in rows if rights.visible(views.spans_of(row), row.seq)]
 
         return await self._database.read(work)
 
@@ -182,12 +183,6 @@ class SqlFileRecords:
 
     async def _forget(self, statement: Any) -> None:
         await self._database.change(lambda connection: connection.execute(statement).rowcount)
-
-
-def _may_send(connection: Connection, user: str, conversation: str) -> None:
-    standing(connection, user, conversation)
-    if connection.execute(select(exists().where(ban.c.user == user))).scalar_one():
-        raise NotPermitted("you are banned")
 
 
 def _count(connection: Connection, upload: Upload, allowed: Quota, now: int) -> None:

@@ -27,8 +27,9 @@ from chat_server.services import Deliver, Delivery
 from chat_server.store import views
 from chat_server.store.executor import CommandExecutor
 from chat_server.store.schema import conversation, fanned, member, push_due, push_subscription
-from chat_server.store.statements import CompiledStatement, any_of, texts
-from chat_server.store.tx import Changed, Stored, Tx, next_versions, upsert
+from chat_server.store.statements import CompiledStatement, any_of, texts, upsert
+from chat_server.store.topics import Changed, Stored
+from chat_server.store.tx import Tx, next_versions
 
 _stored = msgspec.json.Decoder(Stored)
 _changed = msgspec.json.Decoder(Changed)

@@ -13,8 +13,8 @@ from sqlalchemy import Connection, select
 
 from chat_server.store import pages, views
 from chat_server.store.executor import caller_user
+from chat_server.store.rights import standing
 from chat_server.store.schema import message
-from chat_server.store.tx import standing
 
 
 @define(kw_only=True)

@@ -14,8 +14,9 @@ from sqlalchemy import Connection, Row, and_, or_, select
 
 from chat_server.store import epoch, pages, views
 from chat_server.store.executor import caller_user
+from chat_server.store.rights import standing
 from chat_server.store.schema import conversation, member, version
-from chat_server.store.tx import Tx, standing
+from chat_server.store.tx import Tx
 
 
 @define(kw_only=True)

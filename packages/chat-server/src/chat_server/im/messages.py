@@ -14,11 +14,12 @@ from sqlalchemy import Connection, and_, delete, func, or_, select, update
 
 from chat_server.im.attachments import Attachments
 from chat_server.im.kinds import Kinds
-from chat_server.im.submit import may_speak
-from chat_server.store import pages, views
+from chat_server.store import pages, rights, views
 from chat_server.store.executor import caller_user
-from chat_server.store.schema import ban, member, message, reaction
-from chat_server.store.tx import Room, Standing, Tx, enter, missing, standing, upsert
+from chat_server.store.rights import Standing, enter, standing
+from chat_server.store.schema import member, message, reaction
+from chat_server.store.statements import upsert
+from chat_server.store.tx import Room, Tx, missing
 
 Emoji = Annotated[str, Meta(min_length=1, max_length=32, pattern=r"\S")]
 EMOJI_PER_MESSAGE = 50
@@ -84,7 +85,7 @@ class ReactionList:
 def _seen(connection: Connection, here: Standing, name: str, seq: int) -> Any:
     """The message, if the caller's intervals hold it; else the same `NotFound` as for one that does not exist."""
     row = None
-    if views.visible(here.spans, seq) and seq >= here.room.first_kept:
+    if rights.sees(here, seq):
         row = connection.execute(
             select(message).where(message.c.conversation == name, message.c.seq == seq)
         ).one_or_none()
@@ -118,8 +119,7 @@ def _change(tx: Tx, room: Room, seq: int, **values: Any) -> wire.Message:
 def edit(kinds: Kinds, tx: Tx, me: str, request: Edit) -> wire.Message:
     """Replace the body of one's own message; the kind stays. It takes the right to speak, as a new message does."""
     room, here, row = _own(tx, me, request.conversation, request.seq)
-    is_banned = tx.connection.execute(select(ban.c.user).where(ban.c.user == me)).first() is not None
-    may_speak(room, here.member, is_banned, tx.now)
+    rights.speaks(tx.connection, here, tx.now)
     kind, body = kinds.read(row.kind, request.body)
     if not kind.editable:
         raise Invalid(f"a message of kind {row.kind} cannot be edited", field="seq")
@@ -141,8 +141,9 @@ def recall(seconds: float, attachments: Attachments, tx: Tx, me: str, request: R
 
 
 def react(tx: Tx, me: str, request: React) -> wire.Message:
-    """Set or take away one's reaction; totals stand in the message."""
+    """Set or take away one's reaction; totals stand in the message. It takes the right to speak."""
     room, here = enter(tx, me, request.conversation)
+    rights.speaks(tx.connection, here, tx.now)
     row = _seen(tx.connection, here, request.conversation, request.seq)
     if row.recalled is not None:
         raise Conflict("this message was recalled")

@@ -12,7 +12,7 @@ from typing import Any
 from attrs import define, field
 from sqlalchemy import Connection, or_, select
 
-from chat_server.store import views
+from chat_server.store import rights, views
 from chat_server.store.schema import conversation, fanned, member, message
 
 
@@ -52,7 +52,7 @@ class Roster:
         """Who gets what carries this seq (0: a change of members or settings): those whose interval holds it."""
         if seq == 0 or (seq >= self.newest_from and not self.anyone_left):
             return self.everyone
-        return {user: 0 for user, own in (self.spans or {}).items() if views.visible(own, seq)}
+        return {user: 0 for user, own in (self.spans or {}).items() if rights.visible(own, seq)}
 
     def take_in(self, records: Iterable[Any], rev: int) -> None:
         """A `members` event at ``rev``: memberships as they are from now on."""

@@ -20,12 +20,11 @@ from chat_server.im.kinds import Kinds
 from chat_server.im.log import pushes_between
 from chat_server.im.submit import Submit
 from chat_server.services import Heads
-from chat_server.store import epoch, views
+from chat_server.store import epoch, rights, views
 from chat_server.store.batched_reads import BatchedReads
 from chat_server.store.executor import CommandExecutor
-from chat_server.store.schema import contact, conversation, member, version
+from chat_server.store.schema import conversation, member, version
 from chat_server.store.statements import CompiledStatement, any_of, texts
-from chat_server.store.tx import standing
 
 
 @define(kw_only=True)
@@ -178,7 +177,7 @@ class Im:
                     )
                 )
                 if seq:
-                    found.extend(row.user for row in rows if views.visible(views.spans_of(row), seq))
+                    found.extend(row.user for row in rows if rights.visible(views.spans_of(row), seq))
                 else:
                     found.extend(row.user for row in rows if row.to_seq is None)
             return found
@@ -189,12 +188,11 @@ class Im:
         return await self._database.read(lambda connection: pushes_between(connection, conversation, after, upto))
 
     async def audience(self, user: str, conversation: str) -> Sequence[str]:
-        roster = self._fanout.rosters.get(conversation)
-        if roster is not None and roster.spans is not None and user in roster.everyone:
-            return [other for other in roster.everyone if other != user]
+        now = self._executor.clock.wall_ms()
 
-        def members(connection: Connection) -> list[str]:
-            here = standing(connection, user, conversation)
+        def others(connection: Connection) -> list[str]:
+            here = rights.standing(connection, user, conversation)
+            rights.speaks(connection, here, now)
             if here.room.hot:
                 return []
             return list(
@@ -205,23 +203,7 @@ class Im:
                 ).scalars()
             )
 
-        return await self._database.read(members)
+        return await self._database.read(others)
 
     async def acquainted(self, user: str, others: Sequence[str]) -> Sequence[str]:
-        def known(connection: Connection) -> list[str]:
-            wanted = list(others)
-            friends = connection.execute(
-                select(contact.c.other).where(
-                    contact.c.user == user, contact.c.state == "friends", contact.c.other.in_(wanted)
-                )
-            ).scalars()
-            mine = select(member.c.conversation).where(member.c.user == user, member.c.to_seq.is_(None))
-            together = connection.execute(
-                select(member.c.user)
-                .where(member.c.user.in_(wanted), member.c.to_seq.is_(None), member.c.conversation.in_(mine))
-                .distinct()
-            ).scalars()
-            found = {user, *friends, *together}
-            return [other for other in others if other in found]
-
-        return await self._database.read(known)
+        return await self._database.read(lambda connection: rights.acquainted(connection, user, others))

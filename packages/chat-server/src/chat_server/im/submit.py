@@ -13,22 +13,23 @@ import msgspec
 from attrs import define, evolve, field
 from chat_common import wire
 from chat_common.clock import Clock
-from chat_common.errors import ChatError, Invalid, NotAMember, NotFound, NotPermitted, RefConflict
+from chat_common.errors import ChatError, Invalid, NotFound, NotPermitted, RefConflict
 from chat_common.ports.database import Database
 from chat_common.ports.outbox import Outbox
 from chat_common.records import Caller, Push
 from chat_common.wire import Receipt, SubmitMessage
-from msgspec import UNSET
 from sqlalchemy import Connection, bindparam, select, update
 
 from chat_server.im.attachments import Attachments, NoAttachments
 from chat_server.im.kinds import Kinds, shorten
-from chat_server.pipeline.idempotency import request_hash
-from chat_server.store import views
+from chat_server.store import rights, views
 from chat_server.store.executor import caller_user
-from chat_server.store.schema import ban, conversation, member, message, reply
+from chat_server.store.messages import NewMessage, write_messages
+from chat_server.store.replies import request_hash
+from chat_server.store.schema import conversation, member, message, reply
 from chat_server.store.statements import CompiledStatement, any_of, any_pair, pairs, texts
-from chat_server.store.tx import announce, missing, stored_entry
+from chat_server.store.topics import announce, stored_entry
+from chat_server.store.tx import missing
 
 EVERYBODY = "@all"
 
@@ -106,22 +107,6 @@ _MEMBERS = CompiledStatement(
     ).where(any_pair(member.c.conversation, member.c.user, "places")),
     "places",
 )
-_BANNED = CompiledStatement(select(ban.c.user).where(any_of(ban.c.user, "users")), "users")
-_STORED = (
-    "conversation",
-    "seq",
-    "rev",
-    "first_rev",
-    "sender",
-    "ref",
-    "hash",
-    "kind",
-    "body",
-    "time",
-    "reply",
-    "mentions",
-)
-_STORE = CompiledStatement(message.insert(), *_STORED)
 _SAVE_HEAD = CompiledStatement(
     update(conversation)
     .where(conversation.c.conversation == bindparam("name_"))
@@ -200,9 +185,9 @@ class Submit:
         known = _known_refs(connection, items)
         members = _memberships(connection, items)
         spent = {(row.user, row.ref) for row in _SPENT.all(connection, pairs((item.user, item.ref) for item in items))}
-        banned = {row.user for row in _BANNED.all(connection, texts(connection, (item.user for item in items)))}
+        banned = rights.banned(connection, (item.user for item in items), now)
         outcomes: list[Receipt | ChatError] = []
-        rows: list[tuple[Any, ...]] = []
+        made: list[NewMessage] = []
         own: dict[tuple[str, str], int] = {}
         for item in items:
             before = known.get((item.user, item.ref))
@@ -218,8 +203,8 @@ class Submit:
                 mine = members.get((name, item.user))
                 if head is None or mine is None:
                     raise missing("conversation")
-                may_speak(head, mine, item.user in banned, now)
-                self._check_references(connection, item, head, mine, rows)
+                rights.may_speak(head, mine, item.user in banned, now)
+                self._check_references(connection, item, head, mine, made)
                 if item.request.kind in self._attachments.kinds:
                     self._attach(connection, item, head.seq + 1)
             except ChatError as error:
@@ -228,11 +213,12 @@ class Submit:
             receipt = _number(item, head, now)
             known[item.user, item.ref] = (item.digest, receipt)
             own[name, item.user] = receipt.seq
-            rows.append(_row(item, receipt))
-            head.pushes.append(_push(item, receipt))
+            stored = _made(item, receipt)
+            made.append(stored)
+            head.pushes.append(stored.push())
             outcomes.append(receipt)
-        if rows:
-            _STORE.many(connection, rows)
+        if made:
+            write_messages(connection, made)
             changed = {name: head for name, head in sorted(heads.items()) if head.first_rev}
             _SAVE_HEAD.many(
                 connection,
@@ -247,7 +233,7 @@ class Submit:
         return outcomes
 
     def _check_references(
-        self, connection: Connection, item: Item, head: _Head, mine: Any, fresh: Sequence[tuple[Any, ...]]
+        self, connection: Connection, item: Item, head: _Head, mine: Any, fresh: Sequence[NewMessage]
     ) -> None:
         """Quoted message and mentioned users, for the few messages that have them."""
         request = item.request
@@ -280,20 +266,17 @@ class Submit:
         item.preview = self._kinds.preview(request.kind, item.body)
 
     def _quote(
-        self, connection: Connection, item: Item, head: _Head, mine: Any, fresh: Sequence[tuple[Any, ...]]
+        self, connection: Connection, item: Item, head: _Head, mine: Any, fresh: Sequence[NewMessage]
     ) -> wire.Quote:
         seq = item.request.reply_to or 0
         name = item.request.conversation
         gone = NotFound("reply_to: no such message here", field="reply_to")
-        if seq > head.seq or seq < head.first_kept or not views.visible(views.spans_of(mine), seq):
+        if seq > head.seq or seq < head.first_kept or not rights.visible(views.spans_of(mine), seq):
             raise gone
-        for stored in fresh:
-            row = dict(zip(_STORED, stored, strict=True))
-            if row["conversation"] == name and row["seq"] == seq:
-                body = msgspec.json.decode(row["body"])
-                return wire.Quote(
-                    seq=seq, sender=row["sender"], kind=row["kind"], text=self._kinds.preview(row["kind"], body)
-                )
+        for made in fresh:
+            if made.conversation == name and made.seq == seq:
+                text = self._kinds.preview(made.kind, made.body)
+                return wire.Quote(seq=seq, sender=made.sender, kind=made.kind, text=text)
         found = connection.execute(
             select(message).where(message.c.conversation == name, message.c.seq == seq)
         ).one_or_none()
@@ -336,20 +319,6 @@ def _repeated(item: Item, before: tuple[bytes, Receipt]) -> Receipt | ChatError:
     return before[1]
 
 
-def may_speak(room: Any, mine: Any, is_banned: bool, now: int) -> None:
-    """Whether a member may put words into a room at ``now`` (ms); `NotAMember` or `NotPermitted` tells why not."""
-    if mine.to_seq is not None:
-        raise NotAMember("you have left this conversation")
-    if is_banned:
-        raise NotPermitted("you are banned")
-    if mine.silenced:
-        raise NotPermitted("this person does not take messages from you")
-    if mine.muted_until is not None and mine.muted_until > now:
-        raise NotPermitted("you are muted in this conversation", retry_after=(mine.muted_until - now) / 1000)
-    if room.muted_until is not None and room.muted_until > now and mine.role == "member":
-        raise NotPermitted("this conversation is muted", retry_after=(room.muted_until - now) / 1000)
-
-
 def _number(item: Item, head: _Head, now: int) -> Receipt:
     head.seq += 1
     head.rev += 1
@@ -361,36 +330,18 @@ def _number(item: Item, head: _Head, now: int) -> Receipt:
     return Receipt(conversation=item.request.conversation, seq=head.seq, rev=head.rev, time=head.time)
 
 
-def _row(item: Item, receipt: Receipt) -> tuple[Any, ...]:
-    """In the order of `_STORED`."""
-    mentions = item.request.mentions
-    return (
-        receipt.conversation,
-        receipt.seq,
-        receipt.rev,
-        receipt.rev,
-        item.user,
-        item.ref,
-        item.digest,
-        item.request.kind,
-        item.stored_body,
-        receipt.time,
-        None if item.quote is None else views.as_json(item.quote),
-        None if mentions is None else views.as_json(mentions),
-    )
-
-
-def _push(item: Item, receipt: Receipt) -> Push:
-    record = wire.Message(
+def _made(item: Item, receipt: Receipt) -> NewMessage:
+    return NewMessage(
         conversation=receipt.conversation,
         seq=receipt.seq,
         rev=receipt.rev,
         sender=item.user,
         ref=item.ref,
+        digest=item.digest,
         kind=item.request.kind,
-        time=receipt.time,
         body=item.body,
-        reply_to=UNSET if item.quote is None else item.quote,
-        mentions=UNSET if item.request.mentions is None else item.request.mentions,
+        stored_body=item.stored_body,
+        time=receipt.time,
+        quote=item.quote,
+        mentions=item.request.mentions,
     )
-    return Push("message", record, receipt.conversation, receipt.rev, receipt.rev - 1, receipt.seq)

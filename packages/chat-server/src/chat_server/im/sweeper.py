@@ -14,7 +14,7 @@ from chat_common.ports.outbox import Outbox
 from sqlalchemy import Connection, func, select
 
 from chat_server.store.schema import conversation, fanned
-from chat_server.store.tx import announce, stored_entry
+from chat_server.store.topics import announce, stored_entry
 
 SETTLED_MS = 3_000
 OVERLAP_MS = 60_000

@@ -12,11 +12,11 @@ from chat_common.records import Caller
 from msgspec import UNSET, UnsetType
 from sqlalchemy import BigInteger, Connection, Integer, Text, bindparam, select
 
-from chat_server.store import epoch, pages, views
+from chat_server.store import epoch, pages, rights, views
 from chat_server.store.batched_reads import BatchedReads
 from chat_server.store.executor import caller_user
+from chat_server.store.rights import standing
 from chat_server.store.schema import contact, conversation, member, message, user, version
-from chat_server.store.tx import standing
 
 
 @define(kw_only=True)
@@ -198,7 +198,7 @@ def _conversation(connection: Connection, me: str, request: Sync) -> Conversatio
     if changed:
         stamps.append((room.changed_rev, 1))
     reached = _cut(stamps, limit, end)
-    seen = [row for row in messages if row.rev <= reached and views.visible(here.spans, row.seq)]
+    seen = [row for row in messages if row.rev <= reached and rights.visible(here.spans, row.seq)]
     known = [row for row in members if row.rev <= reached and _may_see(here, row)]
     more = reached < room.head_rev
     shown = changed and room.changed_rev <= reached and (not here.left or room.changed_rev <= mine.rev)

@@ -16,7 +16,8 @@ from sqlalchemy import Connection, or_, select, update
 from chat_server.store import pages, views
 from chat_server.store.executor import caller_user
 from chat_server.store.schema import contact, conversation, member
-from chat_server.store.tx import Tx, require_users, upsert
+from chat_server.store.statements import upsert
+from chat_server.store.tx import Tx, require_users
 
 
 @define(kw_only=True)
@@ -147,15 +148,6 @@ def block(tx: Tx, me: str, wanted: Block) -> ContactState:
             .values(silenced=wanted.on)
         )
     return ContactState(state=_state(mine))  # type: ignore[arg-type]
-
-
-def blocks(connection: Connection, who: str, other: str) -> bool:
-    """Whether ``who`` has blocked ``other``."""
-    return bool(
-        connection.execute(
-            select(contact.c.blocked).where(contact.c.user == who, contact.c.other == other)
-        ).scalar_one_or_none()
-    )
 
 
 def direct_key(first: str, second: str) -> str:

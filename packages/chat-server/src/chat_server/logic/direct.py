@@ -8,9 +8,11 @@ from attrs import define
 from chat_common import wire
 from sqlalchemy import select
 
-from chat_server.logic.contacts import blocks, direct_key
+from chat_server.logic.contacts import direct_key
+from chat_server.store.rights import blocks
 from chat_server.store.schema import conversation, member
-from chat_server.store.tx import Tx, new_id, require_users, upsert
+from chat_server.store.statements import upsert
+from chat_server.store.tx import Tx, new_id, require_users
 
 InboxOf = Callable[[Tx, str, str], wire.Inbox]
 

@@ -18,8 +18,9 @@ from chat_common.records import Caller, Command, Interceptor
 from chat_common.settings import nearest
 
 from chat_server.pipeline.chain import Stage, chains
-from chat_server.pipeline.idempotency import Once, Replies, request_hash
+from chat_server.pipeline.idempotency import Once, Replies
 from chat_server.pipeline.limits import LimitSettings, RateLimit
+from chat_server.store.replies import request_hash
 
 _log = structlog.get_logger("chat_server.pipeline")
 _OURS = Owner("chat_server.pipeline")

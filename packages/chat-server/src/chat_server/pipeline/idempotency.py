@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
-import msgspec
 from attrs import define, field
 from chat_common.errors import RefConflict
 from chat_common.records import Caller
-
-
-def request_hash(command: str, request: Any) -> bytes:
-    """16 bytes that tell a repeated ref from a reused one: over the command and its params in canonical JSON."""
-    return hashlib.sha256(command.encode() + b"\0" + msgspec.json.encode(request, order="sorted")).digest()[:16]
 
 
 class Replies(Protocol):

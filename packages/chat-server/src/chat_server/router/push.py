@@ -25,7 +25,8 @@ from sqlalchemy import Connection, and_, delete, select, update
 from chat_server.store import views
 from chat_server.store.executor import CommandExecutor
 from chat_server.store.schema import conversation, member, message, push_due, push_subscription
-from chat_server.store.tx import Tx, upsert
+from chat_server.store.statements import upsert
+from chat_server.store.tx import Tx
 
 log = structlog.get_logger("chat.push")
 PAGE = 200

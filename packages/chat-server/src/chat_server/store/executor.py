@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import UnionType
 from typing import Any, TypeVar, cast
 
 import msgspec
@@ -13,14 +12,13 @@ from chat_common.errors import NotAuthenticated, RefConflict
 from chat_common.ports.database import Database
 from chat_common.ports.outbox import Outbox
 from chat_common.records import Caller
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, select
 
-from chat_server.pipeline.idempotency import request_hash
-from chat_server.store.schema import message, reply
-from chat_server.store.tx import Tx, upsert
+from chat_server.store.replies import keep_reply, kept_reply, read_reply, request_hash
+from chat_server.store.schema import message
+from chat_server.store.tx import Tx
 
 R = TypeVar("R")
-KEPT_MS = 24 * 3600 * 1000
 Work = Callable[[Tx, str, Any], R]
 
 
@@ -77,52 +75,3 @@ class CommandExecutor:
             return result
 
         return await self.database.change(once)
-
-
-def read_reply(encoded: bytes, reply_type: Any) -> Any:
-    """A kept reply as its record again; one of several record types stays plain data: it reads the same on the wire."""
-    if isinstance(reply_type, UnionType):
-        return msgspec.json.decode(encoded)
-    return msgspec.json.decode(encoded, type=reply_type)
-
-
-def kept_reply(connection: Connection, user: str, ref: str) -> tuple[bytes, bytes] | None:
-    """(hash, encoded reply) of a command that this user made under this ref within 24 h."""
-    row = connection.execute(
-        select(reply.c.hash, reply.c.result).where(reply.c.user == user, reply.c.ref == ref)
-    ).one_or_none()
-    return None if row is None else (bytes(row.hash), bytes(row.result))
-
-
-def keep_reply(connection: Connection, user: str, ref: str, digest: bytes, result: bytes, now: int) -> None:
-    """Remember a reply for 24 h; a newer one under the same ref replaces one that is over its time."""
-    values = {"hash": digest, "result": result, "expires_at": now + KEPT_MS}
-    connection.execute(
-        upsert(connection, reply)
-        .values(user=user, ref=ref, **values)
-        .on_conflict_do_update(index_elements=["user", "ref"], set_=values)
-    )
-
-
-def forget_replies(connection: Connection, now: int, limit: int = 1000) -> int:
-    """Delete kept replies that are over their time, at most ``limit``; how many went."""
-    doomed = select(reply.c.user, reply.c.ref).where(reply.c.expires_at < now).limit(limit)
-    rows = connection.execute(doomed).all()
-    for row in rows:
-        connection.execute(delete(reply).where(reply.c.user == row.user, reply.c.ref == row.ref))
-    return len(rows)
-
-
-class SqlReplies:
-    """Kept replies for commands of plugins, whose own effect is not in our transaction."""
-
-    def __init__(self, database: Database, clock: Clock) -> None:
-        self._database = database
-        self._clock = clock
-
-    async def get(self, user: str, ref: str) -> tuple[bytes, bytes] | None:
-        return await self._database.read(lambda connection: kept_reply(connection, user, ref))
-
-    async def put(self, user: str, ref: str, digest: bytes, result: bytes) -> None:
-        now = self._clock.wall_ms()
-        await self._database.change(lambda connection: keep_reply(connection, user, ref, digest, result, now))

@@ -10,55 +10,24 @@ import secrets
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-import msgspec
-from attrs import define, field, frozen
+from attrs import define, field
 from chat_common import wire
-from chat_common.errors import NotAMember, NotFound
-from chat_common.ports.outbox import Outbox, OutboxEntry
+from chat_common.errors import NotFound
+from chat_common.ports.outbox import Outbox
 from chat_common.records import Push
-from sqlalchemy import Connection, Text, bindparam, func, select, update
+from sqlalchemy import Connection, bindparam, func, select, update
 
 from chat_server.store import views
-from chat_server.store.database import after_commit
+from chat_server.store.messages import NewMessage, write_messages
 from chat_server.store.schema import conversation, member, message, version
 from chat_server.store.statements import CompiledStatement, any_of, texts
-
-STORED = "stored"
-CHANGED = "changed"
-
-
-@frozen
-class Stored:
-    """Payload of the topic ``stored``: which revs of which conversation are new. Rows are named, never carried."""
-
-    conversation: str
-    first: int
-    last: int
-
-
-@frozen
-class Changed:
-    """Payload of the topic ``changed``: which versions of whom are new."""
-
-    user: str
-    first: int
-    last: int
+from chat_server.store.topics import announce, changed_entry, stored_entry
+from chat_server.store.writer import after_commit
 
 
 def new_id() -> str:
     """An opaque id of 128 random bits."""
     return secrets.token_urlsafe(16)
-
-
-def upsert(connection: Connection, table: Any) -> Any:
-    """The dialect's INSERT with ON CONFLICT. Only the dialect in use is imported: all of them cost a start 50 ms."""
-    if connection.dialect.name == "postgresql":
-        from sqlalchemy.dialects.postgresql import insert as insert_postgresql
-
-        return insert_postgresql(table)
-    from sqlalchemy.dialects.sqlite import insert
-
-    return insert(table)
 
 
 def missing(what: str) -> NotFound:
@@ -133,38 +102,24 @@ class Room:
 
     def say(self, actor: str, event: str, subjects: Sequence[str] = (), args: dict[str, Any] | None = None) -> None:
         """A system message; only the server says those."""
-        body = {"event": event, "actor": actor, "subjects": list(subjects), "args": args or {}}
         self.head_seq += 1
-        rev = self.stamp()
-        self.head_time = self.tx.now
-        ref = new_id()
-        self.tx.connection.execute(
-            message.insert(),
-            {
-                "conversation": self.conversation,
-                "seq": self.head_seq,
-                "rev": rev,
-                "first_rev": rev,
-                "sender": actor,
-                "ref": ref,
-                "hash": b"",
-                "kind": "system",
-                "body": views.as_json(body),
-                "time": self.tx.now,
-            },
-        )
-        self.preview = views.as_json(wire.Preview(sender=actor, kind="system", text=event))
-        record = wire.Message(
+        body = {"event": event, "actor": actor, "subjects": list(subjects), "args": args or {}}
+        made = NewMessage(
             conversation=self.conversation,
             seq=self.head_seq,
-            rev=rev,
+            rev=self.stamp(),
             sender=actor,
-            ref=ref,
+            ref=new_id(),
+            digest=b"",
             kind="system",
             body=body,
+            stored_body=views.as_json(body),
             time=self.tx.now,
         )
-        self.pushes.append(Push("message", record, self.conversation, rev, rev - 1, self.head_seq))
+        self.head_time = self.tx.now
+        write_messages(self.tx.connection, [made])
+        self.preview = views.as_json(wire.Preview(sender=actor, kind="system", text=event))
+        self.pushes.append(made.push())
 
     def show(self, row: Any) -> None:
         """A stored message has changed: push the whole of it, and its preview if it is the newest."""
@@ -272,8 +227,7 @@ class Tx:
             if room.first_rev
         ]
         for name, numbers in sorted(self.touched.items()):
-            payload = msgspec.json.encode(Changed(name, min(numbers), max(numbers)))
-            entries.append(OutboxEntry(CHANGED, name, payload))
+            entries.append(changed_entry(name, numbers))
         announce(self.connection, self.outbox, entries)
         for call in self.calls:
             after_commit(self.connection, call)
@@ -281,18 +235,6 @@ class Tx:
     def after_commit(self, call: Callable[[], None]) -> None:
         """Run ``call`` on the event loop once this is committed."""
         self.calls.append(call)
-
-
-def stored_entry(name: str, first: int, last: int, pushes: Sequence[Push]) -> OutboxEntry:
-    """One outbox row for all that one transaction stamped in a conversation; the pushes ride along in this process."""
-    return OutboxEntry(STORED, name, msgspec.json.encode(Stored(name, first, last)), live=pushes or None)
-
-
-def announce(connection: Connection, outbox: Outbox, entries: Sequence[OutboxEntry]) -> None:
-    """Write outbox rows and hand them over at once after the commit."""
-    if entries:
-        tokens = outbox.write(connection, entries)
-        after_commit(connection, lambda: outbox.committed(tokens))
 
 
 def next_versions(connection: Connection, steps: dict[str, int]) -> dict[str, int]:
@@ -327,46 +269,3 @@ def require_users(connection: Connection, users: Iterable[str]) -> None:
     found = connection.execute(select(func.count()).select_from(version).where(version.c.user.in_(wanted))).scalar_one()
     if found != len(wanted):
         raise missing("user")
-
-
-@frozen
-class Standing:
-    """Where a caller stands in a conversation: the locked room (or its plain row) and the caller's membership."""
-
-    room: Any
-    member: Any
-    spans: list[list[int]]
-
-    @property
-    def left(self) -> bool:
-        return self.member.to_seq is not None
-
-
-_NAME = bindparam("name", type_=Text())
-_MEMBERSHIP = select(member).where(member.c.conversation == _NAME, member.c.user == bindparam("me", type_=Text()))
-_CONVERSATION = select(conversation).where(conversation.c.conversation == _NAME)
-"""Built once: nearly everything that is asked begins with these two."""
-
-
-def standing(connection: Connection, user: str, name: str, *, room: Any = None, active: bool = True) -> Standing:
-    """The one choke point for rights: nothing about a conversation is read or changed but through this.
-
-    `NotFound`: does not exist, is foreign, or one was never in: the same text always. `NotAMember`: one has left and
-    ``active`` membership is needed.
-    """
-    mine = connection.execute(_MEMBERSHIP, {"name": name, "me": user}).one_or_none()
-    if mine is None:
-        raise missing("conversation")
-    if active and mine.to_seq is not None:
-        raise NotAMember("you have left this conversation")
-    if room is None:
-        room = connection.execute(_CONVERSATION, {"name": name}).one_or_none()
-        if room is None:
-            raise missing("conversation")
-    return Standing(room, mine, views.spans_of(mine))
-
-
-def enter(tx: Tx, user: str, name: str) -> tuple[Room, Standing]:
-    """For a change: the room, locked, and the caller's active membership read under that lock."""
-    room = tx.room(name)
-    return room, standing(tx.connection, user, name, room=room)

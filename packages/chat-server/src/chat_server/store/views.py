@@ -76,11 +76,6 @@ def spans_of(row: Row[Any] | Mapping[str, Any]) -> list[list[int]]:
     return [*spans, last]
 
 
-def visible(spans: Sequence[Sequence[int]], seq: int) -> bool:
-    """Whether an interval holds this message."""
-    return any(span[0] <= seq and (len(span) == 1 or seq <= span[1]) for span in spans)
-
-
 def member_record(row: Row[Any], who: wire.User, *, direct: bool) -> wire.Member:
     return wire.Member(
         conversation=row.conversation,

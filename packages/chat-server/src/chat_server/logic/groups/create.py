@@ -14,11 +14,12 @@ from msgspec import UNSET, Meta, UnsetType
 from sqlalchemy import Connection, select, update
 
 from chat_server.logic.direct import InboxOf
-from chat_server.logic.groups.membership import enter_group, join, require_role
+from chat_server.logic.groups.membership import join
 from chat_server.store import pages, views
 from chat_server.store.executor import caller_user
+from chat_server.store.rights import enter_group, may_manage, standing
 from chat_server.store.schema import member
-from chat_server.store.tx import Tx, new_id, require_users, standing
+from chat_server.store.tx import Tx, new_id, require_users
 
 UserIds = Annotated[list[wire.Id], Meta(max_length=200)]
 
@@ -84,7 +85,7 @@ async def get(database: Database, caller: Caller, request: OneConversation) -> w
 def change(tx: Tx, me: str, request: UpdateGroup) -> wire.Conversation:
     """Change name, avatar or announcement; owner and admins."""
     room, here = enter_group(tx, me, request.conversation)
-    require_role(here, "owner", "admin")
+    may_manage(here, "owner", "admin")
     wanted = {"name": request.name, "avatar": request.avatar, "announcement": request.announcement}
     changed = {field: value for field, value in wanted.items() if value is not None and value != getattr(room, field)}
     if not changed and all(value is None for value in wanted.values()):

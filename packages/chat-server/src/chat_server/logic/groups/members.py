@@ -9,11 +9,11 @@ from chat_common.validation import named
 from msgspec import UNSET, UnsetType
 from sqlalchemy import select
 
-from chat_server.logic.contacts import blocks
 from chat_server.logic.direct import InboxOf
 from chat_server.logic.groups.create import OneConversation, UserIds
-from chat_server.logic.groups.membership import enter_group, join, leave, require_role, rows_of
+from chat_server.logic.groups.membership import join, leave, rows_of
 from chat_server.store import views
+from chat_server.store.rights import blockers, enter_group, may_manage, outranks
 from chat_server.store.schema import conversation, version
 from chat_server.store.tx import Tx, missing, new_id
 
@@ -70,6 +70,7 @@ def invite(tx: Tx, me: str, request: Users) -> Outcome:
     room, _ = enter_group(tx, me, request.conversation)
     wanted = list(dict.fromkeys(request.users))
     known = rows_of(tx, request.conversation, wanted)
+    refusing = blockers(tx.connection, wanted, me)
     existing = set(tx.connection.execute(select(version.c.user).where(version.c.user.in_(wanted))).scalars())
     outcome = Outcome(done=[])
     coming: list[str] = []
@@ -78,7 +79,7 @@ def invite(tx: Tx, me: str, request: Users) -> Outcome:
             outcome.refused.append(Refused(user=who, code="not_found"))
         elif who in known and known[who].to_seq is None:
             outcome.done.append(who)
-        elif blocks(tx.connection, who, me):
+        elif who in refusing:
             outcome.refused.append(Refused(user=who, code="not_permitted"))
         elif room.members + len(coming) >= MOST_MEMBERS:
             outcome.refused.append(Refused(user=who, code="conflict"))
@@ -94,7 +95,7 @@ def invite(tx: Tx, me: str, request: Users) -> Outcome:
 def kick(tx: Tx, me: str, request: Users) -> Outcome:
     """Put members out: the owner anyone, an admin plain members."""
     room, here = enter_group(tx, me, request.conversation)
-    require_role(here, "owner", "admin")
+    may_manage(here, "owner", "admin")
     known = rows_of(tx, request.conversation, request.users)
     outcome = Outcome(done=[])
     going: list[str] = []
@@ -104,7 +105,7 @@ def kick(tx: Tx, me: str, request: Users) -> Outcome:
             outcome.refused.append(Refused(user=who, code="not_found"))
         elif row.to_seq is not None:
             outcome.done.append(who)
-        elif who == me or row.role == "owner" or (row.role == "admin" and here.member.role != "owner"):
+        elif not outranks(here, row):
             outcome.refused.append(Refused(user=who, code="not_permitted"))
         else:
             going.append(who)
@@ -148,7 +149,7 @@ def join_by_link(inbox_of: InboxOf, tx: Tx, me: str, request: JoinGroup) -> wire
 def set_link(tx: Tx, me: str, request: LinkSet) -> Link:
     """Make a new link (an older one ends), or end it; owner and admins."""
     room, here = enter_group(tx, me, request.conversation)
-    require_role(here, "owner", "admin")
+    may_manage(here, "owner", "admin")
     room.link = new_id() if request.on else None
     room.dirty = True
     return Link(link=views.or_unset(room.link))

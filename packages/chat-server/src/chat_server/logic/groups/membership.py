@@ -9,28 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from chat_common.errors import Conflict, NotPermitted
 from sqlalchemy import select, update
 
 from chat_server.store import views
 from chat_server.store.schema import member
-from chat_server.store.tx import Room, Standing, Tx, enter
+from chat_server.store.tx import Room, Tx
 
 PER_STAMP = 200
-
-
-def enter_group(tx: Tx, me: str, name: str) -> tuple[Room, Standing]:
-    """The group, locked, with one's standing; `Conflict` for a direct chat."""
-    room, here = enter(tx, me, name)
-    if room.kind != "group":
-        raise Conflict("this is a direct chat, not a group", field="conversation")
-    return room, here
-
-
-def require_role(here: Standing, *roles: str) -> None:
-    """`NotPermitted` unless the caller has one of these roles."""
-    if here.member.role not in roles:
-        raise NotPermitted(f"this needs the role {' or '.join(roles)}")
 
 
 def rows_of(tx: Tx, name: str, users: Iterable[str]) -> dict[str, Any]:

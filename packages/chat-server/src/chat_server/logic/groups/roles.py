@@ -11,8 +11,9 @@ from sqlalchemy import select, update
 
 from chat_server.logic.groups.create import OneConversation
 from chat_server.logic.groups.members import Nothing
-from chat_server.logic.groups.membership import enter_group, leave, require_role, rows_of
+from chat_server.logic.groups.membership import leave, rows_of
 from chat_server.store import views
+from chat_server.store.rights import enter_group, may_manage, outranks
 from chat_server.store.schema import member
 from chat_server.store.tx import Room, Tx, missing
 
@@ -57,7 +58,7 @@ def _restamp(tx: Tx, room: Room, who: str, **values: Any) -> wire.Member:
 def role(tx: Tx, me: str, request: SetRole) -> wire.Member:
     """Make somebody an admin, or a plain member again; the owner alone."""
     room, here = enter_group(tx, me, request.conversation)
-    require_role(here, "owner")
+    may_manage(here, "owner")
     row = _target(tx, room, request.user)
     if row.role == "owner":
         raise Invalid("user: the owner's role changes by transfer", field="user")
@@ -71,7 +72,7 @@ def role(tx: Tx, me: str, request: SetRole) -> wire.Member:
 def mute(tx: Tx, me: str, request: Mute) -> wire.Member | wire.Conversation:
     """Keep one member, or all but owner and admins, from sending until a time; owner and admins."""
     room, here = enter_group(tx, me, request.conversation)
-    require_role(here, "owner", "admin")
+    may_manage(here, "owner", "admin")
     until = request.until if request.until > tx.now else None
     if request.user is None:
         room.muted_until = until
@@ -79,7 +80,7 @@ def mute(tx: Tx, me: str, request: Mute) -> wire.Member | wire.Conversation:
         room.say(me, "group.muted", args={"until": until or 0})
         return views.conversation_record(room)
     row = _target(tx, room, request.user)
-    if row.role == "owner" or (row.role == "admin" and here.member.role != "owner"):
+    if not outranks(here, row):
         raise NotPermitted("this member cannot be muted by you", field="user")
     record = _restamp(tx, room, request.user, muted_until=until)
     room.say(me, "group.muted", [request.user], {"until": until or 0})
@@ -89,7 +90,7 @@ def mute(tx: Tx, me: str, request: Mute) -> wire.Member | wire.Conversation:
 def transfer(tx: Tx, me: str, request: Transfer) -> wire.Conversation:
     """Hand the group over; the former owner becomes an admin."""
     room, here = enter_group(tx, me, request.conversation)
-    require_role(here, "owner")
+    may_manage(here, "owner")
     if request.user != me:
         _target(tx, room, request.user)
         rev = room.stamp()
@@ -103,7 +104,7 @@ def transfer(tx: Tx, me: str, request: Transfer) -> wire.Conversation:
 def dissolve(tx: Tx, me: str, request: OneConversation) -> Nothing:
     """End the group for all; what was said stays readable to who was in it."""
     room, here = enter_group(tx, me, request.conversation)
-    require_role(here, "owner")
+    may_manage(here, "owner")
     room.say(me, "group.dissolved")
     room.dissolved = True
     users = list(

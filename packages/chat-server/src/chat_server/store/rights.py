@@ -1,0 +1,184 @@
+"""Every question of "may this user", asked here and nowhere else.
+
+Where a user stands in a conversation (`standing`, `enter`), what of it the user sees (`visible`), whether the user may
+put words or files into it (`may_speak`, `may_send`) or manage it (`may_manage`, `outranks`), who is banned, who has
+blocked whom, and whose presence is shown to whom. A use case asks in the transaction in which it acts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from attrs import frozen
+from chat_common.errors import Conflict, NotAMember, NotPermitted
+from sqlalchemy import Connection, Text, bindparam, or_, select
+
+from chat_server.store import views
+from chat_server.store.schema import ban, contact, conversation, member
+from chat_server.store.statements import CompiledStatement, any_of, texts
+from chat_server.store.tx import Room, Tx, missing
+
+# --- bans ---------------------------------------------------------------------------------------------------------
+
+_BANS = CompiledStatement(
+    select(ban.c.user, ban.c.until).where(
+        any_of(ban.c.user, "users_"), or_(ban.c.until.is_(None), ban.c.until > bindparam("now_"))
+    ),
+    "users_",
+    "now_",
+)
+
+
+def banned(connection: Connection, users: Iterable[str], now: int) -> dict[str, int | None]:
+    """Those of ``users`` who are banned at ``now`` (ms), with the time at which the ban ends (None: never)."""
+    return {row.user: row.until for row in _BANS.all(connection, texts(connection, users), now)}
+
+
+# --- conversations ------------------------------------------------------------------------------------------------
+
+
+@frozen
+class Standing:
+    """Where a caller stands in a conversation: the locked room (or its plain row) and the caller's membership."""
+
+    room: Any
+    member: Any
+    spans: list[list[int]]
+
+    @property
+    def left(self) -> bool:
+        return self.member.to_seq is not None
+
+
+_NAME = bindparam("name", type_=Text())
+_MEMBERSHIP = select(member).where(member.c.conversation == _NAME, member.c.user == bindparam("me", type_=Text()))
+_CONVERSATION = select(conversation).where(conversation.c.conversation == _NAME)
+"""Built once: nearly everything that is asked begins with these two."""
+
+
+def standing(connection: Connection, user: str, name: str, *, room: Any = None, active: bool = True) -> Standing:
+    """Where ``user`` stands: nothing about a conversation is read or changed but through this.
+
+    `NotFound`: it does not exist, is foreign, or the user was never in it: the same text always. `NotAMember`: the
+    user has left, and ``active`` membership is needed.
+    """
+    mine = connection.execute(_MEMBERSHIP, {"name": name, "me": user}).one_or_none()
+    if mine is None:
+        raise missing("conversation")
+    if active and mine.to_seq is not None:
+        raise NotAMember("You have left this conversation.")
+    if room is None:
+        room = connection.execute(_CONVERSATION, {"name": name}).one_or_none()
+        if room is None:
+            raise missing("conversation")
+    return Standing(room, mine, views.spans_of(mine))
+
+
+def enter(tx: Tx, user: str, name: str) -> tuple[Room, Standing]:
+    """For a change: the room, locked, and the caller's active membership read under that lock."""
+    room = tx.room(name)
+    return room, standing(tx.connection, user, name, room=room)
+
+
+def enter_group(tx: Tx, user: str, name: str) -> tuple[Room, Standing]:
+    """The same for a group; `Conflict` for a direct chat."""
+    room, here = enter(tx, user, name)
+    if room.kind != "group":
+        raise Conflict("This is a direct chat, not a group.", field="conversation")
+    return room, here
+
+
+def visible(spans: Sequence[Sequence[int]], seq: int) -> bool:
+    """Whether one of the intervals of a membership holds this message."""
+    return any(span[0] <= seq and (len(span) == 1 or seq <= span[1]) for span in spans)
+
+
+def sees(here: Standing, seq: int) -> bool:
+    """Whether the message is kept and lies within an interval of the caller's membership."""
+    return bool(visible(here.spans, seq) and here.room.first_kept <= seq <= here.room.head_seq)
+
+
+# --- speaking -----------------------------------------------------------------------------------------------------
+
+
+def may_speak(room: Any, mine: Any, is_banned: bool, now: int) -> None:
+    """Whether a member may put words into a room at ``now`` (ms); `NotAMember` or `NotPermitted` tells why not."""
+    if mine.to_seq is not None:
+        raise NotAMember("You have left this conversation.")
+    if is_banned:
+        raise NotPermitted("You are banned.")
+    if mine.silenced:
+        raise NotPermitted("This person does not take messages from you.")
+    if mine.muted_until is not None and mine.muted_until > now:
+        raise NotPermitted("You are muted in this conversation.", retry_after=(mine.muted_until - now) / 1000)
+    if room.muted_until is not None and room.muted_until > now and mine.role == "member":
+        raise NotPermitted("This conversation is muted.", retry_after=(room.muted_until - now) / 1000)
+
+
+def speaks(connection: Connection, here: Standing, now: int) -> None:
+    """`may_speak` for one caller, the ban looked up: messages, edits, reactions, typing and uploads alike."""
+    user = here.member.user
+    may_speak(here.room, here.member, user in banned(connection, [user], now), now)
+
+
+def may_send(connection: Connection, user: str, name: str, now: int) -> None:
+    """Whether ``user`` may send a file into this conversation: as `standing` and `may_speak` say."""
+    speaks(connection, standing(connection, user, name), now)
+
+
+# --- managing -----------------------------------------------------------------------------------------------------
+
+
+def may_manage(here: Standing, *roles: str) -> None:
+    """`NotPermitted` unless the caller has one of these roles."""
+    if here.member.role not in roles:
+        raise NotPermitted(f"This needs the role {' or '.join(roles)}.")
+
+
+def outranks(here: Standing, target: Any) -> bool:
+    """Whether the caller may mute or remove this member: the owner anybody else, an admin plain members."""
+    if target.user == here.member.user or target.role == "owner":
+        return False
+    return bool(target.role == "member" or here.member.role == "owner")
+
+
+# --- people -------------------------------------------------------------------------------------------------------
+
+
+def blocks(connection: Connection, who: str, other: str) -> bool:
+    """Whether ``who`` has blocked ``other``."""
+    return who in blockers(connection, [who], other)
+
+
+def blockers(connection: Connection, users: Iterable[str], other: str) -> set[str]:
+    """Those of ``users`` who have blocked ``other``."""
+    return set(
+        connection.execute(
+            select(contact.c.user).where(
+                contact.c.user.in_(sorted(set(users))), contact.c.other == other, contact.c.blocked
+            )
+        ).scalars()
+    )
+
+
+def acquainted(connection: Connection, user: str, others: Sequence[str]) -> list[str]:
+    """Those of ``others`` whose presence is shown to ``user``: friends, and members of a common conversation.
+
+    Nobody across a block, whoever of the two has blocked.
+    """
+    wanted = sorted(set(others))
+    friends = connection.execute(
+        select(contact.c.other).where(contact.c.user == user, contact.c.state == "friends", contact.c.other.in_(wanted))
+    ).scalars()
+    mine = select(member.c.conversation).where(member.c.user == user, member.c.to_seq.is_(None))
+    common = connection.execute(
+        select(member.c.user)
+        .where(member.c.user.in_(wanted), member.c.to_seq.is_(None), member.c.conversation.in_(mine))
+        .distinct()
+    ).scalars()
+    blocked = connection.execute(
+        select(contact.c.other).where(contact.c.user == user, contact.c.blocked, contact.c.other.in_(wanted))
+    ).scalars()
+    known = {user, *friends, *common} - {*blocked} - blockers(connection, wanted, user)
+    return [other for other in others if other in known]

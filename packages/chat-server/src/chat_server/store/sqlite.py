@@ -1,0 +1,99 @@
+"""SQLite: a synchronous engine, whose writer has a thread of its own; readers have theirs."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.exc import SQLAlchemyError
+
+from chat_server.store.database import SqlDatabase
+from chat_server.store.writer import BatchOutcome, Job, run_batch, translated
+
+T = TypeVar("T")
+
+
+def _prepare_sqlite(engine: Engine, *, writable: bool) -> None:
+    @event.listens_for(engine, "connect")
+    def connect(raw: Any, _record: Any) -> None:
+        raw.isolation_level = None  # we say BEGIN ourselves: the driver must not
+        cursor = raw.cursor()
+        cursor.execute("PRAGMA busy_timeout = 10000")
+        if writable:
+            cursor.execute("PRAGMA journal_mode = WAL")
+        cursor.execute("PRAGMA synchronous = FULL")
+        cursor.execute("PRAGMA cache_size = -32000" if writable else "PRAGMA cache_size = -8000")
+        cursor.execute("PRAGMA temp_store = MEMORY")
+        if not writable:
+            cursor.execute("PRAGMA query_only = ON")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writable else "BEGIN")
+
+
+class SqliteDatabase(SqlDatabase):
+    """A file in WAL mode, ``synchronous=FULL``: a commit is on disk when it returns."""
+
+    dialect = "sqlite"
+
+    def __init__(self, path: Path, *, readers: int = 3) -> None:
+        super().__init__()
+        url = f"sqlite:///{path}"
+        self.writer_engine = create_engine(url, connect_args={"check_same_thread": False}, query_cache_size=2000)
+        _prepare_sqlite(self.writer_engine, writable=True)
+        self.reader_engine = create_engine(
+            url, connect_args={"check_same_thread": False}, pool_size=readers, max_overflow=0, query_cache_size=2000
+        )
+        _prepare_sqlite(self.reader_engine, writable=False)
+        self._write_thread = ThreadPoolExecutor(1, "chat-writer")
+        self._read_threads = ThreadPoolExecutor(readers, "chat-reader")
+        self._connection: Connection | None = None
+
+    def _write(self, jobs: Sequence[Job]) -> BatchOutcome:
+        if self._connection is None:
+            self._connection = self.writer_engine.connect()
+        with self._connection.begin():
+            return run_batch(self._connection, jobs)
+
+    async def _run_jobs(self, jobs: Sequence[Job]) -> BatchOutcome:
+        return await asyncio.get_running_loop().run_in_executor(self._write_thread, self._write, jobs)
+
+    def _read(self, work: Callable[[Any], T]) -> T:
+        with self.reader_engine.connect() as connection, connection.begin():
+            return work(connection)
+
+    async def read(self, work: Callable[[Any], T]) -> T:
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._read_threads, self._read, work)
+        except SQLAlchemyError as error:
+            raise translated(error) from error
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+
+    async def aclose(self) -> None:
+        await self._writer.close()
+        await asyncio.get_running_loop().run_in_executor(self._write_thread, self._close)
+        self._write_thread.shutdown()
+        self._read_threads.shutdown()
+        self.reader_engine.dispose()
+        self.writer_engine.dispose()
+
+
+@contextlib.asynccontextmanager
+async def open_sqlite(path: Path, *, readers: int = 3) -> AsyncIterator[SqliteDatabase]:
+    """The database of a data folder, made if it is not there; tables are the migrations' business."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    database = SqliteDatabase(path, readers=readers)
+    try:
+        yield database
+    finally:
+        await database.aclose()
