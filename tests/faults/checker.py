@@ -24,7 +24,20 @@ class Finding:
 
 def check(ledger: Ledger, outcome: Outcome) -> list[Finding]:
     """All findings; an empty list is the proof."""
-    rules = (numbering, receipts, refusals, ghosts, told, sender_order, intervals, streams, acks, complaints, states)
+    rules = (
+        numbering,
+        receipts,
+        refusals,
+        ghosts,
+        told,
+        sender_order,
+        intervals,
+        streams,
+        acks,
+        complaints,
+        gaps,
+        states,
+    )
     return [finding for rule in rules for finding in rule(ledger, outcome)]
 
 
@@ -183,6 +196,13 @@ def complaints(ledger: Ledger, outcome: Outcome) -> Iterator[Finding]:
         yield Finding("complaint", f"{complaint.client}: {complaint.text}")
 
 
+def gaps(ledger: Ledger, outcome: Outcome) -> Iterator[Finding]:
+    """No client had to ask for what pushes and syncs owed it, though it holds everything in the end."""
+    for gap in ledger.repaired:
+        where = f"{gap.conversation}/{gap.first}–{gap.last}"
+        yield Finding("gap", f"{gap.client} missed {where} after a sync; history brought {list(gap.found)}")
+
+
 def states(ledger: Ledger, outcome: Outcome) -> Iterator[Finding]:
     """A client that went through all of it holds what a fresh one is told."""
     for client, picture in outcome.pictures.items():
@@ -238,6 +258,9 @@ def windows(ledger: Ledger) -> Windows:
         resumed=sum(welcome.resumed for welcome in ledger.welcomes),
         resume_refused=sum(welcome.asked and not welcome.resumed for welcome in ledger.welcomes),
     )
+
+
+RULES = (numbering, receipts, refusals, ghosts, told, sender_order, intervals, streams, acks, complaints, gaps, states)
 
 
 def _said(room: Room) -> list[Message]:

@@ -118,6 +118,18 @@ class LineLost:
 
 
 @frozen
+class Repaired:
+    """A client missed numbers ``first`` … ``last`` after a sync, and asked for them by `history`: a loss made good."""
+
+    at: int
+    client: str
+    conversation: str
+    first: int
+    last: int
+    found: tuple[int, ...]
+
+
+@frozen
 class Complaint:
     """The server refused a frame that has no ref: the client broke the protocol, or the server miscounts."""
 
@@ -141,6 +153,7 @@ class Ledger:
     welcomes: list[Welcome] = field(factory=list)
     lost_lines: list[LineLost] = field(factory=list)
     complaints: list[Complaint] = field(factory=list)
+    repaired: list[Repaired] = field(factory=list)
     _count: itertools.count[int] = field(factory=lambda: itertools.count(1))
 
     def now(self) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from chat_common.client import Backoff, ChatClient, LineClosed, MessageReceived, Opener, Receipt
+from chat_common.client import Backoff, ChatClient, GapFound, LineClosed, MessageReceived, Opener, Receipt
 from chat_common.client import Refused as FrameRefused
 from chat_common.client.line import Line, WebSocketLine, open_websocket
 from chat_common.client.sending import PASSING
@@ -13,7 +13,7 @@ from chat_common.errors import ChatError
 from chat_common.protocol.frames import Ack, Device, Hello, Lagged, Push
 from chat_common.protocol.frames import Welcome as WelcomeFrame
 
-from tests.faults.ledger import Acked, Complaint, Ledger, LineLost, Pushed, Welcome
+from tests.faults.ledger import Acked, Complaint, Ledger, LineLost, Pushed, Repaired, Welcome
 
 codec = JsonCodec()
 
@@ -123,6 +123,11 @@ class Watched:
         self.client.on(
             FrameRefused, lambda event: ledger.complaints.append(Complaint(ledger.now(), name, str(event.error)))
         )
+        self.client.on(GapFound, self._repaired)
+
+    def _repaired(self, gap: GapFound) -> None:
+        now = self.ledger.now()
+        self.ledger.repaired.append(Repaired(now, self.name, gap.conversation, gap.first, gap.last, gap.found))
 
     async def say(self, conversation: str, text: str, ref: str, *, queued: bool) -> Receipt | None:
         """Send through the queue, or straight, where several may be on their way; None when it was refused."""

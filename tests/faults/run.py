@@ -74,6 +74,7 @@ class Report:
             f" told {len(ledger.heard)}, pushes {len(ledger.pushed)}, membership changes {len(ledger.moved)}",
             f"windows hit: commit–receipt {hit.commit_receipt}, push–ack {hit.push_ack},"
             f" resumed {hit.resumed}, resume refused {hit.resume_refused}",
+            f"gaps that clients closed by history: {len(ledger.repaired)}",
             f"findings: {len(self.findings)}",
             *(f"  {finding.kind}: {finding.text}" for finding in self.findings[:40]),
         ]

@@ -17,18 +17,18 @@ from tests.faults.checker import check, membership, windows
 from tests.faults.ledger import Heard, Killed, Ledger, Moved, Outcome
 from tests.faults.reckoning import reckon
 from tests.faults.recording import Watched
-from tests.support.little import LittleRoom, LittleServer, LittleSession
-from tests.support.little_web import LittleWeb, served
+from tests.support.reference_server import ReferenceRoom, ReferenceServer, ReferenceSession, plain
+from tests.support.reference_web import ReferenceWeb, served
 
 USERS = ["ann", "bob", "eve"]
 
 
 async def run(
-    little: LittleServer, *, seed: int = 1, spoil: Callable[[Watched], None] | None = None
+    server: ReferenceServer, *, seed: int = 1, spoil: Callable[[Watched], None] | None = None
 ) -> tuple[Ledger, Outcome]:
     """Three people and two groups; lines are cut, the server forgets its sessions, eve comes and goes."""
     dice, ledger = random.Random(seed), Ledger()
-    async with served(little) as web, AsyncExitStack() as stack:
+    async with served(server) as web, AsyncExitStack() as stack:
         watched = [Watched(ledger, web.url, f"{user}-1", user, user) for user in USERS]
         for each in watched:
             await stack.enter_async_context(each.client)
@@ -60,9 +60,9 @@ async def run(
         return ledger, await reckon(web.url, watched, dict.fromkeys(groups, "ann"), tokens=str, patience=0.5)
 
 
-async def lose_all(web: LittleWeb, ledger: Ledger) -> None:
-    ledger.killed.append(Killed(ledger.now(), web.little.time))
-    web.little.restart()
+async def lose_all(web: ReferenceWeb, ledger: Ledger) -> None:
+    ledger.killed.append(Killed(ledger.now(), web.server.time))
+    web.server.restart()
     await web.cut()
 
 
@@ -72,7 +72,7 @@ def kinds(ledger: Ledger, outcome: Outcome) -> set[str]:
 
 @pytest.mark.parametrize("seed", range(3))
 async def test_a_run_without_defects_is_clean_and_hits_its_windows(seed: int) -> None:
-    ledger, outcome = await run(LittleServer(seed=seed, drop=0.1), seed=seed)
+    ledger, outcome = await run(ReferenceServer(seed=seed, drop=0.1), seed=seed)
     assert check(ledger, outcome) == []
     assert len(ledger.sent) == 48
     hit = windows(ledger)
@@ -83,10 +83,10 @@ async def test_a_run_without_defects_is_clean_and_hits_its_windows(seed: int) ->
 # --- defects of a server --------------------------------------------------------------------------------------------
 
 
-class Dropping(LittleServer):
-    """bob never gets what stands under 5, not even by sync."""
+class Dropping(ReferenceServer):
+    """bob never gets what stands under 5, not even by sync or by history."""
 
-    def deliver(self, room: LittleRoom, event: str, data: dict[str, Any], told: list[str] | None = None) -> None:
+    def deliver(self, room: ReferenceRoom, event: str, data: dict[str, Any], told: list[str] | None = None) -> None:
         hide = event == "message" and data["seq"] == 5
         for session in self.sessions.values():
             if session.user == "bob" and hide:
@@ -101,8 +101,29 @@ class Dropping(LittleServer):
             page["messages"] = [row for row in page["messages"] if row["seq"] != 5]
         return page
 
+    def history(self, user: str, params: dict[str, Any]) -> dict[str, Any]:
+        page = super().history(user, params)
+        if user == "bob":
+            page["messages"] = [row for row in page["messages"] if row["seq"] != 5]
+        return page
 
-class Doubling(LittleServer):
+
+class Stamping(ReferenceServer):
+    """Pushes bob the bare stamp of what stands under 5, as if he might not see it."""
+
+    def deliver(self, room: ReferenceRoom, event: str, data: dict[str, Any], told: list[str] | None = None) -> None:
+        super().deliver(room, event, data, told)
+        if event != "message" or data["seq"] != 5:
+            return
+        stamp = Push("members", {"conversation": room.name, "rev": data["rev"], "members": []})
+        for session in self.sessions.values():
+            if session.user == "bob" and session.window and session.window[-1].data == plain(data):
+                session.window[-1] = stamp
+                if session.connection is not None:
+                    session.connection.out[-1] = stamp
+
+
+class Doubling(ReferenceServer):
     """Every third message is stored twice."""
 
     def submit(self, user: str, ref: str, params: dict[str, Any]) -> dict[str, Any]:
@@ -110,7 +131,7 @@ class Doubling(LittleServer):
         return super().submit(user, ref, params) if receipt["seq"] % 3 == 0 else receipt
 
 
-class Swapping(LittleServer):
+class Swapping(ReferenceServer):
     """Numbers what ann says third before what she said second."""
 
     def submit(self, user: str, ref: str, params: dict[str, Any]) -> dict[str, Any]:
@@ -122,7 +143,7 @@ class Swapping(LittleServer):
         return receipt
 
 
-class Promising(LittleServer):
+class Promising(ReferenceServer):
     """Gives a receipt before it stores, and forgets at a restart what it had not stored."""
 
     def restart(self) -> None:
@@ -133,10 +154,10 @@ class Promising(LittleServer):
                 self.replies.pop((lost["sender"], lost["ref"]), None)
 
 
-class Repeating(LittleServer):
+class Repeating(ReferenceServer):
     """Writes some pushes twice to one stream."""
 
-    def deliver(self, room: LittleRoom, event: str, data: dict[str, Any], told: list[str] | None = None) -> None:
+    def deliver(self, room: ReferenceRoom, event: str, data: dict[str, Any], told: list[str] | None = None) -> None:
         super().deliver(room, event, data, told)
         for session in self.sessions.values():
             if session.connection and data["rev"] % 4 == 0 and session.connection.out:
@@ -145,13 +166,13 @@ class Repeating(LittleServer):
                     session.push(last)
 
 
-class Leaking(LittleServer):
+class Leaking(ReferenceServer):
     """Who was kicked goes on hearing."""
 
-    def _heard_by(self, room: LittleRoom) -> list[LittleSession]:
+    def _heard_by(self, room: ReferenceRoom) -> list[ReferenceSession]:
         return [s for s in self.sessions.values() if s.user in room.members and s.user not in room.current()]
 
-    def deliver(self, room: LittleRoom, event: str, data: dict[str, Any], told: list[str] | None = None) -> None:
+    def deliver(self, room: ReferenceRoom, event: str, data: dict[str, Any], told: list[str] | None = None) -> None:
         super().deliver(room, event, data, told)
         for session in self._heard_by(room):
             if event == "message":
@@ -159,9 +180,10 @@ class Leaking(LittleServer):
 
 
 @pytest.mark.parametrize(
-    ("little", "kind"),
+    ("server", "kind"),
     [
         (Dropping, "lost"),
+        (Stamping, "gap"),
         (Doubling, "doubled"),
         (Swapping, "order"),
         (Promising, "receipt"),
@@ -169,8 +191,8 @@ class Leaking(LittleServer):
         (Leaking, "leak"),
     ],
 )
-async def test_a_server_with_this_defect_is_found_out(little: type[LittleServer], kind: str) -> None:
-    assert kind in kinds(*await run(little()))
+async def test_a_server_with_this_defect_is_found_out(server: type[ReferenceServer], kind: str) -> None:
+    assert kind in kinds(*await run(server()))
 
 
 async def test_a_client_that_acknowledges_too_much_is_found_out() -> None:
@@ -179,7 +201,7 @@ async def test_a_client_that_acknowledges_too_much_is_found_out() -> None:
         watched.client.session._ack()
         watched.client.note("typing", {})  # makes it write
 
-    assert {"ack", "complaint"} <= kinds(*await run(LittleServer(), spoil=spoil))
+    assert {"ack", "complaint"} <= kinds(*await run(ReferenceServer(), spoil=spoil))
 
 
 # --- defects of a recording -----------------------------------------------------------------------------------------
@@ -187,7 +209,7 @@ async def test_a_client_that_acknowledges_too_much_is_found_out() -> None:
 
 @pytest.fixture(scope="module")
 def recorded() -> tuple[Ledger, Outcome]:
-    return asyncio.run(run(LittleServer()))
+    return asyncio.run(run(ReferenceServer()))
 
 
 def heard_by_eve(ledger: Ledger) -> list[int]:

@@ -23,8 +23,8 @@ from chat_common.clock import ManualClock
 from chat_common.errors import Invalid, NotAuthenticated, NotFound, Unavailable
 from chat_common.protocol.frames import Bye
 
-from tests.support.little import LittleServer
-from tests.support.little_web import LittleWeb, served
+from tests.support.reference_server import ReferenceServer
+from tests.support.reference_web import ReferenceWeb, served
 from tests.support.waiting import until
 
 QUICK: dict[str, Any] = {"whole": True}
@@ -35,8 +35,8 @@ def quick() -> Backoff:
 
 
 @pytest.fixture
-async def web() -> AsyncIterator[LittleWeb]:
-    async with served(LittleServer()) as web:
+async def web() -> AsyncIterator[ReferenceWeb]:
+    async with served(ReferenceServer()) as web:
         yield web
 
 
@@ -56,7 +56,7 @@ async def first(client: ChatClient, count: int) -> list[int]:
     return found
 
 
-async def test_two_clients_talk(web: LittleWeb) -> None:
+async def test_two_clients_talk(web: ReferenceWeb) -> None:
     async with connect(web.url, "ann", **QUICK) as ann, connect(web.url, "bob", **QUICK) as bob:
         name = await group(ann, bob)
         heard = asyncio.create_task(first(bob, 2))
@@ -68,7 +68,7 @@ async def test_two_clients_talk(web: LittleWeb) -> None:
         assert [row.conversation for row in bob.state.inbox()] == [name]
 
 
-async def test_errors_are_raised_as_their_classes(web: LittleWeb) -> None:
+async def test_errors_are_raised_as_their_classes(web: ReferenceWeb) -> None:
     async with connect(web.url, "ann", **QUICK) as ann:
         with pytest.raises(NotFound):
             await ann.history("nowhere")
@@ -82,38 +82,38 @@ async def test_errors_are_raised_as_their_classes(web: LittleWeb) -> None:
             await ann.submit("nowhere")
 
 
-async def test_it_comes_back_resumes_and_repeats(web: LittleWeb) -> None:
+async def test_it_comes_back_resumes_and_repeats(web: ReferenceWeb) -> None:
     async with connect(web.url, "ann", backoff=quick(), **QUICK) as ann:
         name = await group(ann)
         welcomes: list[bool] = []
         ann.on(Welcomed, lambda event: welcomes.append(event.welcome.resumed))
         web.mute = True
         sends = [asyncio.create_task(ann.submit(name, str(n), ref=f"r{n}")) for n in range(3)]
-        await until(lambda: bool(web.little.rooms[name].rows))
+        await until(lambda: bool(web.server.rooms[name].rows))
         web.mute = False
         await web.cut()
         receipts = await asyncio.wait_for(asyncio.gather(*sends), 5)
         assert [receipt.seq for receipt in receipts] == [1, 2, 3]
-        assert [row["ref"] for row in web.little.rooms[name].rows] == ["r0", "r1", "r2"]
+        assert [row["ref"] for row in web.server.rooms[name].rows] == ["r0", "r1", "r2"]
         assert welcomes[0] is True
         assert sorted(ann.state.rooms[name].messages) == [1, 2, 3]
 
 
 async def test_a_server_that_was_away_is_waited_for(unused_tcp_port: int) -> None:
-    little = LittleServer()
+    server = ReferenceServer()
     async with ChatClient(f"http://127.0.0.1:{unused_tcp_port}", "ann", backoff=quick(), **QUICK) as ann:
         call = asyncio.create_task(ann.group("g", []))
-        async with served(little, unused_tcp_port):
+        async with served(server, unused_tcp_port):
             name = (await asyncio.wait_for(call, 5)).conversation
         waiting = asyncio.create_task(ann.submit(name, "while it is away"))
-        little.restart()
-        async with served(little, unused_tcp_port):
+        server.restart()
+        async with served(server, unused_tcp_port):
             assert (await asyncio.wait_for(waiting, 5)).seq == 1
             await asyncio.wait_for(ann.settled(), 5)
             assert sorted(ann.state.rooms[name].messages) == [1]
 
 
-async def test_silence_is_noticed_and_the_line_given_up(web: LittleWeb) -> None:
+async def test_silence_is_noticed_and_the_line_given_up(web: ReferenceWeb) -> None:
     clock = ManualClock()
     async with connect(web.url, "ann", backoff=quick(), clock=clock, **QUICK) as ann:
         welcomes: list[Welcomed] = []
@@ -124,13 +124,13 @@ async def test_silence_is_noticed_and_the_line_given_up(web: LittleWeb) -> None:
         assert welcomes[0].welcome.resumed
 
 
-async def test_the_final_word_ends_it(web: LittleWeb) -> None:
+async def test_the_final_word_ends_it(web: ReferenceWeb) -> None:
     async with connect(web.url, "ann", **QUICK) as ann:
         events = ann.events()
         web.mute = True
         call = asyncio.create_task(ann.call("inbox.list"))
         sending = asyncio.create_task(ann.submit("c1", "never answered"))
-        await until(lambda: {command for _, command in web.little.calls} >= {"inbox.list", "submit"})
+        await until(lambda: {command for _, command in web.server.calls} >= {"inbox.list", "submit"})
         await web.end(Bye(4401, "logged out", "never"))
         with pytest.raises(NotAuthenticated):
             await call
@@ -144,10 +144,10 @@ async def test_the_final_word_ends_it(web: LittleWeb) -> None:
         assert [outgoing.conversation for outgoing in ann.pending] == ["c1"]
 
 
-async def test_passing_errors_keep_the_order(web: LittleWeb) -> None:
+async def test_passing_errors_keep_the_order(web: ReferenceWeb) -> None:
     async with connect(web.url, "ann", **QUICK) as ann:
         name = await group(ann)
-        submit, tries = web.little.submit, 0
+        submit, tries = web.server.submit, 0
 
         def busy(user: str, ref: str, params: dict[str, Any]) -> dict[str, Any]:
             nonlocal tries
@@ -156,12 +156,12 @@ async def test_passing_errors_keep_the_order(web: LittleWeb) -> None:
                 raise Unavailable("busy")
             return submit(user, ref, params)
 
-        web.little.submit = busy  # type: ignore[method-assign]
+        web.server.submit = busy  # type: ignore[method-assign]
         receipts = await asyncio.gather(*(ann.submit(name, str(n)) for n in range(3)))
         assert [receipt.seq for receipt in receipts] == [1, 2, 3]
 
 
-async def test_a_cancelled_call_is_forgotten(web: LittleWeb) -> None:
+async def test_a_cancelled_call_is_forgotten(web: ReferenceWeb) -> None:
     async with connect(web.url, "ann", **QUICK) as ann:
         web.mute = True
         with pytest.raises(TimeoutError):
@@ -169,7 +169,7 @@ async def test_a_cancelled_call_is_forgotten(web: LittleWeb) -> None:
         assert not ann.session.open_calls
 
 
-async def test_of_two_who_wait_for_one_ref_one_may_go(web: LittleWeb) -> None:
+async def test_of_two_who_wait_for_one_ref_one_may_go(web: ReferenceWeb) -> None:
     async with connect(web.url, "ann", **QUICK) as ann:
         web.mute = True
         one, other = (asyncio.create_task(ann.call("inbox.list", ref="r")) for _ in range(2))
@@ -181,7 +181,7 @@ async def test_of_two_who_wait_for_one_ref_one_may_go(web: LittleWeb) -> None:
         assert (await asyncio.wait_for(other, 5))["inbox"] == []
 
 
-async def test_queued_messages_survive_the_process(web: LittleWeb, tmp_path: Path) -> None:
+async def test_queued_messages_survive_the_process(web: ReferenceWeb, tmp_path: Path) -> None:
     async with connect(web.url, "ann", **QUICK) as ann:
         name = await group(ann)
     path = tmp_path / "queue.jsonl"
@@ -195,11 +195,11 @@ async def test_queued_messages_survive_the_process(web: LittleWeb, tmp_path: Pat
         ann.on(MessageSent, sent.append)
         await until(lambda: len(sent) == 2)
     assert [event.receipt.seq for event in sent] == [1, 2]
-    assert [row["body"]["text"] for row in web.little.rooms[name].rows] == ["one", "two"]
+    assert [row["body"]["text"] for row in web.server.rooms[name].rows] == ["one", "two"]
     assert len(SendQueue(path)) == 0
 
 
-async def test_a_handler_that_fails_harms_nobody(web: LittleWeb, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_handler_that_fails_harms_nobody(web: ReferenceWeb, caplog: pytest.LogCaptureFixture) -> None:
     async with connect(web.url, "ann", **QUICK) as ann:
 
         def fail(event: MessageReceived) -> None:

@@ -27,7 +27,7 @@ from chat_common.protocol.frames import (
 )
 from chat_common.wire import Limits, User
 
-from tests.support.little import HEARTBEAT, LittleConnection, LittleServer
+from tests.support.reference_server import HEARTBEAT, ReferenceConnection, ReferenceRoom, ReferenceServer
 
 DEVICE = Device("d1", "test")
 
@@ -51,14 +51,14 @@ def welcome(session: str = "s1", *, resumed: bool = False, epoch: str = "e1", us
 
 
 class Desk:
-    """A session, a clock, and a line to a little server that can be cut."""
+    """A session, a clock, and a line to a reference server that can be cut."""
 
-    def __init__(self, server: LittleServer, user: str, *, whole: bool = True) -> None:
+    def __init__(self, server: ReferenceServer, user: str, *, whole: bool = True) -> None:
         self.clock = ManualClock()
         self.server = server
         self.session = ClientSession(Device(f"d-{user}", "test"), user, whole=whole)
         self.events: list[events.Event] = []
-        self.line: LittleConnection | None = None
+        self.line: ReferenceConnection | None = None
         self.refs = 0
 
     def connect(self) -> None:
@@ -106,7 +106,7 @@ def settle(*desks: Desk) -> None:
         desk.settle()
 
 
-def fresh(server: LittleServer, user: str) -> dict[str, Any]:
+def fresh(server: ReferenceServer, user: str) -> dict[str, Any]:
     desk = Desk(server, user)
     desk.connect()
     desk.settle()
@@ -285,7 +285,7 @@ def test_the_end_fails_open_calls_with_its_reason() -> None:
 # --- healing --------------------------------------------------------------------------------------------------------
 
 
-def room(server: LittleServer, *users: str) -> str:
+def room(server: ReferenceServer, *users: str) -> str:
     for user in users:
         server.versions.setdefault(user, 0)
         server.inbox.setdefault(user, {})
@@ -294,7 +294,7 @@ def room(server: LittleServer, *users: str) -> str:
 
 
 def test_pushes_that_fit_are_told_once_and_without_a_sync() -> None:
-    server = LittleServer()
+    server = ReferenceServer()
     ann, bob = Desk(server, "ann"), Desk(server, "bob")
     for desk in (ann, bob):
         desk.connect()
@@ -310,7 +310,7 @@ def test_pushes_that_fit_are_told_once_and_without_a_sync() -> None:
 
 
 def test_a_jump_is_synced_and_what_is_news_is_told_in_order() -> None:
-    server = LittleServer(page=2)
+    server = ReferenceServer(page=2)
     name = room(server, "ann", "bob")
     ann = Desk(server, "ann")
     ann.connect()
@@ -327,7 +327,7 @@ def test_a_jump_is_synced_and_what_is_news_is_told_in_order() -> None:
 
 
 def test_a_message_that_was_changed_before_it_was_pushed_is_not_overtaken() -> None:
-    server = LittleServer()
+    server = ReferenceServer()
     name = room(server, "ann", "bob")
     ann = Desk(server, "ann")
     ann.connect()
@@ -346,7 +346,7 @@ def test_a_message_that_was_changed_before_it_was_pushed_is_not_overtaken() -> N
 
 
 def test_since_covers_steps_that_were_not_pushed() -> None:
-    server = LittleServer()
+    server = ReferenceServer()
     name = room(server, "ann", "bob")
     ann = Desk(server, "ann")
     ann.connect()
@@ -365,7 +365,7 @@ def test_since_covers_steps_that_were_not_pushed() -> None:
 
 @pytest.mark.parametrize("how", ["behind", "lagged", "refused resume"])
 def test_a_loss_that_no_jump_shows_is_healed(how: str) -> None:
-    server = LittleServer()
+    server = ReferenceServer()
     name = room(server, "ann", "bob")
     ann = Desk(server, "ann")
     ann.connect()
@@ -397,7 +397,7 @@ def test_the_version_is_not_taken_from_a_beat_while_a_sync_is_owed() -> None:
 
 
 def test_a_sync_owed_survives_lost_connections() -> None:
-    server = LittleServer(page=1)
+    server = ReferenceServer(page=1)
     for n in range(4):
         room(server, "ann", f"u{n}")
     ann = Desk(server, "ann")
@@ -413,14 +413,14 @@ def test_a_sync_owed_survives_lost_connections() -> None:
 
 
 def test_another_epoch_starts_over() -> None:
-    server = LittleServer()
+    server = ReferenceServer()
     name = room(server, "ann", "bob")
     ann = Desk(server, "ann")
     ann.connect()
     ann.say(name, "lost by the restore")
     ann.settle()
     ann.cut(4101)
-    restored = LittleServer()
+    restored = ReferenceServer()
     restored.epoch = "e2"
     room(restored, "ann", "bob")
     ann.server = restored
@@ -443,10 +443,40 @@ def test_errors_of_a_sync_are_tried_again_later() -> None:
     assert call.command == "inbox.list"
 
 
+class Stamping(ReferenceServer):
+    """Now and then pushes a bare stamp in place of a message, so that the receiver believes that nothing is missing."""
+
+    hidden = 0
+
+    def deliver(self, room: ReferenceRoom, event: str, data: dict[str, Any], told: list[str] | None = None) -> None:
+        if event == "message" and "edited_at" not in data and self.drop and self.random.random() < 0.1:
+            self.hidden += 1
+            event, data = "members", {"conversation": room.name, "rev": data["rev"], "members": []}
+        super().deliver(room, event, data, told)
+
+
 @pytest.mark.parametrize("seed", range(40))
 def test_whatever_is_lost_every_copy_ends_equal_and_told_in_order(seed: int) -> None:
+    for desk in stormy(ReferenceServer(seed=seed, drop=0.2, page=[1, 3, 50][seed % 3]), seed):
+        assert not [e for e in desk.events if isinstance(e, events.GapFound)]
+
+
+def test_numbers_that_no_stamp_shows_as_missing_are_asked_for_and_counted() -> None:
+    hidden = found = 0
+    for seed in range(40):
+        server = Stamping(seed=seed, drop=0.2, page=[1, 3, 50][seed % 3])
+        desks = stormy(server, seed)
+        hidden += server.hidden
+        told = [event for desk in desks for event in desk.events if isinstance(event, events.GapFound)]
+        assert sum(len(event.found) for event in told) == sum(desk.session.gaps for desk in desks)
+        found += sum(desk.session.gaps for desk in desks)
+    assert hidden > 100
+    assert found > 50
+
+
+def stormy(server: ReferenceServer, seed: int) -> list[Desk]:
+    """Three people talk, come and go and lose their lines; at the end every copy is checked."""
     dice = random.Random(seed)
-    server = LittleServer(seed=seed, drop=0.2, page=dice.choice([1, 3, 50]))
     users = ["ann", "bob", "eve"]
     desks = [Desk(server, user) for user in users]
     for desk in desks:
@@ -480,6 +510,9 @@ def test_whatever_is_lost_every_copy_ends_equal_and_told_in_order(seed: int) -> 
         if desk.line is not None:
             desk.turn()
     server.drop = 0.0
+    for name in names:  # a message that was the last one is missed as soon as another one follows
+        for user in server.rooms[name].current()[:1]:
+            server.submit(user, f"last-{name}", {"conversation": name, "kind": "text", "body": {"text": "bye"}})
     for desk in desks:
         if desk.line is None:
             desk.connect()
@@ -497,10 +530,11 @@ def test_whatever_is_lost_every_copy_ends_equal_and_told_in_order(seed: int) -> 
         for name in names:
             assert desk.heard(name) == sorted(set(desk.heard(name)))
             assert not [e for e in desk.events if isinstance(e, events.Refused)]
+    return desks
 
 
 def test_a_sync_that_was_under_way_when_one_came_back_does_not_count() -> None:
-    server = LittleServer()
+    server = ReferenceServer()
     name = room(server, "ann", "bob")
     ann = Desk(server, "ann")
     ann.connect()
@@ -520,7 +554,7 @@ def test_a_sync_that_was_under_way_when_one_came_back_does_not_count() -> None:
 
 
 def test_a_client_that_is_not_whole_begins_at_what_is_unread() -> None:
-    server = LittleServer(page=50)
+    server = ReferenceServer(page=50)
     old, new = room(server, "ann", "bob"), room(server, "ann", "bob")
     for n in range(3):
         server.submit("ann", f"o{n}", {"conversation": old, "kind": "text", "body": {"text": "mine"}})
@@ -542,3 +576,88 @@ def test_a_client_that_is_not_whole_begins_at_what_is_unread() -> None:
     ann.settle()
     assert ann.heard(old) == [4]
     assert [m.seq for m in ann.session.state.rooms[old].timeline()] == [1, 2, 3, 4]
+
+
+def test_who_is_let_in_again_while_a_sync_of_several_pages_runs_is_told_what_had_come() -> None:
+    """Not `whole`: the copy is emptied at the return, and what the first page had brought is told before that."""
+    server = ReferenceServer(page=3)
+    name = room(server, "ann", "bob")
+    ann = Desk(server, "ann", whole=False)
+    ann.connect()
+    ann.settle()
+    server.drop = 1.0
+    for n in range(9):
+        server.submit("bob", f"r{n}", {"conversation": name, "kind": "text", "body": {"text": str(n)}})
+    server.drop = 0.0
+    server.submit("bob", "r9", {"conversation": name, "kind": "text", "body": {"text": "9"}})
+    ann.turn()  # the push, which is a jump
+    ann.turn()  # the first page of the sync
+    assert ann.heard(name) == []
+    server.part(server.rooms[name], ["ann"])
+    server.submit("bob", "r10", {"conversation": name, "kind": "text", "body": {"text": "not for ann"}})
+    server.join(server.rooms[name], ["ann"])
+    server.submit("bob", "r11", {"conversation": name, "kind": "text", "body": {"text": "welcome back"}})
+    ann.settle()
+    heard = ann.heard(name)
+    assert heard[:3] == [1, 2, 3]
+    assert heard[-1] == 12
+    assert 11 not in heard
+    assert heard == sorted(set(heard))
+    assert ann.session.settled
+
+
+def test_a_page_of_what_is_unread_begins_the_copy_where_it_begins() -> None:
+    """What lies before the newest page is no gap: it is fetched when it is asked for, and joins the copy then."""
+    server = ReferenceServer(page=50)
+    name = room(server, "ann", "bob")
+    for n in range(130):
+        server.submit("bob", f"r{n}", {"conversation": name, "kind": "text", "body": {"text": str(n)}})
+    ann = Desk(server, "ann", whole=False)
+    ann.connect()
+    ann.settle()
+    assert ann.heard(name) == list(range(31, 131))
+    assert not [event for event in ann.events if isinstance(event, events.GapFound)]
+    ann.call("history", conversation=name, before=31, limit=10)
+    ann.settle()
+    assert sorted(ann.session.state.rooms[name].messages)[:10] == list(range(21, 31))
+    assert ann.heard(name) == list(range(31, 131))
+
+
+@pytest.mark.parametrize("answer", ["empty", "refused"])
+def test_a_number_that_the_server_does_not_have_is_asked_for_once(answer: str) -> None:
+    session = ClientSession(DEVICE, "ann", whole=True)
+    greeted(session)
+    session.receive(Reply("sync-1", {"inbox": [inbox_row(head=1)], "version": 1, "epoch": "e1"}), 0)
+    session.take_frames(0)
+    for ref in ("sync-2", "sync-3", "sync-4"):  # contacts, the room from its beginning, the versions
+        empty = {"contacts": [], "inbox": [], "messages": [], "members": [], "hot": [], "more": False, "version": 1}
+        session.receive(Reply(ref, {**empty, "rev": 1}), 0)
+        asked = session.take_frames(0)
+        if any(isinstance(call, Call) and call.command == "history" for call in asked):
+            break
+    (call,) = [call for call in asked if isinstance(call, Call) and call.command == "history"]
+    assert call.params == {"conversation": "c1", "after": 0, "limit": 100}  # type: ignore[comparison-overlap]
+    if answer == "empty":
+        session.receive(Reply(call.ref, {"messages": [], "first_seq": 1, "head": {"seq": 1, "rev": 1}}), 0)
+    else:
+        session.receive(Error("invalid", "no", call.ref), 0)
+    session.receive(Push("inbox", inbox_row(head=1, version=2)), 0)
+    assert not [frame for frame in session.take_frames(0) if isinstance(frame, Call) and frame.command == "history"]
+    assert session.gaps == 0
+    told = [event for event in session.take_events() if isinstance(event, events.GapFound)]
+    assert told == [events.GapFound("c1", 1, 1, ())]
+
+
+def inbox_row(head: int, version: int = 1) -> dict[str, Any]:
+    return {
+        "conversation": "c1",
+        "version": version,
+        "kind": "group",
+        "spans": [[1]],
+        "first_seq": 1,
+        "head": {"seq": head, "rev": head, "time": 1},
+        "read": 0,
+        "unread": 0,
+        "role": "member",
+        "order": 1,
+    }

@@ -115,8 +115,9 @@ class SessionMachine(RuleBasedStateMachine):
 
     @rule()
     def cut(self) -> None:
-        """The connection dies, with whatever is on its way."""
+        """The connection dies, with whatever is on its way, and with what was still to be written to it."""
         self.session.detach(self.now)
+        self.session.take()
         self.wire.clear()
 
     @precondition(lambda self: self.session.state is State.DETACHED)
@@ -175,6 +176,7 @@ class SessionMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         """Whatever was pushed arrives in the end, or its loss is told; unless the session is over."""
         if self.session.state is State.DETACHED:
+            self.session.take()
             self.wire.clear()
             assert self.session.resume(welcome(resumed=True), self.received, self.now)
         for _ in range(40):

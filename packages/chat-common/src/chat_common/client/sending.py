@@ -13,11 +13,8 @@ from typing import Any, TextIO
 
 from attrs import asdict, define, field, frozen
 
-from chat_common.errors import ChatError, Internal, RateLimited, Unavailable
-
-PASSING = (Internal, RateLimited, Unavailable)
-"""Errors that another try may not meet: the message stays at the head of its line."""
-FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
+from chat_common.errors import ChatError
+from chat_common.protocol.client_jobs import FIRST_PAUSE, LONGEST_PAUSE, PASSING
 
 
 @frozen

@@ -18,8 +18,9 @@ from msgspec import UNSET, Raw
 
 from chat_common.errors import ChatError, Conflict, Invalid, NotAuthenticated, NotPermitted, error_types
 from chat_common.protocol import client_events as events
+from chat_common.protocol.client_jobs import Job
 from chat_common.protocol.client_state import State
-from chat_common.protocol.client_sync import Job, Syncer
+from chat_common.protocol.client_sync import Syncer
 from chat_common.protocol.closing import CloseCode, reconnect_of
 from chat_common.protocol.frames import (
     Ack,
@@ -109,6 +110,11 @@ class ClientSession:
     def settled(self) -> bool:
         """Live, and nothing is owed: the copy is as new as what the server has said."""
         return self.phase == "live" and self._sync.settled and not self._jobs
+
+    @property
+    def gaps(self) -> int:
+        """Messages so far that a paid sync had left out and that `history` brought; above 0 there is a defect."""
+        return self._sync.gaps.count
 
     @property
     def open_calls(self) -> Mapping[str, Call]:

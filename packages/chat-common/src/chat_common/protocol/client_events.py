@@ -104,6 +104,20 @@ class StartedOver:
 
 
 @frozen
+class GapFound:
+    """Numbers ``first`` … ``last`` of a conversation were missing after a sync, and were asked for by `history`.
+
+    For debugging: a defect of the server or of this client, repaired. ``found`` are the numbers that the answer
+    brought; `MessageReceived` tells them too. Empty: the server does not have them, or does not say so.
+    """
+
+    conversation: str
+    first: int
+    last: int
+    found: tuple[int, ...]
+
+
+@frozen
 class Refused:
     """A frame of ours that has no ref was refused: a defect of this client or of the server, told to be logged."""
 
@@ -134,6 +148,7 @@ Event = (
     | Told
     | Synced
     | StartedOver
+    | GapFound
     | Refused
     | Ended
 )

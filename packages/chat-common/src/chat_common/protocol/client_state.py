@@ -24,7 +24,8 @@ class Room:
 
     ``rev`` is how far it reaches (None: not begun), ``heard`` the newest stamp heard of; while ``rev`` is below it,
     a sync is owed. Messages up to ``begun_at`` are no news: they were there before this client began to listen, for
-    the ``begun``-th time.
+    the ``begun``-th time. Up to ``checked`` it is known that no message is missing; ``head`` is the newest (stamp,
+    number) that the list told of.
     """
 
     conversation: str
@@ -34,6 +35,8 @@ class Room:
     begun: int = 0
     messages: dict[int, Message] = field(factory=dict)
     newest: int = 0
+    checked: int = 0
+    head: tuple[int, int] = (0, 0)
     members: dict[str, Member] = field(factory=dict)
     info: Conversation | None = None
     inbox: Inbox | None = None
@@ -41,6 +44,12 @@ class Room:
     @property
     def owed(self) -> bool:
         return self.rev is None or self.rev < self.heard
+
+    @property
+    def certain(self) -> int:
+        """The newest number that this copy must reach: one that is held, or that the list gave a passed stamp."""
+        rev, seq = self.head
+        return max(self.newest, seq if rev <= (self.rev or 0) else 0)
 
     def put_message(self, message: Message) -> bool:
         """True when it is newer than what was held."""

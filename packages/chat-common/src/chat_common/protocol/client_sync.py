@@ -14,29 +14,14 @@ from msgspec import UNSET
 
 from chat_common.errors import ChatError
 from chat_common.protocol import client_events as events
+from chat_common.protocol.client_gaps import Gaps, missing
+from chat_common.protocol.client_jobs import PAGE, PASSING, Job, Pause, list_job, room_job
 from chat_common.protocol.client_state import Room, State
 from chat_common.protocol.frames import Beat, Welcome
 from chat_common.wire import Contact, Conversation, Inbox, Member, Message, User
 
-PAGE = 100
 ROOMS_AT_ONCE = 4
 """Conversations that are synced at the same time, so that a long absence is no flood of calls."""
-FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
-"""Seconds between tries while the server answers a sync with an error."""
-
-
-@define
-class Job:
-    """A call that pays a debt. ``mark`` tells whether the debt was renewed while it flew."""
-
-    kind: Literal["list", "contacts", "version", "room", "page"]
-    command: str
-    params: dict[str, Any]
-    conversation: str = ""
-    heard: int = 0
-    mark: int = 0
-    generation: int = 0
-    begun: int = 0
 
 
 @define
@@ -50,6 +35,7 @@ class Syncer:
     state: State
     whole: bool = False
     told: list[events.Event] = field(factory=list)
+    gaps: Gaps = field(factory=Gaps)
     _stage: Literal["list", "contacts", "ready"] = "list"
     _cursor: str | None = None
     _listed_version: int | None = None
@@ -59,8 +45,7 @@ class Syncer:
     _news: dict[str, list[int]] = field(factory=dict)
     _flying: set[str] = field(factory=set)
     _online: bool = False
-    _pause: float = 0.0
-    _not_before: float = 0.0
+    _pause: Pause = field(factory=Pause)
     _behind: bool = True
     _generation: int = 0
 
@@ -77,8 +62,7 @@ class Syncer:
             self.start_over(welcome.epoch)
         state.me = welcome.user
         state.put_user(welcome.user)
-        if state.epoch is None:
-            state.epoch = welcome.epoch
+        state.epoch = state.epoch or welcome.epoch
         if not welcome.resumed:
             self.owe_version()
 
@@ -95,6 +79,7 @@ class Syncer:
         self._owed.clear()
         self._news.clear()
         self._flying.clear()
+        self.gaps.clear()
         self.owe_version()
         self.told.append(events.StartedOver(epoch or ""))
 
@@ -154,11 +139,11 @@ class Syncer:
 
     def deadline(self) -> float | None:
         """When `plan` may have more to say although nothing was heard."""
-        return self._not_before if self._online and self._pause and not self.settled else None
+        return self._pause.until if self._online and self._pause.seconds and not self.settled else None
 
     def plan(self, now: float) -> list[Job]:
         """The calls to make now; each is to be followed by `answered` or `failed`, unless the connection is lost."""
-        if not self._online or now < self._not_before:
+        if not self._online or now < self._pause.until:
             return []
         jobs = []
         if self._flying.isdisjoint({"list", "contacts", "version"}) and (job := self._general()) is not None:
@@ -169,7 +154,8 @@ class Syncer:
                 break
             if f"room:{conversation}" not in self._flying:
                 self._flying.add(f"room:{conversation}")
-                jobs.append(self._room_job(self.state.room(conversation), mark))
+                room = self.state.room(conversation)
+                jobs.append(self.gaps.job(room, mark) or room_job(room, self.state.epoch, mark))
         for job in jobs:
             job.generation = self._generation
         return jobs
@@ -178,18 +164,10 @@ class Syncer:
         if job.generation != self._generation:
             return  # asked before the copy was emptied
         self._landed(job)
-        self._pause = self._not_before = 0.0
-        match job.kind:
-            case "list":
-                self._list_page(result)
-            case "contacts":
-                self._contacts_page(result)
-            case "version":
-                self._version_page(job, result)
-            case "room":
-                self._room_page(job, result)
-            case "page":
-                self._newest_page(job, result)
+        self._pause.over()
+        takers = {"list": self._list_page, "contacts": self._contacts_page, "version": self._version_page}
+        takers |= {"room": self._room_page, "page": self._newest_page, "gap": self._gap_page}
+        takers[job.kind](job, result)
         if self.settled and self._behind:
             self._behind = False
             self.told.append(events.Synced())
@@ -204,13 +182,15 @@ class Syncer:
             self._stage = "ready"  # a server without contacts
         elif error.code in ("not_found", "not_a_member") and job.conversation:
             # Out of reach: should it come back, its inbox row says so.
+            self.gaps.forget(job.conversation)
             self._owed.pop(job.conversation, None)
             self._flush(job.conversation)
+        elif job.kind == "gap" and not isinstance(error, PASSING):
+            self._gap_page(job, {"messages": []})  # refused for good: not asked for again
         else:
             if job.kind in ("list", "contacts"):
                 self._cursor = None
-            self._pause = min(LONGEST_PAUSE, self._pause * 2 or FIRST_PAUSE)
-            self._not_before = now + max(self._pause, error.retry_after or 0.0)
+            self._pause.longer(now, error.retry_after)
 
     def _landed(self, job: Job) -> None:
         self._flying.discard(f"room:{job.conversation}" if job.conversation else job.kind)
@@ -218,26 +198,14 @@ class Syncer:
     # --- jobs -----------------------------------------------------------------------------------------------------
 
     def _general(self) -> Job | None:
-        paged: dict[str, Any] = {"limit": PAGE} if self._cursor is None else {"limit": PAGE, "cursor": self._cursor}
-        if self._stage == "list":
-            return Job("list", "inbox.list", paged)
-        if self._stage == "contacts":
-            return Job("contacts", "contact.list", paged)
+        if self._stage != "ready":
+            return list_job(self._stage, self._cursor)
         if self._owes_version:
             params = {"epoch": self.state.epoch, "version": self.state.version or 0, "limit": PAGE}
             return Job("version", "sync", params, mark=self._version_mark)
         return None
 
-    def _room_job(self, room: Room, mark: int) -> Job:
-        name = room.conversation
-        if room.rev is None:
-            return Job(
-                "page", "history", {"conversation": name, "limit": PAGE}, name, room.heard, mark, begun=room.begun
-            )
-        params = {"epoch": self.state.epoch, "conversation": name, "rev": room.rev, "limit": PAGE}
-        return Job("room", "sync", params, name, room.heard, mark, begun=room.begun)
-
-    def _list_page(self, result: dict[str, Any]) -> None:
+    def _list_page(self, job: Job, result: dict[str, Any]) -> None:
         for row in result["inbox"]:
             self._inbox(msgspec.convert(row, Inbox))
         if self._listed_version is None:
@@ -250,7 +218,7 @@ class Syncer:
             self._stage = "contacts"
             self.owe_version()
 
-    def _contacts_page(self, result: dict[str, Any]) -> None:
+    def _contacts_page(self, job: Job, result: dict[str, Any]) -> None:
         for row in result["contacts"]:
             self._contact(msgspec.convert(row, Contact))
         self._cursor = result.get("cursor")
@@ -265,7 +233,7 @@ class Syncer:
         if result.get("user") is not None:
             self._user(msgspec.convert(result["user"], User))
         for hot in result.get("hot", ()):
-            self._heard(self.state.room(hot["conversation"]), hot["rev"])
+            self._listed(self.state.room(hot["conversation"]), hot["rev"], hot["seq"])
         self.state.version = max(self.state.version or 0, result["version"])
         if not result["more"] and job.mark == self._version_mark:
             self._owes_version = False
@@ -286,12 +254,27 @@ class Syncer:
         room = self.state.room(job.conversation)
         if job.begun != room.begun:
             return
+        if result["messages"]:
+            # What lies before this page is fetched only when it is asked for, whether it was read or not.
+            room.begun_at = max(room.begun_at, result["messages"][0]["seq"] - 1)
         self._rows(room, result)
         room.rev = result["head"]["rev"]
         self._paid(room, job)
 
+    def _gap_page(self, job: Job, result: dict[str, Any]) -> None:
+        room = self.state.room(job.conversation)
+        if job.begun != room.begun:
+            return
+        rows, gap = self.gaps.answered(room, msgspec.convert(result["messages"], list[Message]))
+        if gap is not None:
+            self.told.append(gap)
+        for message in rows:
+            self._message(room, message)
+        self._paid(room, job)
+
     def _paid(self, room: Room, job: Job) -> None:
-        if room.owed or self._owed.get(room.conversation) != job.mark:
+        # While there is a gap the debt stands, so that what `history` brings is told in order with the rest.
+        if room.owed or self._owed.get(room.conversation) != job.mark or self.gaps.open(room, job.mark):
             return
         del self._owed[room.conversation]
         self._flush(room.conversation)
@@ -299,8 +282,7 @@ class Syncer:
     def _flush(self, conversation: str) -> None:
         """A sync brings rows in order of their last change; what is news among them is told in order of `seq`."""
         room = self.state.room(conversation)
-        for seq in sorted(self._news.pop(conversation, ())):
-            self.told.append(events.MessageReceived(room.messages[seq]))
+        self.told += [events.MessageReceived(room.messages[seq]) for seq in sorted(self._news.pop(conversation, ()))]
 
     # --- rows -----------------------------------------------------------------------------------------------------
 
@@ -331,11 +313,20 @@ class Syncer:
             self._owed.setdefault(room.conversation, 0)
             self._behind = True
 
+    def _listed(self, room: Room, rev: int, seq: int) -> None:
+        """My list says that the conversation has ``seq`` messages at ``rev``: owed are the stamps, or lost numbers."""
+        room.head = max(room.head, (rev, seq))
+        self._heard(room, rev)
+        if room.conversation not in self._owed and missing(room) is not None:
+            self._owed[room.conversation] = 0
+            self._behind = True
+            self.gaps.open(room, 0)
+
     def _rows(self, room: Room, rows: dict[str, Any]) -> None:
         for row in rows.get("messages", ()):
             self._message(room, msgspec.convert(row, Message))
-        members = msgspec.convert(rows.get("members", []), list[Member])
-        members = [member for member in members if self._member(member, tell=False)]
+        given = msgspec.convert(rows.get("members", []), list[Member])
+        members = [member for member in given if self._member(member, tell=False)]
         if members:
             self.told.append(events.MembersChanged(room.conversation, members))
         if rows.get("conversation") is not None:
@@ -381,16 +372,20 @@ class Syncer:
         self.told.append(events.InboxChanged(row))
         if held is None or len(row.spans) > len(held.spans):
             self._begin(room, row, again=held is not None)
-        self._heard(room, row.head.rev)
+        self._listed(room, row.head.rev, row.head.seq)
 
     def _begin(self, room: Room, row: Inbox, *, again: bool) -> None:
         """I have come in, or come back: what a sync passed over while I was out has to be read again."""
         room.begun += 1
+        room.checked = 0
+        self.gaps.forget(room.conversation)
         if self.whole:
             room.rev = 0 if again else room.rev or 0
             if again:
                 self.owe_room(room.conversation)
             return
+        # What a sync of several pages has brought so far is told now: of this copy nothing stays.
+        self._flush(room.conversation)
         room.members.clear()
         room.messages.clear()
         room.begun_at = row.head.seq - row.unread

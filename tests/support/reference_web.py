@@ -1,4 +1,4 @@
-"""The little server on a real WebSocket, for tests of the asyncio client."""
+"""The reference server on a real WebSocket, for tests of the asyncio client."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from chat_common.protocol.frames import BadFrame, Bye
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
-from tests.support.little import LittleConnection, LittleServer
+from tests.support.reference_server import ReferenceConnection, ReferenceServer
 from tests.support.waiting import until
 
 codec = JsonCodec()
 
 
-class LittleWeb:
-    """Serves a `LittleServer`; what it has to say is written after every frame that came."""
+class ReferenceWeb:
+    """Serves a `ReferenceServer`; what it has to say is written after every frame that came."""
 
-    def __init__(self, little: LittleServer, port: int) -> None:
-        self.little = little
+    def __init__(self, server: ReferenceServer, port: int) -> None:
+        self.server = server
         self.port = port
-        self.lines: dict[ServerConnection, LittleConnection] = {}
+        self.lines: dict[ServerConnection, ReferenceConnection] = {}
         self.mute = False
 
     @property
@@ -30,7 +30,7 @@ class LittleWeb:
         return f"http://127.0.0.1:{self.port}"
 
     async def handle(self, socket: ServerConnection) -> None:
-        line = self.lines[socket] = self.little.connect()
+        line = self.lines[socket] = self.server.connect()
         try:
             async for message in socket:
                 for frame in codec.client_frames(message if isinstance(message, bytes) else message.encode()):
@@ -44,7 +44,7 @@ class LittleWeb:
             line.lose()
 
     async def flush(self) -> None:
-        """Write what the little server has to say to everybody."""
+        """Write what the reference server has to say to everybody."""
         for socket, line in list(self.lines.items()):
             frames, line.out = line.out, []
             try:
@@ -68,11 +68,11 @@ class LittleWeb:
 
 
 @asynccontextmanager
-async def served(little: LittleServer, port: int = 0) -> AsyncIterator[LittleWeb]:
-    web = LittleWeb(little, port)
-    server: Server
-    async with serve(web.handle, "127.0.0.1", port, compression=None) as server:
-        web.port = next(iter(server.sockets)).getsockname()[1]
+async def served(server: ReferenceServer, port: int = 0) -> AsyncIterator[ReferenceWeb]:
+    web = ReferenceWeb(server, port)
+    listener: Server
+    async with serve(web.handle, "127.0.0.1", port, compression=None) as listener:
+        web.port = next(iter(listener.sockets)).getsockname()[1]
         yield web
         for socket in list(web.lines):
             socket.transport.abort()

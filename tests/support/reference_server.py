@@ -36,7 +36,7 @@ HEARTBEAT = 30.0
 
 
 @define
-class LittleRoom:
+class ReferenceRoom:
     name: str
     rev: int = 0
     rows: list[dict[str, Any]] = field(factory=list)
@@ -53,13 +53,13 @@ class LittleRoom:
 
 
 @define
-class LittleSession:
+class ReferenceSession:
     name: str
     user: str
     version: int
     sent: int = 0
     window: list[ServerFrame] = field(factory=list)
-    connection: LittleConnection | None = None
+    connection: ReferenceConnection | None = None
 
     def push(self, frame: ServerFrame) -> None:
         self.sent += 1
@@ -77,12 +77,12 @@ class LittleSession:
 
 
 @define(eq=False)
-class LittleConnection:
+class ReferenceConnection:
     """One connection: what the server wants to write stands in ``out``."""
 
-    server: LittleServer
+    server: ReferenceServer
     out: list[ServerFrame] = field(factory=list)
-    session: LittleSession | None = None
+    session: ReferenceSession | None = None
 
     def receive(self, frame: ClientFrame) -> None:
         self.server.receive(self, frame)
@@ -93,7 +93,7 @@ class LittleConnection:
         self.out.clear()
 
 
-class LittleServer:
+class ReferenceServer:
     """Users log in with their own name as token. Everything happens at once, in one order."""
 
     def __init__(self, *, seed: int = 0, drop: float = 0.0, page: int = 3) -> None:
@@ -101,10 +101,10 @@ class LittleServer:
         self.drop = drop
         self.page = page
         self.epoch = "e1"
-        self.rooms: dict[str, LittleRoom] = {}
+        self.rooms: dict[str, ReferenceRoom] = {}
         self.versions: dict[str, int] = {}
         self.inbox: dict[str, dict[str, dict[str, Any]]] = {}
-        self.sessions: dict[str, LittleSession] = {}
+        self.sessions: dict[str, ReferenceSession] = {}
         self.replies: dict[tuple[str, str], Any] = {}
         self.calls: list[tuple[str, str]] = []
         self.time = 1_800_000_000_000
@@ -112,8 +112,8 @@ class LittleServer:
 
     # --- connections ------------------------------------------------------------------------------------------------
 
-    def connect(self) -> LittleConnection:
-        return LittleConnection(self)
+    def connect(self) -> ReferenceConnection:
+        return ReferenceConnection(self)
 
     def restart(self) -> None:
         """All sessions are gone, everything stored stays."""
@@ -133,7 +133,7 @@ class LittleServer:
             if session.user == user:
                 session.push(Lagged())
 
-    def receive(self, connection: LittleConnection, frame: ClientFrame) -> None:
+    def receive(self, connection: ReferenceConnection, frame: ClientFrame) -> None:
         match frame:
             case Hello():
                 connection.out.append(self.welcome(connection, frame))
@@ -155,14 +155,14 @@ class LittleServer:
                 else:
                     connection.out.append(Reply(ref, plain(result)))
 
-    def welcome(self, connection: LittleConnection, hello: Hello) -> Welcome:
+    def welcome(self, connection: ReferenceConnection, hello: Hello) -> Welcome:
         user = hello.token or ""
         self.versions.setdefault(user, 0)
         self.inbox.setdefault(user, {})
         session = self.sessions.get(hello.resume.session) if hello.resume else None
         resumed = session is not None and session.user == user and session.acknowledge(hello.resume.received)  # type: ignore[union-attr]
         if not resumed or session is None:
-            session = LittleSession(f"s{next(self._count)}", user, self.versions[user])
+            session = ReferenceSession(f"s{next(self._count)}", user, self.versions[user])
             self.sessions[session.name] = session
             # What lies before this session is the client's to sync; a hole, until it says that it has.
             session.version = -1
@@ -179,12 +179,12 @@ class LittleServer:
             window=256,
             limits=LIMITS,
             server_time=self.time,
-            node="little",
+            node="reference",
         )
 
     # --- commands ---------------------------------------------------------------------------------------------------
 
-    def answer(self, session: LittleSession, ref: str, command: str, params: dict[str, Any]) -> Any:
+    def answer(self, session: ReferenceSession, ref: str, command: str, params: dict[str, Any]) -> Any:
         user = session.user
         reading: dict[str, Callable[[], Any]] = {
             "inbox.list": lambda: self.list(user, params),
@@ -208,13 +208,13 @@ class LittleServer:
             self.replies[user, ref] = changing[command]()
         return self.replies[user, ref]
 
-    def mine(self, user: str, params: dict[str, Any]) -> LittleRoom:
+    def mine(self, user: str, params: dict[str, Any]) -> ReferenceRoom:
         room = self.seen(user, params)
         if user not in room.current():
             raise NotAMember("you have left")
         return room
 
-    def seen(self, user: str, params: dict[str, Any]) -> LittleRoom:
+    def seen(self, user: str, params: dict[str, Any]) -> ReferenceRoom:
         room = self.rooms.get(params["conversation"])
         if room is None or user not in room.members:
             raise NotFound("no such conversation")
@@ -239,22 +239,22 @@ class LittleServer:
         return dict(row)
 
     def create(self, user: str, members: list[str]) -> dict[str, Any]:
-        room = LittleRoom(f"c{next(self._count)}")
+        room = ReferenceRoom(f"c{next(self._count)}")
         self.rooms[room.name] = room
         self.join(room, [user, *members])
         return self.inbox_row(user, room)
 
-    def join(self, room: LittleRoom, users: list[str]) -> dict[str, Any]:
+    def join(self, room: ReferenceRoom, users: list[str]) -> dict[str, Any]:
         done = [user for user in users if user not in room.current()]
         self._members(room, done, lambda spans: spans.append([len(room.rows) + 1]))
         return {"done": users, "refused": []}
 
-    def part(self, room: LittleRoom, users: list[str]) -> dict[str, Any]:
+    def part(self, room: ReferenceRoom, users: list[str]) -> dict[str, Any]:
         done = [user for user in users if user in room.current()]
         self._members(room, done, lambda spans: spans[-1].append(len(room.rows)))
         return {"done": users, "refused": []}
 
-    def _members(self, room: LittleRoom, users: list[str], change: Callable[[list[list[int]]], None]) -> None:
+    def _members(self, room: ReferenceRoom, users: list[str], change: Callable[[list[list[int]]], None]) -> None:
         if not users:
             return
         room.rev += 1
@@ -269,7 +269,7 @@ class LittleServer:
 
     # --- diffusion --------------------------------------------------------------------------------------------------
 
-    def deliver(self, room: LittleRoom, event: str, data: dict[str, Any], told: list[str] | None = None) -> None:
+    def deliver(self, room: ReferenceRoom, event: str, data: dict[str, Any], told: list[str] | None = None) -> None:
         """Every current member's version goes on; its sessions get the push, or lose it."""
         for user in {*room.current(), *(told or ())}:
             row = self.stamp(user, room)
@@ -285,13 +285,13 @@ class LittleServer:
                 if session.version == self.versions[user] - 1:
                     session.version += 1
 
-    def stamp(self, user: str, room: LittleRoom) -> dict[str, Any]:
+    def stamp(self, user: str, room: ReferenceRoom) -> dict[str, Any]:
         self.versions[user] = self.versions.get(user, 0) + 1
         row = self.inbox.setdefault(user, {}).setdefault(room.name, {})
         row["version"] = self.versions[user]
         return self.inbox_row(user, room)
 
-    def inbox_row(self, user: str, room: LittleRoom) -> dict[str, Any]:
+    def inbox_row(self, user: str, room: ReferenceRoom) -> dict[str, Any]:
         spans = room.spans(user)
         gone = len(spans[-1]) == 2
         end = spans[-1][1] if gone else len(room.rows)
@@ -324,11 +324,16 @@ class LittleServer:
 
     def history(self, user: str, params: dict[str, Any]) -> dict[str, Any]:
         room = self.seen(user, params)
-        rows = [row for row in room.rows if room.sees(user, row["seq"]) and row["seq"] < params.get("before", 2**53)]
+        after, before, limit = params.get("after", 0), params.get("before", 2**53), params["limit"]
+        rows = [row for row in room.rows if room.sees(user, row["seq"]) and after < row["seq"] < before]
         head = self.inbox_row(user, room)["head"]
-        return {"messages": rows[-params["limit"] :], "first_seq": room.spans(user)[0][0], "head": head}
+        return {
+            "messages": rows[:limit] if "after" in params else rows[-limit:],
+            "first_seq": room.spans(user)[0][0],
+            "head": head,
+        }
 
-    def sync(self, session: LittleSession, params: dict[str, Any]) -> dict[str, Any]:
+    def sync(self, session: ReferenceSession, params: dict[str, Any]) -> dict[str, Any]:
         if params.get("epoch") != self.epoch:
             raise EpochChanged("another epoch")
         if "conversation" in params:

@@ -1,0 +1,61 @@
+"""The calls by which a client pays what it owes itself, and the pauses between tries."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from attrs import define
+
+from chat_common.errors import Internal, RateLimited, Unavailable
+from chat_common.protocol.client_state import Room
+
+PAGE = 100
+"""Rows asked for in one call."""
+PASSING = (Internal, RateLimited, Unavailable)
+"""Errors that another try may not meet."""
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
+"""Seconds between tries while the server answers with an error."""
+
+
+@define
+class Job:
+    """A call that pays a debt. ``mark`` tells whether the debt was renewed while it flew."""
+
+    kind: Literal["list", "contacts", "version", "room", "page", "gap"]
+    command: str
+    params: dict[str, Any]
+    conversation: str = ""
+    heard: int = 0
+    mark: int = 0
+    generation: int = 0
+    begun: int = 0
+
+
+def list_job(kind: Literal["list", "contacts"], cursor: str | None) -> Job:
+    """A page of one of the user's two lists."""
+    paged: dict[str, Any] = {"limit": PAGE} if cursor is None else {"limit": PAGE, "cursor": cursor}
+    return Job(kind, "inbox.list" if kind == "list" else "contact.list", paged)
+
+
+def room_job(room: Room, epoch: str | None, mark: int) -> Job:
+    """What was stamped since the copy's `rev`, or the newest page where the copy has not begun."""
+    name = room.conversation
+    if room.rev is None:
+        return Job("page", "history", {"conversation": name, "limit": PAGE}, name, room.heard, mark, begun=room.begun)
+    params = {"epoch": epoch, "conversation": name, "rev": room.rev, "limit": PAGE}
+    return Job("room", "sync", params, name, room.heard, mark, begun=room.begun)
+
+
+@define
+class Pause:
+    """After errors: nothing is asked before ``until``, and each error in a row doubles the wait."""
+
+    seconds: float = 0.0
+    until: float = 0.0
+
+    def longer(self, now: float, at_least: float | None) -> None:
+        self.seconds = min(LONGEST_PAUSE, self.seconds * 2 or FIRST_PAUSE)
+        self.until = now + max(self.seconds, at_least or 0.0)
+
+    def over(self) -> None:
+        self.seconds = self.until = 0.0
