@@ -324,5 +324,5 @@ async def test_a_session_has_the_address_of_its_peer(
     async with House() as house, server(house, peers=Peers(trusted)) as port:
         headers = {} if forwarded is None else {"X-Forwarded-For": forwarded}
         async with client(port, additional_headers=headers):
-            (link,) = house.gateway.connections
+            (link,) = house.gateway.sessions.connections
             assert link.wire.address == address
