@@ -18,6 +18,7 @@ import psycopg
 from attrs import define, field
 from chat_common.clock import ManualClock
 from chat_common.codec.json import JsonCodec
+from chat_common.memory.cache import MemoryCache
 from chat_common.memory.directory import MemoryDirectory
 from chat_common.plugins import Owned, Owner, Plugins
 from chat_common.ports.broker import BrokerRecord
@@ -25,10 +26,9 @@ from chat_common.ports.outbox import OutboxEntry
 from chat_common.records import Caller, Tables
 from chat_server.auth.settings import AuthSettings
 from chat_server.im.fanout import FanoutSettings
-from chat_server.im.service import ImSettings
 from chat_server.pipeline import Pipeline
 from chat_server.pipeline.limits import LimitSettings
-from chat_server.rooms import Rooms, build
+from chat_server.rooms import RoomPorts, Rooms, RoomSettings, build
 from chat_server.services import Delivery
 from chat_server.store import migrate
 from chat_server.store.database import SqlDatabase
@@ -193,21 +193,18 @@ async def opened(store: Store, *, fanout: FanoutSettings | None = None) -> Async
     clock, outbox = ManualClock(), HandOutbox()
     plugins = Plugins.load()
     async with store.open() as database:
-        rooms = await build(
+        ports = RoomPorts(
             database=database,
             outbox=outbox,
             directory=MemoryDirectory(clock),
+            cache=MemoryCache(clock),
             clock=clock,
             node="here",
             kinds={owned.record.name: owned.record for owned in plugins.kinds},
-            im_settings=ImSettings(),
-            fanout_settings=fanout or FanoutSettings(),
-            auth_settings=AuthSettings(dev=True),
-            observe=lambda event, data: None,
-            push_providers={},
-            lease=60.0,
         )
-        commands = [Owned(command, Owner("rooms")) for command in rooms.commands()]
+        settings = RoomSettings(fanout=fanout or FanoutSettings(), auth=AuthSettings(dev=True))
+        rooms = await build(ports, settings, lambda event, data: None)
+        commands = [Owned(command, Owner(room.room)) for room in rooms.contributions() for command in room.commands]
         pipeline = Pipeline(
             commands, [], codec=JsonCodec(), clock=clock, replies=SqlReplies(database, clock), limits=GENEROUS
         )

@@ -10,10 +10,10 @@ from typing import Any
 import msgspec
 import pytest
 from attrs import define, field
+from chat_common.events import PUSHED
 from chat_common.protocol.frames import Bye, ClientNote, Error, Note, Push
 from chat_common.records import Caller
 from chat_server.auth.tokens import revoke_family
-from chat_server.http.events import PUSHED
 from chat_server.server import Server
 
 from tests.support.raw import RawClient, raw

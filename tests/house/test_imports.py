@@ -67,7 +67,7 @@ def test_rooms_never_import_one_another() -> None:
 
 FLOORS = {
     "chat_server.store": (),
-    "chat_server.pipeline": ("chat_server.store", "chat_server.services"),
+    "chat_server.pipeline": ("chat_server.store", "chat_server.services", "chat_server.counting"),
     "chat_server.files": ("chat_server.store", "chat_server.pipeline"),
 }
 """What others stand on, and what of the server it stands on itself."""

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from chat_common import hookspecs
 from chat_common.errors import error_types
+from chat_common.events import NOTED, PUSHED
 from chat_common.plugins import Plugins
 from chat_common.protocol.closing import CloseCode
-from chat_server.http.events import NOTED, PUSHED
 from chat_server.server import Server
 
 from tests.house.tree import DOCS, REFERENCE, headings, sources
@@ -73,7 +73,7 @@ def test_every_page_in_the_table_of_contents_exists() -> None:
 
 
 def test_every_event_that_is_pushed_is_described() -> None:
-    """`Push("name", …)` anywhere in the server, and notes by name, stand in `http.events`."""
+    """`Push("name", …)` anywhere in the server, and notes by name, stand in `chat_common.events`."""
     pushed: set[str] = set()
     for module, path in sources():
         if not module.startswith("chat_server"):
@@ -85,3 +85,16 @@ def test_every_event_that_is_pushed_is_described() -> None:
                     pushed.add(str(name.value))
     assert "message" in pushed
     assert pushed <= set(PUSHED)
+
+
+def test_every_record_of_an_event_is_constructed_by_the_server() -> None:
+    """What the documents describe is what is sent: no record that only the documents know."""
+    called = set[str]()
+    for module, path in sources():
+        if module.startswith("chat_server"):
+            tree = ast.walk(ast.parse(path.read_text("utf-8")))
+            calls = [node.func for node in tree if isinstance(node, ast.Call)]
+            called |= {func.attr for func in calls if isinstance(func, ast.Attribute)}
+            called |= {func.id for func in calls if isinstance(func, ast.Name)}
+    records = {record.__name__ for record in [*PUSHED.values(), *NOTED.values()]}
+    assert records <= called, records - called

@@ -399,13 +399,13 @@ async def test_presence_is_told_to_those_who_watch_and_may_know() -> None:
         await house.enter("eve")
         wire, welcome = await house.enter("ann")
         caller = Caller("ann", "r", "d1", welcome["session"])
-        watched = await house.gateway.watch_presence(caller, WatchPresence(users=["bob", "cat", "eve"]))
+        watched = await house.gateway.presence.watch(caller, WatchPresence(users=["bob", "cat", "eve"]))
         assert watched.online == ["bob"]
         await house.enter("cat")
         assert await wire.get() == {"op": "note", "event": "presence", "data": {"user": "cat", "online": True}}
         house.gateway.presence._patience = 0.0
         bob.link.lost()
         assert (await wire.get())["data"] == {"user": "bob", "online": False}
-        assert (await house.gateway.watch_presence(caller, WatchPresence(users=[]))).online == []
+        assert (await house.gateway.presence.watch(caller, WatchPresence(users=[]))).online == []
         await house.enter("bob")
         assert wire.rest() == []

@@ -7,9 +7,9 @@ import httpx2
 import jsonschema
 import pytest
 from chat_common.errors import error_types
+from chat_common.events import NOTED, PUSHED
 from chat_common.protocol.frames import Welcome
 from chat_common.wire import Limits
-from chat_server.http.events import NOTED, PUSHED
 
 
 def references(value: Any) -> set[str]:

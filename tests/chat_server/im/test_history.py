@@ -246,7 +246,8 @@ async def test_a_stranger_cannot_tell_a_foreign_conversation_from_none(house: Ho
     }
     known = {
         command.name
-        for command in house.rooms.commands()
+        for room in house.rooms.contributions()
+        for command in room.commands
         if "conversation" in getattr(command.request, "__annotations__", {})
     }
     assert known == set(commands), "a command on a conversation without its row here"

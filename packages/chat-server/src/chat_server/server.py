@@ -25,7 +25,6 @@ from chat_common import wire
 from chat_common.assembly import Assembly
 from chat_common.clock import Clock, SystemClock
 from chat_common.codec.json import JsonCodec
-from chat_common.hookspecs import hookimpl
 from chat_common.plugins import Contributions, Owned, Plugins
 from chat_common.ports.broker import Broker
 from chat_common.ports.cache import Cache
@@ -35,20 +34,21 @@ from chat_common.ports.identity import IdentityProvider, Logins
 from chat_common.ports.objects import DataFolder, ObjectTelemetry
 from chat_common.ports.outbox import DeadLetters, Outbox, Relay
 from chat_common.ports.push import PushProvider
-from chat_common.records import Caller, Command, Consumer, Context, Push, Task
+from chat_common.records import Caller, Context, Push, Task
 from chat_common.settings import Settings, SetupError
 from starlette.applications import Starlette
 from starlette.routing import WebSocketRoute
 
 from chat_server.auth.public_address import PublicAddress
+from chat_server.contributions import with_rooms
 from chat_server.files.plugin import store_origin
 from chat_server.files.telemetry import FileTelemetry
-from chat_server.gateway import Gateway, Watched, WatchPresence
+from chat_server.gateway import Gateway
 from chat_server.http.app import http_app
 from chat_server.metrics import Metrics
 from chat_server.outbox_metrics import OutboxMetrics
 from chat_server.pipeline import Observers, Pipeline
-from chat_server.rooms import Rooms, build
+from chat_server.rooms import RoomPorts, RoomSettings, build
 from chat_server.services import Delivery
 from chat_server.settings import ServerSettings
 from chat_server.store import migrate
@@ -60,46 +60,6 @@ from chat_server.transports.peers import Peers
 log = structlog.get_logger("chat.server")
 
 TRANSACTION = "interesting-chat-transaction"
-
-
-class _Core:
-    """The plugin under which the rooms' own commands, consumers and tasks are registered."""
-
-    def __init__(self) -> None:
-        self.rooms: Rooms | None = None
-        self.gateway: Gateway | None = None
-
-    def _rooms(self) -> Rooms:
-        if self.rooms is None:
-            raise SetupError("the rooms are not built yet")
-        return self.rooms
-
-    @hookimpl
-    def chat_commands(self, context: Context) -> Sequence[Command]:
-        async def watch(caller: Caller, request: WatchPresence) -> Watched:
-            assert self.gateway is not None
-            return await self.gateway.watch_presence(caller, request)
-
-        summary = "Whose coming and going one wants to hear of."
-        return [
-            *self._rooms().commands(),
-            Command("presence.watch", WatchPresence, Watched, watch, summary=summary),
-        ]
-
-    @hookimpl
-    def chat_consumers(self, context: Context) -> Sequence[Consumer]:
-        return self._rooms().consumers()
-
-    @hookimpl
-    def chat_tasks(self, context: Context) -> Sequence[Task]:
-        return self._rooms().tasks()
-
-    @hookimpl
-    def chat_routes(self, context: Context) -> Sequence[Any]:
-        return self._rooms().auth.pages.routes()
-
-    def __repr__(self) -> str:
-        return "chat_server.rooms"
 
 
 class Server:
@@ -121,8 +81,7 @@ class Server:
         drop: Callable[[Delivery], bool] | None = None,
     ) -> None:
         self.clock = clock or SystemClock()
-        self._core = _Core()
-        self.plugins = Plugins.load([*plugins, self._core])
+        self.plugins = Plugins.load(plugins)
         self.plugins.require(Relay, TRANSACTION)
         self.settings = Settings.read(self.plugins.sections(), mapping=settings, toml=config, environ=environ)
         self._drop = drop
@@ -163,37 +122,21 @@ class Server:
         self.database: Database = await assembly.get(Database)  # type: ignore[type-abstract]
         await self._migrate()
         providers = await assembly.all(PushProvider)  # type: ignore[type-abstract]
-        rooms = await build(
-            database=self.database,
-            outbox=await assembly.get(Outbox),  # type: ignore[type-abstract]
-            directory=await assembly.get(Directory),  # type: ignore[type-abstract]
-            clock=self.clock,
-            node=self.node,
-            kinds={owned.record.name: owned.record for owned in self.plugins.kinds},
-            im_settings=section("im"),
-            fanout_settings=section("fanout"),
-            auth_settings=section("auth"),
-            observe=self._observe,
-            push_providers=providers,
-            lease=section("gateway").lease,
-            cache=await assembly.get(Cache),
-            identity_providers=await assembly.all(IdentityProvider),  # type: ignore[type-abstract]
-        )
-        self.rooms = self._core.rooms = rooms
+        self.rooms = rooms = await build(await self._ports(), self._room_settings(), self._observe)
         assembly.provide(Logins, rooms.auth.logins)  # type: ignore[type-abstract]
-        self.contributions = self.plugins.contributions(assembly.context)
+        plugged = self.plugins.contributions(assembly.context)
         self.codec = JsonCodec()
         self.pipeline = Pipeline(
-            self.contributions.commands,
-            self.contributions.interceptors,
+            [],
+            plugged.interceptors,
             codec=self.codec,
             clock=self.clock,
             replies=SqlReplies(self.database, self.clock),
             limits=section("limits"),
         )
-        self._observers = Observers(self.contributions.observers)
+        self._observers = Observers(plugged.observers)
         stack.push_async_callback(self._observers.close)
-        self.gateway = self._core.gateway = Gateway(
+        self.gateway = Gateway(
             section("gateway"),
             self.clock,
             self.node,
@@ -206,6 +149,8 @@ class Server:
             report_acks=bool(providers),
             drop=self._drop,
         )
+        self.contributions = with_rooms(plugged, [*rooms.contributions(), self.gateway.contributions()])
+        self.pipeline.register(self.contributions.commands)
         rooms.router.attach(self.node, self.gateway)
         relay: Relay = await assembly.get(Relay)  # type: ignore[type-abstract]
         stack.push_async_callback(rooms.fanout.save)
@@ -218,6 +163,26 @@ class Server:
         letters: DeadLetters = await assembly.get(DeadLetters)  # type: ignore[type-abstract]
         self.metrics = self._metrics(OutboxMetrics(relay, letters, self.clock))
         self.app = self._app([origin] if (origin := await store_origin(assembly)) else [])
+
+    async def _ports(self) -> RoomPorts:
+        get, every = self.assembly.get, self.assembly.all
+        return RoomPorts(
+            database=self.database,
+            outbox=await get(Outbox),  # type: ignore[type-abstract]
+            directory=await get(Directory),  # type: ignore[type-abstract]
+            cache=await get(Cache),  # type: ignore[type-abstract]
+            clock=self.clock,
+            node=self.node,
+            kinds={owned.record.name: owned.record for owned in self.plugins.kinds},
+            push_providers=await every(PushProvider),  # type: ignore[type-abstract]
+            identity_providers=await every(IdentityProvider),  # type: ignore[type-abstract]
+        )
+
+    def _room_settings(self) -> RoomSettings:
+        section = self.settings.section
+        return RoomSettings(
+            im=section("im"), fanout=section("fanout"), auth=section("auth"), lease=section("gateway").lease
+        )
 
     def _app(self, stores: Sequence[str]) -> Starlette:
         origins = self.settings.section("server").allowed_origins

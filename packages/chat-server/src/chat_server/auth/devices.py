@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Literal
 
-from attrs import define, field, frozen
+from attrs import define, frozen
 from chat_common import wire
+from chat_common.events import DeviceChanged
 from chat_common.ports.database import Database
 from chat_common.records import Push
 from chat_common.validation import named
-from msgspec import UNSET, UnsetType
 from sqlalchemy import select
 
 from chat_server.services import Deliver, Delivery
@@ -28,17 +28,6 @@ class DeviceInfo:
 def device_id(given: str | DeviceInfo | None) -> str | None:
     """The id, whichever way it was given."""
     return given.id if isinstance(given, DeviceInfo) else given
-
-
-@define(kw_only=True)
-class DeviceChanged:
-    """Data of the event ``device``: one was seen for the first time, or its login was ended."""
-
-    device: str
-    platform: str
-    seen_at: int
-    state: Literal["added", "ended"]
-    name: str | UnsetType = field(default=UNSET)
 
 
 @frozen

@@ -21,6 +21,7 @@ from attrs import define, frozen
 from chat_common import wire
 from chat_common.clock import Clock
 from chat_common.errors import ChatError, Invalid, RateLimited
+from chat_common.events import LoginProgress
 from chat_common.ports.cache import Cache
 from chat_common.ports.identity import IdentityProvider, Proof, Waiting
 from chat_common.records import Caller, Push
@@ -276,7 +277,8 @@ class TicketLogins:
     async def _push(self, record: Record, data: dict[str, Any]) -> bool:
         if record.session is None:
             return False
-        return await self._tell(record.session, record.node, Push("login", {"ticket": record.ticket, **data}))
+        progress = LoginProgress(ticket=record.ticket or "", **data)
+        return await self._tell(record.session, record.node, Push("login", progress))
 
     async def _changed(self, code: str, timeout: float) -> None:
         waiter = asyncio.get_running_loop().create_future()

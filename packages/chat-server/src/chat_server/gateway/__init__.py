@@ -3,7 +3,7 @@
 How the composition root wires it::
 
     gateway = Gateway(settings, clock, node, auth, im, router, directory, dispatcher, JsonCodec())
-    Command("presence.watch", WatchPresence, Watched, gateway.watch_presence)   # to be registered
+    pipeline.register(…)                      # gateway.contributions(): the command presence.watch
     async with gateway:                       # beats, checks, renews leases; drains when it is left
         ...                                   # transports call gateway.connect(wire)
 

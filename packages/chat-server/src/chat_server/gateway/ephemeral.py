@@ -6,6 +6,7 @@ import structlog
 from attrs import define
 from chat_common.codec import Codec
 from chat_common.errors import ChatError, NotAuthenticated
+from chat_common.events import Typing
 from chat_common.protocol.frames import ClientNote
 from chat_common.wire import Id
 
@@ -20,7 +21,7 @@ LIMIT = 256
 
 
 @define(kw_only=True)
-class Typing:
+class TypingNote:
     conversation: Id
 
 
@@ -45,7 +46,7 @@ class EphemeralEvents:
                 raise NotAuthenticated("a guest sends no notes")
             if note.event != "typing":
                 return
-            typing = self._codec.decode(note.data, Typing)
+            typing = self._codec.decode(note.data, TypingNote)
         except ChatError as error:
             session.refuse(error)
             return
@@ -58,7 +59,7 @@ class EphemeralEvents:
         try:
             users = await self._im.audience(user, conversation)
             if users:
-                await self._router.note(users, "typing", {"conversation": conversation, "user": user})
+                await self._router.note(users, "typing", Typing(conversation=conversation, user=user))
         except ChatError as error:
             log.debug("note_dropped", session=session.id, code=error.code)
         finally:

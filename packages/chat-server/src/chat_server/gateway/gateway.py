@@ -12,9 +12,10 @@ from chat_common.codec import Codec
 from chat_common.ports.directory import Directory
 from chat_common.protocol.frames import Note
 from chat_common.protocol.session import State
-from chat_common.records import Caller, Push
+from chat_common.records import Command, Push
 from chat_common.wire import Limits
 
+from chat_server.contributions import RoomContributions
 from chat_server.gateway.acknowledgements import Acknowledgements
 from chat_server.gateway.calls import Calls
 from chat_server.gateway.check import Check
@@ -138,11 +139,13 @@ class Gateway:
     async def online(self, users: Sequence[str]) -> Sequence[str]:
         return [user for user in users if self.sessions.index.online(user)]
 
-    # --- a command ---
+    # --- for the composition root ---
 
-    async def watch_presence(self, caller: Caller, request: WatchPresence) -> Watched:
-        """Handler of the command ``presence.watch``, to be registered by the composition root."""
-        return await self.presence.watch(caller, request)
+    def contributions(self) -> RoomContributions:
+        """The gateway's one command: it belongs to a session's connection."""
+        summary = "Whose coming and going one wants to hear of."
+        watch = Command("presence.watch", WatchPresence, Watched, self.presence.watch, summary=summary)
+        return RoomContributions(room="gateway", commands=[watch])
 
     # --- the end, and numbers ---
 

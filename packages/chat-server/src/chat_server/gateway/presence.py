@@ -9,6 +9,7 @@ from typing import Annotated
 from attrs import define
 from chat_common.codec import Codec
 from chat_common.errors import Invalid
+from chat_common.events import PresenceChanged
 from chat_common.ports.directory import Directory
 from chat_common.protocol.frames import Note
 from chat_common.records import Caller
@@ -129,7 +130,7 @@ class Presence:
         if self._told.get(user) is online or user not in self._watchers:
             return
         self._told[user] = online
-        note = self._codec.encode(Note("presence", {"user": user, "online": online}))
+        note = self._codec.encode(Note("presence", PresenceChanged(user=user, online=online)))
         for session in self._watchers[user]:
             if session.live:
                 session.note(note)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
 
 import structlog
 from chat_common.clock import Clock
 from chat_common.errors import ChatError
+from chat_common.events import MembersChanged
 from chat_common.protocol.session import State
 from chat_common.records import Push
 
@@ -288,5 +288,5 @@ class Rooms:
 
 def _stamp_of(push: Push) -> Push:
     """The stamp of a push for those who may not see the rest: memberships of nobody."""
-    data: dict[str, Any] = {"conversation": push.conversation, "rev": push.rev, "members": []}
+    data = MembersChanged(conversation=push.conversation or "", rev=push.rev, members=[])
     return Push("members", data, push.conversation, push.rev, push.since)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import structlog
 from chat_common.clock import Clock
 from chat_common.errors import ChatError, NotAuthenticated, NotPermitted
+from chat_common.events import TokenRenewed
 from chat_common.protocol.closing import CloseCode
 from chat_common.records import Push
 
@@ -74,6 +75,6 @@ class TokenWatch:
         if session.identity is identity:
             session.identity = fresh
             self.watch(session)
-            push = Push("token", {"token": token, "expires_at": expires_at})
+            push = Push("token", TokenRenewed(token=token, expires_at=expires_at))
             session.push(self._encoding.chunk([push]), 0, self._clock.monotonic())
             sessions.flush.touch(session)

@@ -10,11 +10,11 @@ from typing import Any
 
 import msgspec
 from chat_common.errors import error_types
+from chat_common.events import NOTED, PUSHED
 from chat_common.protocol import frames
 from chat_common.protocol.closing import CloseCode, reconnect_of
 from chat_common.protocol.frames import SUBPROTOCOL
 
-from chat_server.http.events import NOTED, PUSHED
 from chat_server.pipeline.dispatch import Entry
 
 Schema = dict[str, Any]

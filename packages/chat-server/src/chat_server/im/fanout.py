@@ -411,7 +411,7 @@ def _grouped(roster: Roster, pushes: Sequence[Push]) -> list[Group]:
     groups: list[Group] = []
     for push in pushes:
         if push.event == "members":
-            roster.take_in(push.data["members"], push.rev)
+            roster.take_in(push.data.members, push.rev)
         receivers = roster.receivers(push.seq)
         if groups and groups[-1][1] is receivers:
             groups[-1][0].append(push)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from chat_common.events import MembersChanged, UserChanged
 from chat_common.records import Push
 from sqlalchemy import Connection, select
 
@@ -48,7 +49,9 @@ def pushes_between(connection: Connection, name: str, after: int, upto: int) -> 
         by_rev.setdefault(record.rev, []).append(record)
     for rev, records in by_rev.items():
         for start in range(0, len(records), 200):
-            found.append((rev, "members", views.members_data(name, records[start : start + 200], rev), 0))
+            found.append(
+                (rev, "members", MembersChanged(conversation=name, rev=rev, members=records[start : start + 200]), 0)
+            )
     if after < room.changed_rev <= reach:
         found.append((room.changed_rev, "conversation", views.conversation_record(room), 0))
     pushes = []
@@ -80,6 +83,6 @@ def changes_between(connection: Connection, who: str, after: int, upto: int, pre
     found.extend((record.version, Push("contact", record)) for record in views.contact_records(connection, contacts))
     profile = connection.execute(select(user).where(user.c.user == who)).one()
     if after < profile.version:
-        data = {"user": views.user_record(profile), "version": profile.version}
+        data = UserChanged(user=views.user_record(profile), version=profile.version)
         found.append((profile.version, Push("user", data)))
     return [(min(number, upto), push) for number, push in sorted(found, key=lambda one: one[0])]

@@ -6,25 +6,31 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from attrs import define
+from attrs import define, frozen
 from chat_common import wire
 from chat_common.ports.database import Database
-from chat_common.records import Caller, Command, Push
+from chat_common.records import Caller, Command, Consumer, Push, Task
 from chat_common.settings import setting
 from sqlalchemy import Connection, select, true
 
+from chat_server.contributions import RoomContributions, every
 from chat_server.im import history, inbox, messages, sync
-from chat_server.im.attachments import Attachments, NoAttachments
+from chat_server.im.attachments import Attachments
 from chat_server.im.fanout import Fanout
 from chat_server.im.kinds import Kinds
 from chat_server.im.log import pushes_between
 from chat_server.im.submit import Submit
+from chat_server.im.sweeper import Sweeper
 from chat_server.services import Heads
 from chat_server.store import epoch, rights, views
 from chat_server.store.batched_reads import BatchedReads
 from chat_server.store.executor import CommandExecutor
 from chat_server.store.schema import conversation, member, version
 from chat_server.store.statements import CompiledStatement, any_of, texts
+from chat_server.store.topics import CHANGED, STORED
+
+SAVE_EVERY = 1.0
+SWEEP_EVERY = 2.0
 
 
 @define(kw_only=True)
@@ -59,6 +65,16 @@ def _hot_rooms(connection: Connection, users: Sequence[str]) -> Sequence[dict[st
     return [found[user] for user in users]
 
 
+@frozen
+class ImParts:
+    """What the room is made of."""
+
+    submit: Submit
+    fanout: Fanout
+    sweeper: Sweeper
+    attachments: Attachments
+
+
 class Im:
     """What was said? Implements `ImService`."""
 
@@ -67,21 +83,33 @@ class Im:
         database: Database,
         executor: CommandExecutor,
         kinds: Kinds,
-        submit: Submit,
-        fanout: Fanout,
+        parts: ImParts,
         settings: ImSettings,
-        attachments: Attachments | None = None,
     ) -> None:
         self._database = database
         self._executor = executor
         self._kinds = kinds
-        self._submit = submit
-        self._fanout = fanout
+        self._parts = parts
         self._settings = settings
-        self._attachments = attachments or NoAttachments()
         self._version = BatchedReads(database, _versions)
         self._hot_rooms = BatchedReads(database, _hot_rooms)
         self._pages: BatchedReads[sync.Asked, sync.Page] = BatchedReads(database, partial(sync.pages_of, kinds.preview))
+
+    def contributions(self) -> RoomContributions:
+        """Its commands, the consumers of fan-out, and the work beside them."""
+        fanout = self._parts.fanout
+        return RoomContributions(
+            room="im",
+            commands=self.commands(),
+            consumers=[
+                Consumer(STORED, "fanout", fanout.stored, batch=200),
+                Consumer(CHANGED, "own", fanout.changed, batch=200),
+            ],
+            tasks=[
+                Task("fanout-cursors", every(SAVE_EVERY, fanout.save)),
+                Task("sweeper", every(SWEEP_EVERY, self._parts.sweeper.sweep)),
+            ],
+        )
 
     def commands(self) -> Sequence[Command]:
         """The client commands of this room."""
@@ -98,13 +126,13 @@ class Im:
             return Command(name, request, reply, work, "reads", summary=summary)
 
         edit = partial(messages.edit, self._kinds)
-        recall = partial(messages.recall, self._settings.recall_seconds, self._attachments)
+        recall = partial(messages.recall, self._settings.recall_seconds, self._parts.attachments)
         return [
             Command(
                 "submit",
                 wire.SubmitMessage,
                 wire.Receipt,
-                self._submit.submit,
+                self._parts.submit.submit,
                 "keeps",
                 summary="Send a message; the answer is its receipt.",
             ),

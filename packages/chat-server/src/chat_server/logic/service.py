@@ -10,6 +10,7 @@ from chat_common import wire
 from chat_common.ports.database import Database
 from chat_common.records import Caller, Command
 
+from chat_server.contributions import RoomContributions
 from chat_server.logic import contacts, direct, users
 from chat_server.logic.groups import create, members, roles
 from chat_server.services import Deliver
@@ -26,6 +27,10 @@ class Logic:
         self._deliver = deliver
         self._executor = executor
         self._inbox_of = inbox_of
+
+    def contributions(self) -> RoomContributions:
+        """Its commands."""
+        return RoomContributions(room="logic", commands=self.commands())
 
     def commands(self) -> Sequence[Command]:
         """The client commands of this room."""

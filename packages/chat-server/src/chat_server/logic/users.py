@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from attrs import define
 from chat_common import wire
 from chat_common.errors import NotAuthenticated
+from chat_common.events import UserChanged
 from chat_common.ports.database import Database
 from chat_common.records import Caller, Push
 from chat_common.validation import named
@@ -172,7 +173,7 @@ async def tell(database: Database, deliver: Deliver, who: str) -> None:
 
     profile, others = await database.read(seen_by)
     if others:
-        await deliver([Delivery([Push("user", {"user": profile})], dict.fromkeys(sorted(others), 0))])
+        await deliver([Delivery([Push("user", UserChanged(user=profile))], dict.fromkeys(sorted(others), 0))])
 
 
 def _known_by(who: str) -> Any:

@@ -59,12 +59,7 @@ class Pipeline:
         self._replies = replies
         self._once = Once()
         self._table: dict[str, Entry] = {}
-        for owned in commands:
-            name = owned.record.name
-            if name in self._table:
-                other = self._table[name].owner
-                raise PluginError(f"command {name!r} is registered twice: by {other} and by {owned.owner}")
-            self._table[name] = Entry(owned.record, str(owned.owner))
+        self.register(commands)
         built_in = [
             Interceptor("authentication", "command", self._authenticate, order=0),
             Interceptor("validation", "command", self._validate, order=100),
@@ -88,6 +83,15 @@ class Pipeline:
             *self._chains["submit"].stages,
             *self._chains["push"].stages,
         ]
+
+    def register(self, commands: Iterable[Owned[Command]]) -> None:
+        """Add commands to the table; `PluginError` for a name that is there already."""
+        for owned in commands:
+            name = owned.record.name
+            if name in self._table:
+                other = self._table[name].owner
+                raise PluginError(f"command {name!r} is registered twice: by {other} and by {owned.owner}")
+            self._table[name] = Entry(owned.record, str(owned.owner))
 
     # --- Dispatcher -----------------------------------------------------------------------------------------------
 

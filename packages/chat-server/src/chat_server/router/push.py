@@ -18,10 +18,11 @@ from chat_common.errors import ChatError, Invalid, NotFound
 from chat_common.ports.database import Database
 from chat_common.ports.directory import Directory
 from chat_common.ports.push import PushNote, PushProvider
-from chat_common.records import Caller, Command
+from chat_common.records import Caller, Command, Task
 from chat_common.validation import named
 from sqlalchemy import Connection, and_, delete, select, update
 
+from chat_server.contributions import RoomContributions, every
 from chat_server.store import views
 from chat_server.store.executor import CommandExecutor
 from chat_server.store.schema import conversation, member, message, push_due, push_subscription
@@ -30,6 +31,7 @@ from chat_server.store.tx import Tx
 
 log = structlog.get_logger("chat.push")
 PAGE = 200
+PUSH_EVERY = 1.0
 RETRY_MS = 30_000
 
 
@@ -80,6 +82,12 @@ class OfflinePush:
         self._providers = providers
         self._preview = preview
         self._lease = lease
+
+    def contributions(self) -> RoomContributions:
+        """Its commands, and the work that sends what is due."""
+        return RoomContributions(
+            room="router", commands=self.commands(), tasks=[Task("offline-push", every(PUSH_EVERY, self.send_due))]
+        )
 
     def commands(self) -> Sequence[Command]:
         """Only where there is a provider to push with."""

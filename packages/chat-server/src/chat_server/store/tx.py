@@ -91,8 +91,8 @@ class Room:
         """Read the memberships announced so far again: their rows have changed under the same stamp."""
         for push in self.pushes:
             if push.event == "members":
-                rows = [record.user.user for record in push.data["members"]]
-                push.data["members"] = self._member_records(rows)
+                rows = [record.user.user for record in push.data.members]
+                push.data.members = self._member_records(rows)
 
     def _member_records(self, users: Iterable[str]) -> list[wire.Member]:
         rows = self.tx.connection.execute(

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 from chat_common import wire
+from chat_common.events import MembersChanged
 from chat_common.records import Push
 from msgspec import UNSET
 from sqlalchemy import Connection, Row, and_, or_, select
@@ -236,11 +237,6 @@ def contact_records(connection: Connection, rows: Sequence[Row[Any]]) -> list[wi
     ]
 
 
-def members_data(name: str, records: Sequence[wire.Member], rev: int) -> dict[str, Any]:
-    """The data of a `members` push: the memberships, and the stamp that they share."""
-    return {"conversation": name, "rev": rev, "members": records}
-
-
 def members_push(name: str, records: Sequence[wire.Member], rev: int, since: int) -> Push:
     """Memberships that share a stamp are pushed as one event."""
-    return Push("members", members_data(name, records, rev), name, rev, since)
+    return Push("members", MembersChanged(conversation=name, rev=rev, members=list(records)), name, rev, since)

@@ -51,7 +51,7 @@ def _restamp(tx: Tx, room: Room, who: str, **values: Any) -> wire.Member:
     rev = room.stamp()
     tx.touch(room.conversation, [who], rev=rev, **values)
     room.announce_members([who], rev)
-    record: wire.Member = room.pushes[-1].data["members"][0]
+    record: wire.Member = room.pushes[-1].data.members[0]
     return record
 
 

@@ -1,4 +1,4 @@
-"""The pushed events and the notes with their data: what the AsyncAPI document says of them."""
+"""The data of every pushed event and every note: one record each, for the server, its documents and its clients."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from attrs import define
-from chat_common import wire
 from msgspec import UNSET, UnsetType
 
-from chat_server.auth.devices import DeviceChanged
+from chat_common import wire
 
 
 @define(kw_only=True)
@@ -28,6 +27,17 @@ class UserChanged:
 
     user: wire.User
     version: int | UnsetType = UNSET
+
+
+@define(kw_only=True)
+class DeviceChanged:
+    """Data of the event ``device``: one was seen for the first time, or its login was ended."""
+
+    device: str
+    platform: str
+    seen_at: int
+    state: Literal["added", "ended"]
+    name: str | UnsetType = UNSET
 
 
 @define(kw_only=True)
