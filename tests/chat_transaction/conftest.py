@@ -19,7 +19,7 @@ from chat_transaction.relay.relay import SqlRelay
 from chat_transaction.settings import MemoryBrokerSettings, RelaySettings
 from chat_transaction.sql import tables
 from chat_transaction.sql.database import EngineDatabase
-from chat_transaction.sql.outbox import SqlOutbox, Token
+from chat_transaction.sql.outbox import OutboxRow, SqlOutbox
 from sqlalchemy import Engine, create_engine, event, select
 
 from tests.services.postgresql import fresh_database, postgresql_address, psycopg_url
@@ -65,7 +65,7 @@ class Shop:
         self.outbox = SqlOutbox(self.clock)
         self.database = EngineDatabase(self.engine)
 
-    async def write(self, *entries: OutboxEntry, report: bool = True) -> Sequence[Token]:
+    async def write(self, *entries: OutboxEntry, report: bool = True) -> Sequence[OutboxRow]:
         tokens = await self.database.change(lambda connection: self.outbox.write(connection, entries))
         if report:
             self.outbox.committed(tokens)

@@ -231,5 +231,5 @@ async def test_the_relay_forgets_by_itself(shop: Shop) -> None:
     async def forgotten() -> bool:
         return [row.uid for row in await shop.rows(tables.inbox)] == ["young"]
 
-    async with shop.relaying(inbox_keep=7_200.0):
+    async with shop.relaying(inbox_retention=7_200.0):
         await until(forgotten)

@@ -29,7 +29,7 @@ class MemoryStage:
     @asynccontextmanager
     async def client(self) -> AsyncIterator[Broker]:
         async with MemoryBroker(
-            MemoryBrokerSettings(retry_first=0.01, record_bytes=self.largest, leave=1.0)
+            MemoryBrokerSettings(retry_first=0.01, record_bytes=self.largest, leave_timeout=1.0)
         ).opened() as broker:
             yield broker
 

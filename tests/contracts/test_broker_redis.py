@@ -46,7 +46,7 @@ class RedisStage:
     @asynccontextmanager
     async def _client(self, capacity: int) -> AsyncIterator[Broker]:
         settings = RedisBrokerSettings(
-            url=self._url, capacity=capacity, lease=0.6, retry_first=0.01, record_bytes=self.largest, leave=1.0
+            url=self._url, capacity=capacity, lease=0.6, retry_first=0.01, record_bytes=self.largest, leave_timeout=1.0
         )
         async with RedisBroker(settings).opened() as broker:
             await broker.ready()

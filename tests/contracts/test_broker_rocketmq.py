@@ -46,7 +46,7 @@ class RocketStage:
     @asynccontextmanager
     async def client(self) -> AsyncIterator[Broker]:
         settings = RocketBrokerSettings(
-            endpoints=self._server.endpoint, retry_first=0.01, message_bytes=self.largest, leave=1.0
+            endpoints=self._server.endpoint, retry_first=0.01, message_bytes=self.largest, leave_timeout=1.0
         )
         async with RocketBroker(settings).opened() as broker:
             await broker.ready()

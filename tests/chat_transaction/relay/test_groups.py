@@ -46,7 +46,7 @@ async def test_a_key_parked_by_one_group_reaches_the_other_even_after_a_crash(op
         raise RuntimeError("killed")
 
     stuck = Consumer("orders", "print", printer, attempts=1, on_failure="park"), Consumer("orders", "audit", hang)
-    async with shop.relaying(*stuck, drain=0, lease=0.5, retry_first=60, retry_cap=60):
+    async with shop.relaying(*stuck, drain_timeout=0, lease=0.5, retry_first=60, retry_cap=60):
         await shop.write(*(entry("a", number) for number in range(4)))
 
         async def parked() -> bool:
@@ -121,7 +121,7 @@ async def test_a_process_with_fewer_consumers_loses_nothing_for_the_others(open_
             await audit.count(40)
 
             async def has_all() -> bool:
-                return len(relay._held.fences) == tables.SHARDS
+                return len(relay._ownership.fences) == tables.SHARDS
 
             await until(has_all)
             for number in range(60, 100):
@@ -164,7 +164,7 @@ async def test_an_ensured_function_that_only_the_new_release_knows_runs_there(op
     async with old.relaying(lease=1.5) as relay, new.relaying(ensured=[function], lease=1.5):
 
         async def stepped_back() -> bool:
-            return not relay._held.fences
+            return not relay._ownership.fences
 
         await until(stepped_back)
         for number in range(50):
@@ -191,7 +191,7 @@ async def test_a_group_that_nobody_runs_any_more_is_forgotten(open_shop: Callabl
 
         await until(waiting)
         clock.advance(3601)
-        await relay._renew()
+        await relay._membership.renew()
         await shop.until_empty()
         assert await _count(shop, tables.state) == 0
         await shop.write(entry("a", 3))
@@ -234,7 +234,7 @@ async def test_attempts_are_counted_by_group(open_shop: Callable[..., Shop]) -> 
         raise RuntimeError("killed")
 
     consumers = Consumer("orders", "bad", fail, attempts=3), Consumer("orders", "slow", wait, attempts=3)
-    async with shop.relaying(*consumers, retry_first=60, retry_cap=60, drain=0):
+    async with shop.relaying(*consumers, retry_first=60, retry_cap=60, drain_timeout=0):
         await shop.write(entry("a", 0))
         await failed.wait()
 
@@ -260,14 +260,16 @@ async def test_a_topic_that_fails_as_a_whole_leaves_room_for_the_others(shop: Sh
         raise RuntimeError("no")
 
     consumers = Consumer("broken", "g", fail, attempts=100), Consumer("orders", "mail", seen)
-    async with shop.relaying(*consumers, capacity=20, scan_limit=8, retry_first=60, retry_cap=60, drain=0) as relay:
+    async with shop.relaying(
+        *consumers, capacity=20, scan_limit=8, retry_first=60, retry_cap=60, drain_timeout=0
+    ) as relay:
         for number in range(60):
             key = f"k{number}" if failing == "one topic" else "k"
             await shop.write(entry(key, number, topic="broken"))
         for number in range(200):
             await shop.write(entry(f"k{number % 3}", number), report=number % 2 == 0)
         await seen.count(200)
-        assert relay._count["broken"] <= 20
+        assert relay._in_flight.counts["broken"] <= 20
     for key in range(3):
         assert seen.payloads(f"k{key}") == [each for each in numbers(200) if int(each) % 3 == key]
     assert len(await shop.rows()) == 60

@@ -20,7 +20,7 @@ from chat_transaction.relay.relay import SqlRelay
 from chat_transaction.settings import RelaySettings
 from chat_transaction.sql import tables
 from chat_transaction.sql.dead_letters import SqlDeadLetters
-from chat_transaction.sql.outbox import Token
+from chat_transaction.sql.outbox import OutboxRow
 
 from tests.chat_transaction.conftest import Seen, Shop, entry, until
 
@@ -109,7 +109,7 @@ async def test_a_refused_record_parks_its_key_where_the_topic_parks(shop: Shop) 
         await shop.write(*(entry("a", number) for number in range(3)), entry("b", 9))
 
         async def parked() -> bool:
-            return (await letters.status()).parked == 2 and not relay._by_uid
+            return (await letters.status()).parked == 2 and not relay._in_flight.rows
 
         await until(parked)
         (letter,) = await letters.list()
@@ -200,7 +200,7 @@ async def test_a_group_in_another_process_is_waited_for_behind_a_broker(open_sho
         settings = RelaySettings(scan_interval=0.05, purge_interval=0.01)
         second = SqlRelay(other.outbox, broker, other.database, other.clock, settings)  # type: ignore[arg-type]
         async with second.running([Consumer("orders", "audit", slow)], []):
-            await relay._renew()
+            await relay._membership.renew()
             await one.write(*(entry(f"k{number % 4}", number) for number in range(20)))
             await mail.count(20)
 
@@ -212,18 +212,18 @@ async def test_a_group_in_another_process_is_waited_for_behind_a_broker(open_sho
             gate.set()
             await audit.count(20)
             await one.until_empty()
-        await relay._renew()
+        await relay._membership.renew()
         # Now nobody runs `audit`: what it is owed is kept, and comes in order when it is back.
         await one.write(*(entry(f"k{number % 4}", number) for number in range(20, 40)))
         await mail.count(40)
 
         async def kept() -> bool:
-            return [row.parked for row in await one.rows()] == [1] * 20 and not relay._by_uid
+            return [row.parked for row in await one.rows()] == [1] * 20 and not relay._in_flight.rows
 
         await until(kept)
         third = SqlRelay(other.outbox, broker, other.database, other.clock, settings)  # type: ignore[arg-type]
         async with third.running([Consumer("orders", "audit", audit)], []):
-            await relay._renew()
+            await relay._membership.renew()
             await one.write(*(entry(f"k{number % 4}", number) for number in range(40, 60)))
             await audit.count(60)
             await one.until_empty()
@@ -236,7 +236,7 @@ async def test_a_group_in_another_process_is_waited_for_behind_a_broker(open_sho
 class Lanes:
     """A broker that takes all and gives nothing; ``taken`` are the numbers of what it was given since the last look."""
 
-    def __init__(self, tokens: Sequence[Token]) -> None:
+    def __init__(self, tokens: Sequence[OutboxRow]) -> None:
         self.clock = ManualClock()
         self.tokens = tokens
         self.taken: list[int] = []
@@ -246,7 +246,7 @@ class Lanes:
     def _take(self, record: BrokerRecord) -> None:
         self.taken.append(int(record.headers[ROW]))
 
-    async def _refused(self, token: Token, reason: str) -> None:
+    async def _refused(self, token: OutboxRow, reason: str) -> None:
         raise AssertionError(reason)
 
     @asynccontextmanager
@@ -257,15 +257,15 @@ class Lanes:
     async def after(self, seconds: float, *, without: int = 0) -> list[int]:
         """What is published again when so much time has passed, and those up to ``without`` are done."""
         self.clock.advance(seconds)
-        self.publishing.look_after([token for token in self.tokens if token.id > without], 10.0)
+        self.publishing.republish([token for token in self.tokens if token.id > without], 10.0)
         while any(token.published is None for token in self.tokens):  # noqa: ASYNC110
             await asyncio.sleep(0)
         taken, self.taken = self.taken, []
         return taken
 
 
-def token(number: int, key: str) -> Token:
-    return Token(number, 0, 0, BrokerRecord("orders", key, b"", f"id{number}"))
+def token(number: int, key: str) -> OutboxRow:
+    return OutboxRow(number, 0, 0, BrokerRecord("orders", key, b"", f"id{number}"))
 
 
 async def test_what_only_waits_for_its_consumers_is_copied_ever_more_rarely() -> None:

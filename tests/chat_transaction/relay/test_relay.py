@@ -101,7 +101,7 @@ async def test_is_bounded_and_loses_nothing_when_full(shop: Shop) -> None:
     async with shop.relaying(Consumer("orders", "mail", slow), capacity=10, scan_limit=4) as relay:
         for number in range(100):
             await shop.write(entry(f"k{number % 3}", number))
-        assert len(relay._by_uid) <= 10
+        assert len(relay._in_flight.rows) <= 10
         gate.set()
         await seen.count(100)
         await shop.until_empty()
@@ -212,7 +212,7 @@ async def test_attempts_survive_a_restart(open_shop: Callable[[], Shop]) -> None
         raise RuntimeError("no")
 
     shop = open_shop()
-    async with shop.relaying(Consumer("orders", "mail", fail), retry_first=60, retry_cap=60, drain=0):
+    async with shop.relaying(Consumer("orders", "mail", fail), retry_first=60, retry_cap=60, drain_timeout=0):
         await shop.write(entry("a", 0))
         await tried.wait()
 
@@ -311,7 +311,7 @@ async def test_two_relays_share_the_shards(open_shop: Callable[[], Shop]) -> Non
         async with two.relaying(Consumer("orders", "mail", second), lease=1.5) as relay:
 
             async def shared() -> bool:
-                return len(relay._held.fences) == tables.SHARDS // 2
+                return len(relay._ownership.fences) == tables.SHARDS // 2
 
             await until(shared)
             for number in range(100):
@@ -336,11 +336,11 @@ async def test_a_fenced_out_relay_runs_nothing(open_shop: Callable[..., Shop]) -
         await shop.write(entry("a", 1))
 
         async def fenced_out() -> bool:
-            return not relay._held.fences
+            return not relay._ownership.fences
 
         await until(fenced_out)
         assert seen.payloads() == [b"0"]
-        await relay._renew()
+        await relay._membership.renew()
         await seen.count(2)
     assert seen.payloads() == [b"0", b"1"]
 

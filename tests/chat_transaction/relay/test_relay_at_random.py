@@ -80,7 +80,14 @@ class Day:
     async def start(self, *, all_of_them: bool) -> None:
         shop = self.shops[len(self.relays) % len(self.shops)]
         stack = AsyncExitStack()
-        settings = {"capacity": 6, "scan_limit": 3, "lease": 0.9, "retry_first": 0.001, "retry_cap": 0.01, "drain": 0}
+        settings = {
+            "capacity": 6,
+            "scan_limit": 3,
+            "lease": 0.9,
+            "retry_first": 0.001,
+            "retry_cap": 0.01,
+            "drain_timeout": 0,
+        }
         relay = await stack.enter_async_context(
             shop.relaying(*self.consumers(all_of_them=all_of_them), **settings)  # type: ignore[arg-type]
         )

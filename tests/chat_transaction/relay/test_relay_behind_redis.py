@@ -30,7 +30,13 @@ def redis(tmp_path: Path) -> Any:
 @asynccontextmanager
 async def node(shop: Shop, redis: Redis, *consumers: Consumer, **settings: Any) -> AsyncIterator[SqlRelay]:
     """One process: its relay and its consumers."""
-    settings = {"scan_interval": 0.1, "purge_interval": 0.01, "retry_first": 0.01, "drain": 0.2, "lease": 3} | settings
+    settings = {
+        "scan_interval": 0.1,
+        "purge_interval": 0.01,
+        "retry_first": 0.01,
+        "drain_timeout": 0.2,
+        "lease": 3,
+    } | settings
     broker = RedisBroker(RedisBrokerSettings(url=redis.url, lease=0.6, retry_first=0.01, shards=4))
     async with broker.opened():
         relay = SqlRelay(shop.outbox, broker, shop.database, shop.clock, RelaySettings(**settings))
@@ -154,7 +160,7 @@ async def test_parks_and_releases_a_key(shop: Shop, redis: Redis) -> None:
 
         async def parked() -> bool:
             rows = [row.payload for row in await shop.rows() if row.parked]
-            return rows == [b"1", b"2", b"3"] and not relay._by_uid  # and the relay has seen it
+            return rows == [b"1", b"2", b"3"] and not relay._in_flight.rows  # and the relay has seen it
 
         await until(parked)
         broken = False

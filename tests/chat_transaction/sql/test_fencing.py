@@ -13,9 +13,9 @@ from chat_common.ports.broker import BrokerRecord
 from chat_transaction import consumer
 from chat_transaction.sql import fencing, settling, tables
 from chat_transaction.sql.fencing import Fence, FencedOut
-from chat_transaction.sql.leases import Leases, plant
+from chat_transaction.sql.leases import Leases, ensure_shards
 from chat_transaction.sql.outbox import shard_of
-from chat_transaction.sql.registry import Abilities
+from chat_transaction.sql.registry import Capabilities
 from sqlalchemy import create_engine, insert, update
 
 from tests.chat_transaction.conftest import Shop, entry, until
@@ -31,7 +31,7 @@ async def test_an_effect_under_an_old_fence_does_not_happen(shop: Shop, fences: 
         row = {"topic": "t", "group": "g", "key": "k", "payload": b"", "attempts": 1, "reason": "", "buried_at": 1}
         connection.execute(insert(tables.dead_letters), {**row, "uid": record.id})
 
-    await shop.database.change(plant)
+    await shop.database.change(ensure_shards)
     await shop.database.change(lambda connection: connection.execute(update(tables.leases).values(fence=3)))
     handler = book.on(shop.database).handler
     token = fencing.current.set(Fence(fences))
@@ -96,27 +96,27 @@ async def test_a_record_is_buried_once_for_a_group(shop: Shop) -> None:
 
 async def test_a_lease_is_kept_until_its_end_and_not_longer(open_shop: Callable[..., Shop]) -> None:
     one, two = open_shop(clock=ManualClock()), open_shop(clock=ManualClock())
-    await one.database.change(plant)
+    await one.database.change(ensure_shards)
     ttl = 2.0
     first, second = Leases(one.database, one.clock, ttl), Leases(two.database, two.clock, ttl)
-    held, _ = await first.renew(Abilities())
+    held = await first.renew(Capabilities())
     assert len(held.fences) == tables.SHARDS
     assert held.deadline == pytest.approx(one.clock.monotonic() + 0.9 * ttl)
-    assert not (await second.renew(Abilities()))[0].fences, "a lease that runs is another one's"
+    assert not (await second.renew(Capabilities())).fences, "a lease that runs is another one's"
     # The first one vanishes. On PostgreSQL time passes by itself, and only there.
     started = time.monotonic()
     if one.database.dialect == "sqlite":
         two.clock.advance(ttl - 0.1)  # type: ignore[attr-defined]
-        assert not (await second.renew(Abilities()))[0].fences
+        assert not (await second.renew(Capabilities())).fences
         two.clock.advance(0.2)  # type: ignore[attr-defined]
 
     async def taken_over() -> bool:
-        return len((await second.renew(Abilities()))[0].fences) == tables.SHARDS
+        return len((await second.renew(Capabilities())).fences) == tables.SHARDS
 
     await until(taken_over)
     if one.database.dialect == "postgresql":
         assert time.monotonic() - started > ttl - 0.5, "taken over before its end"
-    assert set((await second.renew(Abilities()))[0].fences.values()) == {2}, "the number must grow with the owner"
+    assert set((await second.renew(Capabilities())).fences.values()) == {2}, "the number must grow with the owner"
 
 
 async def test_a_long_effect_keeps_its_lease_and_its_lease_keeps_it(postgresql: str) -> None:
@@ -124,16 +124,16 @@ async def test_a_long_effect_keeps_its_lease_and_its_lease_keeps_it(postgresql: 
     with fresh_database(postgresql) as address:
         shop = Shop(create_engine(psycopg_url(address), connect_args={"options": "-c lock_timeout=3s"}))
         await shop.database.change(tables.create_tables)
-        await shop.database.change(plant)
+        await shop.database.change(ensure_shards)
         mine, theirs = (Leases(shop.database, shop.clock, 60.0) for _ in range(2))
-        held, _ = await mine.renew(Abilities())
+        held = await mine.renew(Capabilities())
         assert len(held.fences) == tables.SHARDS
         with shop.engine.begin() as effect:
             Fence(held.fences).verify(effect, {3})
-            again, _ = await mine.renew(Abilities())
+            again = await mine.renew(Capabilities())
             assert again.fences == held.fences
             await shop.database.change(lambda connection: connection.execute(update(tables.leases).values(until=0)))
-            taken, _ = await theirs.renew(Abilities())
+            taken = await theirs.renew(Capabilities())
             assert {0, 1, 2, 4} <= taken.fences.keys()
             assert 3 not in taken.fences
         with shop.engine.begin() as effect, pytest.raises(FencedOut):
@@ -148,10 +148,10 @@ async def test_relays_on_several_hosts_go_by_the_clock_of_the_database(open_shop
     two = open_shop(clock=ManualClock(wall_ms=now + 10 * 365 * 86_400_000))
     if one.database.dialect == "sqlite":
         two = open_shop(clock=ManualClock(wall_ms=now))  # the users of one file are on one machine
-    await one.database.change(plant)
+    await one.database.change(ensure_shards)
     first, second = Leases(one.database, one.clock, 60.0), Leases(two.database, two.clock, 60.0)
-    held, _ = await first.renew(Abilities())
-    taken, _ = await second.renew(Abilities())
+    held = await first.renew(Capabilities())
+    taken = await second.renew(Capabilities())
     assert len(held.fences) == tables.SHARDS
     assert not taken.fences
     until_ms = {row.until for row in await one.rows(tables.leases)} | {

@@ -51,10 +51,10 @@ class OutboxMetrics:
         for place, count in self._relay.outcomes().items():
             attempts.add_metric(place, count)
         yield attempts
-        on_way = GaugeMetricFamily("chat_outbox_in_flight", "Rows on their way in this process.", labels=("topic",))
-        for topic, count in self._relay.on_their_way().items():
-            on_way.add_metric((topic,), count)
-        yield on_way
+        in_flight = GaugeMetricFamily("chat_outbox_in_flight", "Rows on their way in this process.", labels=("topic",))
+        for topic, count in self._relay.in_flight().items():
+            in_flight.add_metric((topic,), count)
+        yield in_flight
         if self._status is not None:
             yield from _table(self._status)
 

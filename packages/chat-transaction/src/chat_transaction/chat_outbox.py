@@ -133,7 +133,7 @@ class ChatOutbox:
 
         ``paramstyle`` is the driver's: ``format`` (``%s``: Django, psycopg) or ``qmark`` (``?``: sqlite3).
         """
-        return statement(self._outbox.row(_entry(intent, sender, ref, delay)), paramstyle)
+        return statement(self._outbox.values(_entry(intent, sender, ref, delay)), paramstyle)
 
     @asynccontextmanager
     async def relaying(

@@ -34,10 +34,10 @@ class RelaySettings:
     group_patience: Seconds = setting(
         604_800.0, help="Rows wait this long for a consumer group that no process runs any more; then it is forgotten."
     )
-    inbox_keep: Annotated[float, Meta(ge=3_600)] = setting(
+    inbox_retention: Annotated[float, Meta(ge=3_600)] = setting(
         604_800.0, help="Remember this long what consumers have applied: longer than a broker delivers anything again."
     )
-    drain: Annotated[float, Meta(ge=0)] = setting(2.0, help="At the end, wait this long for what is on its way.")
+    drain_timeout: Annotated[float, Meta(ge=0)] = setting(2.0, help="At the end, wait this long for rows in flight.")
 
 
 @frozen(kw_only=True)
@@ -47,7 +47,7 @@ class MemoryBrokerSettings:
     shards: Count = setting(4, help="Batches of a consumer group that run side by side.")
     capacity: Count = setting(10_000, help="Records a consumer group may have waiting.")
     record_bytes: Count = setting(4_000_000, help="Largest payload; larger records are refused.")
-    leave: Seconds = setting(10.0, help="Leaving waits this long for a running batch, then cancels it.")
+    leave_timeout: Seconds = setting(10.0, help="Leaving waits this long for a running batch, then cancels it.")
     retry_first: Seconds = setting(0.2, help="Pause after the first failure; it doubles from there.")
     retry_cap: Seconds = setting(60.0, help="Longest pause between two attempts.")
 
@@ -61,7 +61,7 @@ class RedisBrokerSettings:
     shards: Annotated[int, Meta(ge=1, le=256)] = setting(8, help="Streams per topic: consumers of a group at most.")
     capacity: Count = setting(100_000, help="Records a stream may hold; then publishing waits.")
     record_bytes: Count = setting(4_000_000, help="Largest record, and most that is appended at once.")
-    leave: Seconds = setting(10.0, help="Leaving waits this long for running batches, then cancels them.")
+    leave_timeout: Seconds = setting(10.0, help="Leaving waits this long for running batches, then cancels them.")
     connections: Count = setting(100, help="Connections at most; each owned stream reads on one.")
     lease: Seconds = setting(6.0, help="How long a consumer that vanished keeps its shards.")
     retry_first: Seconds = setting(0.2, help="Pause after the first failure; it doubles from there.")
@@ -81,7 +81,7 @@ class RocketBrokerSettings:
     message_bytes: Count = setting(
         4_000_000, help="Largest message, records and all; keep it below the broker's maxMessageSize (4 MiB)."
     )
-    leave: Seconds = setting(10.0, help="Leaving waits this long for running batches, then cancels them.")
+    leave_timeout: Seconds = setting(10.0, help="Leaving waits this long for running batches, then cancels them.")
     sends: Count = setting(64, help="Messages on their way to the broker at once.")
     threads: Count = setting(64, help="Messages of a group in hand at once; each failing key keeps one meanwhile.")
     workers: Count = setting(4, help="Batches of a group that run side by side.")

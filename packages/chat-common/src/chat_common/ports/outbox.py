@@ -46,7 +46,7 @@ class Outbox(Protocol):
         """Insert the rows in the caller's transaction (synchronous; any thread). Returns tokens for `committed`.
 
         One statement for all entries; none of them is written when one is refused: `Invalid`, as `checked` says.
-        Nothing is sent. The tokens are opaque.
+        Nothing is sent. The tokens are opaque; those of a transaction that was rolled back are just forgotten.
         """
         ...
 
@@ -55,10 +55,6 @@ class Outbox(Protocol):
 
         Optional for correctness: rows nobody reported are found by the relay.
         """
-        ...
-
-    def rolled_back(self, tokens: Sequence[Any]) -> None:
-        """The transaction is gone: forget the tokens."""
         ...
 
 
@@ -79,8 +75,8 @@ class Relay(Protocol):
         attempt that will be followed by another), ``buried`` or ``parked``."""
         ...
 
-    def on_their_way(self) -> Mapping[str, int]:
-        """Rows by topic that this process has read from the table and that are not handled yet."""
+    def in_flight(self) -> Mapping[str, int]:
+        """Rows by topic that this process has handed over and that are not handled yet."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""Records to publish, cut into portions of so many bytes: the same for every broker."""
+"""Records to publish, cut into chunks of so many bytes: the same for every broker."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from collections.abc import Callable, Sequence
 
 from chat_common.ports.broker import BrokerRecord, Refusal
 
-Portion = list[tuple[BrokerRecord, bytes]]
+Chunk = list[tuple[BrokerRecord, bytes]]
 """Records and how they are written, in order."""
 
 
-def portions(
+def chunks(
     records: Sequence[BrokerRecord], encode: Callable[[BrokerRecord], bytes], limit: int
-) -> tuple[list[Portion], list[Refusal]]:
-    """The records in order, in portions of at most ``limit`` bytes, and those that alone are larger."""
-    found: list[Portion] = []
+) -> tuple[list[Chunk], list[Refusal]]:
+    """The records in order, in chunks of at most ``limit`` bytes, and those that alone are larger."""
+    found: list[Chunk] = []
     refusals: list[Refusal] = []
     size = limit
     for record in records:

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any
 
-from chat_common.backoff import pause
+from chat_common import backoff
 from chat_common.ports.broker import BrokerRecord, Handler, NotHandled
 
 log = logging.getLogger(__name__)
@@ -42,8 +42,9 @@ def is_cancelled() -> bool:
     return task is not None and task.cancelling() > 0
 
 
-async def persistently(work: Callable[[], Awaitable[None]], what: str) -> None:
-    """Run ``work`` until it returns; after a pause again when it raises: no fault may stop a worker for good."""
+async def persistently(work: Callable[[], Awaitable[None]], what: str, *, pause: float = _RESTART) -> None:
+    """Run ``work`` until it returns; ``pause`` seconds after it has raised run it again: no fault may stop a worker for
+    good."""
     while True:
         try:
             return await work()
@@ -53,7 +54,7 @@ async def persistently(work: Callable[[], Awaitable[None]], what: str) -> None:
             log.error("%s was cancelled from inside; it starts again", what)
         except Exception:
             log.exception("%s failed; it starts again", what)
-        await asyncio.sleep(_RESTART)
+        await asyncio.sleep(pause)
 
 
 async def ended(tasks: Collection[asyncio.Task[Any]], patience: float, what: str) -> None:
@@ -80,4 +81,4 @@ def retry_in(error: NotHandled, first: float, cap: float) -> float:
     """Seconds until what was not handled comes again."""
     if error.retry_in is not None:
         return error.retry_in
-    return pause(max((record.attempt for record in error.failed), default=1), first, cap)
+    return backoff.pause(max((record.attempt for record in error.failed), default=1), first, cap)

@@ -11,7 +11,7 @@ from zlib import crc32
 
 from chat_common.ports.broker import BrokerRecord, Handler, NotHandled, Refused
 
-from chat_transaction.brokers.chunks import portions
+from chat_transaction.brokers.chunks import chunks
 from chat_transaction.brokers.delivery import cancelled, outcome, persistently, retry_in
 from chat_transaction.brokers.keyed_queue import KeyedQueue
 from chat_transaction.settings import MemoryBrokerSettings
@@ -40,7 +40,7 @@ class MemoryBroker:
             self._groups.clear()
 
     async def publish(self, records: Sequence[BrokerRecord], *, delay: float = 0.0) -> None:
-        taken, refusals = portions(records, lambda record: record.payload, self._settings.record_bytes)
+        taken, refusals = chunks(records, lambda record: record.payload, self._settings.record_bytes)
         records = [record for portion in taken for record, _ in portion]
         for topic in {record.topic for record in records}:
             for group in self._groups.get(topic, {}).values():
@@ -127,10 +127,10 @@ class _Group:
         """Let the member's running batches end; those that take too long are cancelled, and go to another one."""
         self.members.remove(member)
         try:
-            async with asyncio.timeout(self.settings.leave):
+            async with asyncio.timeout(self.settings.leave_timeout):
                 await member.idle.wait()
         except TimeoutError:
-            log.warning("a handler has not ended after %g s: it is cancelled", self.settings.leave)
+            log.warning("a handler has not ended after %g s: it is cancelled", self.settings.leave_timeout)
             await self._cancel(shard for shard in self._shards if shard.member is member)
         for shard in self._shards:
             shard.wake()

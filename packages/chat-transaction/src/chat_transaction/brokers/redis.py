@@ -18,7 +18,7 @@ from redis.asyncio import BlockingConnectionPool, Redis
 from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
 from chat_transaction.brokers import redis_scripts
-from chat_transaction.brokers.chunks import portions
+from chat_transaction.brokers.chunks import chunks
 from chat_transaction.brokers.delivery import cancelled, ended, outcome, persistently, retry_in
 from chat_transaction.brokers.keyed_queue import KeyedQueue
 from chat_transaction.settings import RedisBrokerSettings
@@ -109,7 +109,7 @@ class RedisBroker:
             parts.setdefault((record.topic, self.shard_of(record.key)), []).append(record)
         refusals: list[Refusal] = []
         for (topic, shard), part in parts.items():
-            sized, large = portions(part, _encode, self.settings.record_bytes)
+            sized, large = chunks(part, _encode, self.settings.record_bytes)
             refusals += large
             try:
                 for portion in sized:
@@ -201,7 +201,7 @@ class _Subscription:
         delays = asyncio.create_task(persistently(self._move_delayed, f"what moves delayed records of {self.topic}"))
         try:
             await persistently(self._keep_shards, self.name)
-            await ended([owned.task for owned in self._owned.values()], self.settings.leave, self.name)
+            await ended([owned.task for owned in self._owned.values()], self.settings.leave_timeout, self.name)
             await self._goodbye()
         finally:
             await cancelled([delays, *(owned.task for owned in self._owned.values())], self.name)

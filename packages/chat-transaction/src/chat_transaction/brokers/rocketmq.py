@@ -23,7 +23,7 @@ from attrs import define
 from chat_common.errors import Unavailable
 from chat_common.ports.broker import BrokerRecord, Handler, Refusal, Refused
 
-from chat_transaction.brokers.chunks import Portion, portions
+from chat_transaction.brokers.chunks import Chunk, chunks
 from chat_transaction.brokers.delivery import ended, outcome, persistently, retry_in
 from chat_transaction.brokers.keyed_queue import KeyedQueue
 from chat_transaction.brokers.rocketmq_consumer import Left, consumer_class
@@ -125,12 +125,12 @@ class RocketBroker:
     async def _send_key(self, topic: str, key: str, records: Sequence[BrokerRecord], due: int | None) -> list[Refusal]:
         """The records of one key, one message after the other; which of them the broker refuses."""
         name = self.topic(topic, delayed=due is not None)
-        parts, refusals = portions(records, _encode, self.settings.message_bytes)
+        parts, refusals = chunks(records, _encode, self.settings.message_bytes)
         for part in parts:
             refusals += await self._send_part(name, key, part, due)
         return refusals
 
-    async def _send_part(self, topic: str, key: str, part: Portion, due: int | None) -> list[Refusal]:
+    async def _send_part(self, topic: str, key: str, part: Chunk, due: int | None) -> list[Refusal]:
         try:
             message = self._client.Message()
             message.topic = topic
@@ -365,7 +365,7 @@ class _Workers:
         for work in self._work:
             work.set()
         try:
-            await ended(self._tasks, self._settings.leave, self._name)
+            await ended(self._tasks, self._settings.leave_timeout, self._name)
         except asyncio.CancelledError:
             for task in self._tasks:
                 task.cancel()

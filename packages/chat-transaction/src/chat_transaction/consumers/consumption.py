@@ -162,3 +162,14 @@ def reason_of(error: Exception) -> str:
     line = next(iter(traceback.format_exception_only(error)[-1].strip().splitlines()), "")
     plain = line.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()
     return plain[: 1000 - len(where)] + where
+
+
+def distinct(consumers: Sequence[Consumer]) -> Sequence[Consumer]:
+    """The consumers themselves; `ValueError` when two of a topic share a group, or a group has no usable name."""
+    ((topic, group), count), *_ = Counter((each.topic, each.group) for each in consumers).most_common(1)
+    if count > 1:
+        raise ValueError(f"Two consumers of topic {topic!r} share the group {group!r}; give one of them another.")
+    for each in consumers:
+        if not each.group or "," in each.group:
+            raise ValueError(f"A group of topic {each.topic!r} is named {each.group!r}; use a name without a comma.")
+    return consumers

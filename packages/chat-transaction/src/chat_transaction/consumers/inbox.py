@@ -79,7 +79,7 @@ def consumer(
     """Make a function of (connection, record) a consumer whose effect happens once per group.
 
     Redelivered records are recognised by their id for as long as it is kept: the relay forgets what is older than its
-    setting ``inbox_keep`` in its own database; for another one call `forget`. When the function raises, nothing
+    setting ``inbox_retention`` in its own database; for another one call `forget`. When the function raises, nothing
     of the record is kept, and it comes again.
     """
 

@@ -16,7 +16,7 @@ from chat_transaction.consumers.consumption import Accepted
 from chat_transaction.headers import GROUPS, after_of, row_of
 from chat_transaction.sql import queries, settling
 from chat_transaction.sql.outbox import Parking
-from chat_transaction.sql.settling import Kept
+from chat_transaction.sql.settling import Retained
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ class Confirmations:
         parked = await self._parked(consumer, wanted) if consumer.on_failure == "park" else {}
         run: list[BrokerRecord] = []
         wait: list[BrokerRecord] = []
-        behind: list[Kept] = []
+        behind: list[Retained] = []
         running: set[int] = set()
         waited = 0.0
         for record in wanted:
@@ -88,7 +88,7 @@ class Confirmations:
             elif row not in pending or row in absent or row in running:
                 continue
             elif record.key in parked:
-                behind.append(Kept(row, 0, kept={consumer.group: Parking(parked[record.key])}))
+                behind.append(Retained(row, 0, retained={consumer.group: Parking(parked[record.key])}))
             elif after in pending and after not in running:
                 since = self._has_waited(consumer.group, record.id)
                 if since < LET_GO:
@@ -141,7 +141,7 @@ class Confirmations:
         if not row:
             return await self.bury(consumer, record, reason)
         parking = Parking(row, reason, record.attempt)
-        await self._database.change_many(settling.park, [Kept(row, 0, kept={consumer.group: parking})])
+        await self._database.change_many(settling.park, [Retained(row, 0, retained={consumer.group: parking})])
 
     async def _confirming(self) -> None:
         while True:

@@ -14,7 +14,7 @@ from chat_transaction.consumers.consumption import Accepted
 from chat_transaction.relay.settlements import Settlements, standing
 from chat_transaction.sql import fencing, settling
 from chat_transaction.sql.fencing import Fence
-from chat_transaction.sql.outbox import Parking, Token
+from chat_transaction.sql.outbox import OutboxRow, Parking
 
 log = logging.getLogger(__name__)
 
@@ -31,15 +31,15 @@ class OwnersLedger:
         database: Database,
         clock: Clock,
         settlements: Settlements,
-        tokens: Mapping[str, Token],
+        rows: Mapping[str, OutboxRow],
         fence: Callable[[], Fence | None],
-        finished: Callable[[Token], None],
+        finished: Callable[[OutboxRow], None],
         recovered: Callable[[tuple[str, str]], None],
     ) -> None:
         self._database = database
         self._clock = clock
         self._settlements = settlements
-        self._tokens = tokens
+        self._tokens = rows
         self._fence = fence
         self._finished = finished
         self._recovered = recovered
@@ -58,44 +58,44 @@ class OwnersLedger:
         parked = self.parked.get((consumer.topic, group))
         accepted = []
         for record in records:
-            token = self._tokens.get(record.id)
-            if token is None or (token.waiting is not None and group not in token.waiting):
+            row = self._tokens.get(record.id)
+            if row is None or (row.waiting is not None and group not in row.waiting):
                 continue
-            if not token.handed_over_as(record):
+            if not row.handed_over_as(record):
                 # Left from before the shard was lost and came back: it stands in front of rows that come before it.
                 continue
             if parked and record.key in parked:
-                self._park(token, group)
+                self._park(row, group)
             else:
                 accepted.append(record)
         return Accepted(accepted)
 
     def handled(self, consumer: Consumer, records: Sequence[BrokerRecord]) -> None:
-        tokens, group = self._tokens, consumer.group
+        rows, group = self._tokens, consumer.group
         for record in records:
-            token = tokens.get(record.id)
-            if token is None:
+            row = rows.get(record.id)
+            if row is None:
                 continue
-            if token.waiting is not None and token.handled is not None:
-                token.waiting.discard(group)
-                token.handled.add(group)
-            if not token.waiting:
-                self._finished(token)
+            if row.waiting is not None and row.handled is not None:
+                row.waiting.discard(group)
+                row.handled.add(group)
+            if not row.waiting:
+                self._finished(row)
             if record.attempt > 1:
                 self._goes_on(record)
 
     async def failed(self, consumer: Consumer, record: BrokerRecord, reason: str) -> None:
         log.warning("%s of %s failed, attempt %d: %s", consumer.group, record.topic, record.attempt, reason)
         self.failing.setdefault((record.topic, record.key), 1)
-        token = self._tokens.get(record.id)
-        if token is None:
+        row = self._tokens.get(record.id)
+        if row is None:
             return
         group = None
-        if token.waiting is not None:
+        if row.waiting is not None:
             group = consumer.group
-            token.attempts = token.attempts or {}
-            token.attempts[group] = record.attempt
-        await self._database.change(settling.Failure(token.id, group, record.attempt, reason))
+            row.attempts = row.attempts or {}
+            row.attempts[group] = record.attempt
+        await self._database.change(settling.Failure(row.id, group, record.attempt, reason))
 
     async def bury(self, consumer: Consumer, record: BrokerRecord, reason: str) -> None:
         log.error("%s of %s buries a record after attempt %d: %s", consumer.group, record.topic, record.attempt, reason)
@@ -105,25 +105,25 @@ class OwnersLedger:
 
     async def park(self, consumer: Consumer, record: BrokerRecord, reason: str) -> None:
         log.error("%s of %s parks a key after attempt %d: %s", consumer.group, record.topic, record.attempt, reason)
-        token = self._tokens.get(record.id)
-        if token is None:
+        row = self._tokens.get(record.id)
+        if row is None:
             return
-        self.parked.setdefault((record.topic, consumer.group), {})[record.key] = token.id
-        self._park(token, consumer.group, reason, record.attempt)
+        self.parked.setdefault((record.topic, consumer.group), {})[record.key] = row.id
+        self._park(row, consumer.group, reason, record.attempt)
         self._goes_on(record)
 
-    def _park(self, token: Token, group: str, reason: str | None = None, attempt: int = 0) -> None:
-        topic, key = token.record.topic, token.record.key
+    def _park(self, row: OutboxRow, group: str, reason: str | None = None, attempt: int = 0) -> None:
+        topic, key = row.record.topic, row.record.key
         head = self.parked[topic, group][key]
         self._fresh[topic, group, key] = self._settlements.next_round
-        token.kept = token.kept or {}
-        token.kept[group] = Parking(head, reason, attempt)
-        if token.waiting is not None:
-            token.waiting.discard(group)
-        if not token.waiting:
-            self._finished(token)
+        row.retained = row.retained or {}
+        row.retained[group] = Parking(head, reason, attempt)
+        if row.waiting is not None:
+            row.waiting.discard(group)
+        if not row.waiting:
+            self._finished(row)
         else:  # to be seen, and to last, while the others are at it
-            self._settlements.keep(standing(token))
+            self._settlements.retain(standing(row))
 
     def _goes_on(self, record: BrokerRecord) -> None:
         key = (record.topic, record.key)
@@ -151,7 +151,7 @@ class OwnersLedger:
             topic = place[0]
             gone = [key for key in keys if key not in heads.get(place, {})]
             if gone:
-                busy = {token.record.key for token in self._tokens.values() if token.record.topic == topic}
+                busy = {row.record.key for row in self._tokens.values() if row.record.topic == topic}
                 for key in gone:
                     if key in busy or (*place, key) in self._fresh:
                         waiting.add((topic, key))

@@ -14,7 +14,7 @@ from chat_common.clock import Clock
 from chat_common.ports.broker import Broker, BrokerRecord, Refusal, Refused
 
 from chat_transaction.headers import AFTER, GROUPS, ROW
-from chat_transaction.sql.outbox import Token
+from chat_transaction.sql.outbox import OutboxRow
 
 log = logging.getLogger(__name__)
 
@@ -30,15 +30,15 @@ _FIRST, _CAP = 0.1, 10.0
 class Publishing:
     """A lane for each topic: a topic whose records fail waits alone.
 
-    ``alive`` says whether a token is still wanted; ``refused`` is told of what the broker will never take.
+    ``alive`` says whether a row is still wanted; ``refused`` is told of what the broker will never take.
     """
 
     def __init__(
         self,
         broker: Broker,
         clock: Clock,
-        alive: Callable[[Token], bool],
-        refused: Callable[[Token, str], Awaitable[None]],
+        alive: Callable[[OutboxRow], bool],
+        refused: Callable[[OutboxRow, str], Awaitable[None]],
     ) -> None:
         self.broker = broker
         self.clock = clock
@@ -60,26 +60,26 @@ class Publishing:
             await asyncio.gather(*self._tasks, return_exceptions=True)
             self._lanes.clear()
 
-    def put(self, tokens: Iterable[Token]) -> None:
+    def put(self, rows: Iterable[OutboxRow]) -> None:
         """Publish them soon, each topic in this order."""
-        for token in tokens:
-            key = (token.record.topic, token.record.key)
-            token.after = self._last.get(key, 0)
-            self._last[key] = token.id
-            self._line_up(token)
+        for row in rows:
+            key = (row.record.topic, row.record.key)
+            row.after = self._last.get(key, 0)
+            self._last[key] = row.id
+            self._line_up(row)
 
-    def passed(self, token: Token) -> None:
+    def passed(self, row: OutboxRow) -> None:
         """It is no longer on its way."""
-        key = (token.record.topic, token.record.key)
+        key = (row.record.topic, row.record.key)
         now = self.clock.monotonic()
-        self._progress[token.record.topic] = now
-        if self._last.get(key) == token.id:
+        self._progress[row.record.topic] = now
+        if self._last.get(key) == row.id:
             del self._last[key]
             self._moved.pop(key, None)
         elif key in self._last:
             self._moved[key] = now
 
-    def look_after(self, tokens: Iterable[Token], patience: float) -> None:
+    def republish(self, rows: Iterable[OutboxRow], patience: float) -> None:
         """Publish again the keys of which the broker took records, and seems to have lost the first: it was not
         confirmed for ``patience`` seconds, and nothing else of its topic either; or for three times as long. The whole
         key again, in order: what is behind the first had to wait for it, or was let go.
@@ -88,10 +88,10 @@ class Publishing:
         consumers, copies would be more work for those.
         """
         now, lost = self.clock.monotonic(), []
-        keys: dict[tuple[str, str], list[Token]] = {}
-        for token in tokens:
-            if token.published is not None:
-                keys.setdefault((token.record.topic, token.record.key), []).append(token)
+        keys: dict[tuple[str, str], list[OutboxRow]] = {}
+        for row in rows:
+            if row.published is not None:
+                keys.setdefault((row.record.topic, row.record.key), []).append(row)
         for (topic, key), chain in keys.items():
             head = min(chain, key=_number)
             age = now - max(head.published or 0.0, self._moved.get((topic, key), 0.0))
@@ -103,18 +103,18 @@ class Publishing:
                 lost += chain
         if lost:
             log.warning("the broker lost %d records, or nobody takes them: publishing them again", len(lost))
-            for token in sorted(lost, key=_number):
-                token.published = None
-                self._line_up(token)
+            for row in sorted(lost, key=_number):
+                row.published = None
+                self._line_up(row)
 
-    def _line_up(self, token: Token) -> None:
-        topic = token.record.topic
+    def _line_up(self, row: OutboxRow) -> None:
+        topic = row.record.topic
         lane = self._lanes.get(topic)
         if lane is None:
             lane = self._lanes[topic] = _Lane(self, topic)
             task = asyncio.get_running_loop().create_task(lane.run(), name=f"outbox publishing {topic}")
             self._tasks.add(task)
-        lane.waiting.append(token)
+        lane.waiting.append(row)
         lane.some.set()
 
 
@@ -122,7 +122,7 @@ class _Lane:
     """The records of one topic on their way to the broker."""
 
     def __init__(self, publishing: Publishing, topic: str) -> None:
-        self.waiting: deque[Token] = deque()
+        self.waiting: deque[OutboxRow] = deque()
         self.some = asyncio.Event()
         self._publishing = publishing
         self._topic = topic
@@ -140,74 +140,74 @@ class _Lane:
 
     async def _step(self) -> None:
         batch = self._batch()
-        tokens = [token for token in batch if self._publishing.alive(token)]
+        rows = [row for row in batch if self._publishing.alive(row)]
         try:
-            refused = await self._publish(tokens)
-            for token in tokens:
-                refusal = refused.get(token.record.id)
+            refused = await self._publish(rows)
+            for row in rows:
+                refusal = refused.get(row.record.id)
                 if refusal is not None and refusal.fault == "record":
-                    await self._publishing.refused(token, refusal.reason)
+                    await self._publishing.refused(row, refusal.reason)
         except Exception as error:
-            await self._failed(tokens, error)
+            await self._failed(rows, error)
             return
-        for token in batch:
+        for row in batch:
             self.waiting.popleft()
-            self._tries.pop(token.id, None)
-        if len(refused) < len(tokens):
+            self._tries.pop(row.id, None)
+        if len(refused) < len(rows):
             self._passed += 1
             self._failures = 0
         self._size = min(self._size * 2, _BATCH)
         # What an operator can mend waits, in its order, as does whatever comes behind it in this topic.
-        held = [token for token in tokens if (it := refused.get(token.record.id)) is not None and it.fault == "topic"]
+        held = [row for row in rows if (it := refused.get(row.record.id)) is not None and it.fault == "topic"]
         if held:
             self.waiting.extendleft(reversed(held))
             self._failures += 1
             log.error("topic %s takes nothing: %s", self._topic, refused[held[0].record.id].reason)
             await asyncio.sleep(pause(self._failures, _FIRST, _CAP))
 
-    def _batch(self) -> list[Token]:
+    def _batch(self) -> list[OutboxRow]:
         """The next ones; a record that has failed alone goes alone."""
-        batch: list[Token] = []
-        for token in self.waiting:
-            if len(batch) >= self._size or (batch and token.id in self._tries):
+        batch: list[OutboxRow] = []
+        for row in self.waiting:
+            if len(batch) >= self._size or (batch and row.id in self._tries):
                 break
-            batch.append(token)
-            if token.id in self._tries:
+            batch.append(row)
+            if row.id in self._tries:
                 break
         return batch
 
-    async def _publish(self, tokens: Sequence[Token]) -> dict[str, Refusal]:
+    async def _publish(self, rows: Sequence[OutboxRow]) -> dict[str, Refusal]:
         """What the broker refused, by record id."""
         refused: dict[str, Refusal] = {}
-        if tokens:
+        if rows:
             try:
-                await self._publishing.broker.publish([_addressed(token) for token in tokens])
+                await self._publishing.broker.publish([_addressed(row) for row in rows])
             except Refused as error:
                 refused = {each.record.id: each for each in error.refusals}
             now = self._publishing.clock.monotonic()
-            for token in tokens:
-                if token.record.id not in refused:
-                    token.published = now
+            for row in rows:
+                if row.record.id not in refused:
+                    row.published = now
         return refused
 
-    async def _failed(self, tokens: Sequence[Token], error: Exception) -> None:
+    async def _failed(self, rows: Sequence[OutboxRow], error: Exception) -> None:
         """Find the record that is to blame, if it is one: take fewer at once; then let other keys pass, and see."""
         self._failures += 1
-        log.warning("%d records of topic %s cannot be published now: %r", len(tokens), self._topic, error)
-        if len(tokens) > 1:
-            self._size = max(1, len(tokens) // 8)
-        elif tokens:
-            token = tokens[0]
-            tries, passed = self._tries.get(token.id, (0, self._passed))
+        log.warning("%d records of topic %s cannot be published now: %r", len(rows), self._topic, error)
+        if len(rows) > 1:
+            self._size = max(1, len(rows) // 8)
+        elif rows:
+            row = rows[0]
+            tries, passed = self._tries.get(row.id, (0, self._passed))
             # While no other passes, the broker may just be down.
             tries += tries == 0 or passed != self._passed
-            self._tries[token.id] = tries, self._passed
+            self._tries[row.id] = tries, self._passed
             if tries >= _TRIES:
-                await self._publishing.refused(token, f"the broker failed {tries} times with this record: {error!r}")
-                self.waiting.remove(token)
-                del self._tries[token.id]
+                await self._publishing.refused(row, f"the broker failed {tries} times with this record: {error!r}")
+                self.waiting.remove(row)
+                del self._tries[row.id]
                 return
-            self._step_aside(token.record.key)
+            self._step_aside(row.record.key)
         if self._failures > 2 or len(self.waiting) < 2:
             await asyncio.sleep(pause(self._failures, _FIRST, _CAP))
 
@@ -216,16 +216,16 @@ class _Lane:
         self.waiting = deque([*(each for each in self.waiting if each.record.key != key), *behind])
 
 
-def _addressed(token: Token) -> BrokerRecord:
+def _addressed(row: OutboxRow) -> BrokerRecord:
     """The record with what a consumer in another process needs to keep its order and to confirm its row."""
-    record = token.record
-    headers = {**record.headers, ROW: str(token.id)}
-    if token.after:
-        headers[AFTER] = str(token.after)
-    if token.waiting is not None:
-        headers[GROUPS] = ",".join(sorted(token.waiting))
+    record = row.record
+    headers = {**record.headers, ROW: str(row.id)}
+    if row.after:
+        headers[AFTER] = str(row.after)
+    if row.waiting is not None:
+        headers[GROUPS] = ",".join(sorted(row.waiting))
     return attrs.evolve(record, headers=headers, live=None)
 
 
-def _number(token: Token) -> int:
-    return token.id
+def _number(row: OutboxRow) -> int:
+    return row.id

@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 from chat_common.ports.database import Database
 
 from chat_transaction.sql import settling
-from chat_transaction.sql.outbox import Token
+from chat_transaction.sql.outbox import OutboxRow
 from chat_transaction.sql.registry import Registered
-from chat_transaction.sql.settling import Kept, Settlement
+from chat_transaction.sql.settling import Retained, Settlement
 
 _MANY = 1_000
 
@@ -25,7 +25,7 @@ class Settlements:
         self._interval = interval
         self._circumstances = circumstances
         self._done: list[int] = []
-        self._kept: list[Kept] = []
+        self._retained: list[Retained] = []
         self._over: list[int] = []
         self._unsettled: list[Settlement] = []
         self._settled: list[int] = []
@@ -51,31 +51,31 @@ class Settlements:
         """The one that will write what is told now."""
         return self._begun + 1
 
-    def finish(self, token: Token) -> None:
+    def finish(self, row: OutboxRow) -> None:
         """It is no longer on its way: every group that was to get it here has handled or parked it."""
-        if token.kept is None and not token.settled and token.attempts is None:
-            self._done.append(token.id)
+        if row.retained is None and not row.settled and row.attempts is None:
+            self._done.append(row.id)
             self._some.set()
         else:
-            self.keep(standing(token), over=True)
+            self.retain(standing(row), over=True)
         if len(self._done) >= _MANY:
             self._many.set()
 
-    def keep(self, kept: Kept, *, over: bool = False) -> None:
-        """Where the groups of a row stand; ``over``: it is not on its way any more."""
-        self._kept.append(kept)
+    def retain(self, retained: Retained, *, over: bool = False) -> None:
+        """Where the groups of a row stand; ``over``: it is not in flight any more."""
+        self._retained.append(retained)
         if over:
-            self._over.append(kept.id)
+            self._over.append(retained.id)
         self._some.set()
 
     def collect(self) -> None:
         """Close what there is so far, before the circumstances change."""
-        if self._done or self._kept:
+        if self._done or self._retained:
             registered, fences = self._circumstances()
             runs = settling.runs(self._done)
-            self._unsettled.append(Settlement(runs, tuple(self._kept), registered, dict(fences)))
+            self._unsettled.append(Settlement(runs, tuple(self._retained), registered, dict(fences)))
             self._over += self._done
-            self._done, self._kept = [], []
+            self._done, self._retained = [], []
 
     async def write(self) -> None:
         """Returns once everything that was told before is in the table."""
@@ -115,6 +115,6 @@ class Settlements:
             await self.write()
 
 
-def standing(token: Token) -> Kept:
+def standing(row: OutboxRow) -> Retained:
     """Where the groups of a row on its way stand."""
-    return Kept(token.id, token.shard, frozenset(token.handled or ()), dict(token.kept or {}))
+    return Retained(row.id, row.shard, frozenset(row.handled or ()), dict(row.retained or {}))

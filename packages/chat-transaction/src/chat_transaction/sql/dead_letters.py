@@ -52,7 +52,7 @@ class SqlDeadLetters:
             # Oldest first, whatever order they are named in: those of one key come again as they once were.
             for kind, number, group in sorted(map(_parse, ids)):
                 if kind == "b":
-                    count += _dig_up(connection, number, now)
+                    count += _requeue(connection, number, now)
                 else:
                     count += settling.release(connection, number, group)
             return count
@@ -154,7 +154,7 @@ def _letter(kind: str, row: Any) -> DeadLetter:
     return DeadLetter(id, "parked", row.topic, row.group, row.key, row.tried, row.reason, row.created_at, row.payload)
 
 
-def _dig_up(connection: Any, number: int, now: int) -> int:
+def _requeue(connection: Any, number: int, now: int) -> int:
     """A buried letter becomes a row again, under its old idempotency key, for the group that had buried it."""
     row = connection.execute(select(dead_letters).where(dead_letters.c.id == number)).first()
     if row is None:

@@ -10,32 +10,32 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from attrs import field, frozen
+from attrs import frozen
 from chat_common.clock import Clock
 from chat_common.ports.database import Database
 from sqlalchemy import delete, insert, select, text, update
 
 from chat_transaction.sql import registry
-from chat_transaction.sql.registry import Abilities
+from chat_transaction.sql.registry import Capabilities
 from chat_transaction.sql.statements import upsert
 from chat_transaction.sql.tables import SHARDS, leases, relays
 
 
 @frozen
-class Held:
-    """What this relay holds: shard → fence, surely until ``deadline`` on its own monotonic clock.
+class Renewal:
+    """What a renewal has found. ``fences``: shard → fencing number of what this relay owns, surely until ``deadline``
+    on its own monotonic clock; ``surplus``: those of them that other relays should have, because they have less than
+    their share; ``live``: what each live relay runs, this one included."""
 
-    ``live``: what each live relay runs, this one included.
-    """
-
-    fences: dict[int, int]
+    fences: Mapping[int, int]
+    surplus: frozenset[int]
     deadline: float
-    live: Mapping[str, Abilities] = field(factory=dict)
+    live: Mapping[str, Capabilities]
 
     @property
-    def alone(self) -> bool:
-        """No other relay was alive."""
-        return len(self.live) < 2
+    def open(self) -> dict[int, int]:
+        """What is not surplus: the shards of which rows are handed over."""
+        return {shard: fence for shard, fence in self.fences.items() if shard not in self.surplus}
 
 
 class Leases:
@@ -52,25 +52,22 @@ class Leases:
         self._ttl = ttl
         self.owner = f"{_machine()}:{os.getpid()}:{_started(os.getpid())}:{secrets.token_hex(4)}"
 
-    async def renew(self, abilities: Abilities, releasing: Collection[int] = ()) -> tuple[Held, frozenset[int]]:
-        """Renew what is held, give back ``releasing``, take what is free up to an even share among `registry.takers`.
-
-        Returns what is held now, and which of these shards should be given back once they are idle, because other
-        relays have less than their share.
-        """
+    async def renew(self, capabilities: Capabilities, releasing: Collection[int] = ()) -> Renewal:
+        """Renew what is owned, give back ``releasing``, take what is free up to an even share among
+        `registry.eligible`."""
         started = self._clock.monotonic()
-        fences, live = await self._database.change(lambda connection: self._renew(connection, abilities, releasing))
-        # A tenth is kept back for the drift between two clocks.
-        held = Held(fences, started + self._ttl * 0.9, live)
-        return held, frozenset(sorted(fences)[self._share(live) :])
+        fences, live = await self._database.change(lambda connection: self._renew(connection, capabilities, releasing))
+        # Counted from before the transaction; and a tenth is kept back for the drift between two clocks.
+        deadline = started + self._ttl * 0.9
+        return Renewal(fences, frozenset(sorted(fences)[self._share(live) :]), deadline, live)
 
     async def give_back(self) -> None:
         """Release everything: the next relay need not wait."""
         await self._database.change(self._give_back)
 
     def _renew(
-        self, connection: Any, abilities: Abilities, releasing: Collection[int]
-    ) -> tuple[dict[int, int], dict[str, Abilities]]:
+        self, connection: Any, capabilities: Capabilities, releasing: Collection[int]
+    ) -> tuple[dict[int, int], dict[str, Capabilities]]:
         if connection.dialect.name == "postgresql":
             # A process that is stopped in here must not keep the others waiting for its row locks.
             connection.execute(text(f"SET LOCAL idle_in_transaction_session_timeout = {round(self._ttl * 1000)}"))
@@ -81,7 +78,7 @@ class Leases:
             connection.execute(
                 update(leases).where(mine, leases.c.shard.in_(tuple(releasing))).values(owner=None, until=0)
             )
-        row = {"until": until, "abilities": abilities.write()}
+        row = {"until": until, "capabilities": capabilities.write()}
         if not connection.execute(update(relays).where(relays.c.owner == self.owner).values(row)).rowcount:
             connection.execute(insert(relays).values(owner=self.owner, **row))
         self._bury_the_dead(connection, now)
@@ -109,9 +106,9 @@ class Leases:
                 fences.update({row.shard: row.fence for row in connection.execute(select(leases).where(taken))})
         return fences, live
 
-    def _share(self, live: Mapping[str, Abilities]) -> int:
-        takers = registry.takers(live)
-        return -(-SHARDS // len(takers)) if self.owner in takers else 0
+    def _share(self, live: Mapping[str, Capabilities]) -> int:
+        owners = registry.eligible(live)
+        return -(-SHARDS // len(owners)) if self.owner in owners else 0
 
     def _bury_the_dead(self, connection: Any, now: int) -> None:
         """Forget relays whose lease is over, and those whose process is gone from this very machine."""
@@ -134,7 +131,7 @@ class Leases:
         return self._clock.wall_ms()
 
 
-def plant(connection: Any) -> None:
+def ensure_shards(connection: Any) -> None:
     """Make sure that every shard has its lease row."""
     known = set(connection.execute(select(leases.c.shard)).scalars())
     missing = [{"shard": shard} for shard in range(SHARDS) if shard not in known]

@@ -19,15 +19,15 @@ from chat_transaction.sql.tables import SHARDS, outbox
 
 _COLUMNS = ("shard", "topic", "key", "uid", "payload", "due_at", "created_at")
 _INSERT_RETURNING = insert(outbox).returning(outbox.c.id, sort_by_parameter_order=True)
-Row = tuple[int, str, str, str, bytes, int, int]
+Values = tuple[int, str, str, str, bytes, int, int]
 
 
-def statement(row: Row, paramstyle: Literal["format", "qmark"]) -> tuple[str, list[Any]]:
+def statement(values: Values, paramstyle: Literal["format", "qmark"]) -> tuple[str, list[Any]]:
     """The INSERT of one row for a DB-API cursor."""
     if paramstyle not in ("format", "qmark"):
         raise Invalid(f"paramstyle is {paramstyle!r}; 'format' and 'qmark' are known", field="paramstyle")
-    marks = ", ".join(["%s" if paramstyle == "format" else "?"] * len(row))
-    return f"INSERT INTO chat_outbox ({', '.join(_COLUMNS)}) VALUES ({marks})", list(row)
+    marks = ", ".join(["%s" if paramstyle == "format" else "?"] * len(values))
+    return f"INSERT INTO chat_outbox ({', '.join(_COLUMNS)}) VALUES ({marks})", list(values)
 
 
 _INSERT_SQLITE = f"INSERT INTO chat_outbox ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"
@@ -48,12 +48,12 @@ class Parking:
     attempts: int = 0
 
 
-class Token:
+class OutboxRow:
     """One written row on its way.
 
     As read from the table: ``only`` these groups want it (None: all that are registered), ``settled`` are done with it
     or need no hand-over, ``attempts`` by group. On its way: ``waiting`` have not handled it yet (None: the topic's only
-    one), ``handled`` have, ``kept`` stay behind in the table because they parked it (or are absent: None).
+    one), ``handled`` have, ``retained`` stay behind in the table because they parked it (or are absent: None).
     ``published`` is when a broker took it (seconds, monotonic), ``repeats`` how often it was given it again, ``after``
     the row before it in its key that may still be on its way.
     """
@@ -64,11 +64,11 @@ class Token:
         "due_at",
         "handled",
         "id",
-        "kept",
         "only",
         "published",
         "record",
         "repeats",
+        "retained",
         "settled",
         "shard",
         "waiting",
@@ -84,7 +84,7 @@ class Token:
         self.attempts: dict[str, int] | None = None
         self.waiting: set[str] | None = None
         self.handled: set[str] | None = None
-        self.kept: dict[str, Parking | None] | None = None
+        self.retained: dict[str, Parking | None] | None = None
         self.published: float | None = None
         self.repeats = 0
         self.after = 0
@@ -95,9 +95,9 @@ class Token:
 
 
 class Receiver(Protocol):
-    """Who is told of committed tokens: the relay of this process."""
+    """What is told of committed rows: the relay of this process."""
 
-    def committed(self, tokens: Sequence[Token]) -> None: ...
+    def committed(self, rows: Sequence[OutboxRow]) -> None: ...
 
 
 class SqlOutbox:
@@ -114,20 +114,20 @@ class SqlOutbox:
         self._receiver: Receiver | None = None
 
     def attach(self, receiver: Receiver | None) -> None:
-        """From now on hand committed tokens to ``receiver`` (None: to nobody; the rows wait in the table)."""
+        """From now on hand committed rows to ``receiver`` (None: to nobody; the rows wait in the table)."""
         self._receiver = receiver
 
-    def write(self, connection: Any, entries: Sequence[OutboxEntry]) -> Sequence[Token]:
+    def write(self, connection: Any, entries: Sequence[OutboxEntry]) -> Sequence[OutboxRow]:
         if not entries:
             return ()
-        rows = [self.row(entry) for entry in entries]
+        rows = [self.values(entry) for entry in entries]
         ids = _insert(connection, rows)
         return [
-            Token(id, row[0], row[5], BrokerRecord(row[1], row[2], row[4], row[3], live=entry.live))
+            OutboxRow(id, row[0], row[5], BrokerRecord(row[1], row[2], row[4], row[3], live=entry.live))
             for id, row, entry in zip(ids, rows, entries, strict=True)
         ]
 
-    def row(self, entry: OutboxEntry) -> Row:
+    def values(self, entry: OutboxEntry) -> Values:
         """The values of one row, in the order of its columns; each call makes another idempotency key. `Invalid` for an
         entry that `checked` refuses."""
         checked(entry)
@@ -136,15 +136,12 @@ class SqlOutbox:
         uid = f"{self._boot}{next(self._numbers):x}"
         return (shard_of(entry.key), entry.topic, entry.key, uid, entry.payload, due, now)
 
-    def committed(self, tokens: Sequence[Token]) -> None:
+    def committed(self, tokens: Sequence[OutboxRow]) -> None:
         if self._receiver is not None and tokens:
             self._receiver.committed(tokens)
 
-    def rolled_back(self, tokens: Sequence[Token]) -> None:
-        """Nothing to forget: a token that is never reported leaves no trace."""
 
-
-def _insert(connection: Any, rows: list[Row]) -> Sequence[int]:
+def _insert(connection: Any, rows: list[Values]) -> Sequence[int]:
     """Insert the rows in one statement; their ids in the same order."""
     if connection.dialect.name == "sqlite":
         # The driver's own executemany: half the time of a compiled insert, and nobody else writes meanwhile, so that

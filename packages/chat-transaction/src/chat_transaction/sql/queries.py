@@ -9,7 +9,7 @@ from attrs import frozen
 from chat_common.ports.broker import BrokerRecord
 from sqlalchemy import func, not_, select, text, tuple_
 
-from chat_transaction.sql.outbox import Token
+from chat_transaction.sql.outbox import OutboxRow
 from chat_transaction.sql.statements import among
 from chat_transaction.sql.tables import GroupState, outbox, state
 
@@ -21,7 +21,7 @@ class Found:
     """``complete``: nothing ready was left out. ``top``: the newest number that the snapshot covers. ``present``: those
     of the known rows that are still there and ready. ``heads``: as `parked_heads`, when asked for."""
 
-    tokens: Sequence[Token]
+    rows: Sequence[OutboxRow]
     complete: bool
     top: int
     next_due: int | None
@@ -63,11 +63,11 @@ class Scan:
             after = page[-1]
         wanted = wanted[: self.limit]
         rows = select(outbox).where(among(connection, outbox.c.id, wanted)).order_by(outbox.c.id)
-        tokens = [_token(row) for row in connection.execute(rows)] if wanted else []
-        _mark(connection, [token for token in tokens if token.only or token.record.topic in self.shared])
+        found = [_outbox_row(each) for each in connection.execute(rows)] if wanted else []
+        _add_standings(connection, [row for row in found if row.only or row.record.topic in self.shared])
         due = select(func.min(outbox.c.due_at)).where(outbox.c.parked == 0, outbox.c.due_at > self.now)
         return Found(
-            tokens, complete, top, connection.execute(due).scalar() if self.floor == 0 else None, present, heads
+            found, complete, top, connection.execute(due).scalar() if self.floor == 0 else None, present, heads
         )
 
     def _ids(self, after: int) -> Any:
@@ -96,25 +96,25 @@ class Present:
         return set(connection.execute(select(outbox.c.id).where(among(connection, outbox.c.id, self.ids))).scalars())
 
 
-def _token(row: Any) -> Token:
-    record = BrokerRecord(row.topic, row.key, row.payload, row.uid, row.attempts + 1)
-    token = Token(row.id, row.shard, row.due_at, record)
-    if row.groups is not None:
-        token.only = frozenset(row.groups.split(","))
-    return token
+def _outbox_row(found: Any) -> OutboxRow:
+    record = BrokerRecord(found.topic, found.key, found.payload, found.uid, found.attempts + 1)
+    row = OutboxRow(found.id, found.shard, found.due_at, record)
+    if found.groups is not None:
+        row.only = frozenset(found.groups.split(","))
+    return row
 
 
-def _mark(connection: Any, tokens: Sequence[Token]) -> None:
-    """Tell the tokens of shared topics where their groups stand."""
-    by_id = {token.id: token for token in tokens}
+def _add_standings(connection: Any, rows: Sequence[OutboxRow]) -> None:
+    """Write on rows of shared topics where their groups stand."""
+    by_id = {row.id: row for row in rows}
     failing: dict[int, dict[str, int]] = {}
     stands = select(state).where(among(connection, state.c.id, by_id))
-    for row in connection.execute(stands) if by_id else ():
-        token = by_id[row.id]
-        if row.state == GroupState.FAILING:
-            failing.setdefault(row.id, {})[row.group] = row.attempts
+    for found in connection.execute(stands) if by_id else ():
+        row = by_id[found.id]
+        if found.state == GroupState.FAILING:
+            failing.setdefault(found.id, {})[found.group] = found.attempts
         else:
-            token.settled = (token.settled or frozenset()) | {row.group}
+            row.settled = (row.settled or frozenset()) | {found.group}
     for id, attempts in failing.items():
         by_id[id].attempts = attempts
 

@@ -19,7 +19,7 @@ Registered = Mapping[str, frozenset[str]]
 
 
 @frozen
-class Abilities:
+class Capabilities:
     """What one relay runs. ``groups``: its consumers, as (topic, group). ``inside``: what only the owner of a shard can
     run, because no broker carries it to another process."""
 
@@ -27,7 +27,7 @@ class Abilities:
     inside: frozenset[str] = frozenset()
 
     @classmethod
-    def of(cls, consumers: Iterable[Consumer], ensured: Iterable[Ensured], *, broker: bool) -> Abilities:
+    def of(cls, consumers: Iterable[Consumer], ensured: Iterable[Ensured], *, broker: bool) -> Capabilities:
         """``broker``: something carries records between processes."""
         groups = frozenset((each.topic, each.group) for each in consumers)
         inside = {f"function {each.name} {each.version}" for each in ensured}
@@ -38,18 +38,18 @@ class Abilities:
         return msgspec.json.encode([sorted(self.groups), sorted(self.inside)]).decode()
 
     @classmethod
-    def read(cls, text: str) -> Abilities:
+    def read(cls, text: str) -> Capabilities:
         found = msgspec.json.decode(text)
         return cls(frozenset(map(tuple, found[0])), frozenset(found[1])) if found else cls()
 
 
-def of_live_relays(connection: Any, now: int = 0) -> dict[str, Abilities]:
+def of_live_relays(connection: Any, now: int = 0) -> dict[str, Capabilities]:
     """Owner → what it runs; without those whose lease was over by ``now`` (ms since 1970)."""
     rows = connection.execute(select(relays).where(relays.c.until >= now))
-    return {row.owner: Abilities.read(row.abilities) for row in rows}
+    return {row.owner: Capabilities.read(row.capabilities) for row in rows}
 
 
-def takers(live: Mapping[str, Abilities]) -> list[str]:
+def eligible(live: Mapping[str, Capabilities]) -> list[str]:
     """The relays that should own shards: those that can run all that any of them can, in their own process; all of
     them when there is none. So a relay of an older release steps back for a newer one that knows more."""
     everything = frozenset[str]().union(*(each.inside for each in live.values()))

@@ -1,4 +1,4 @@
-"""What becomes of rows: handled, kept for a group, released. Synchronous functions of one connection.
+"""What becomes of rows: handled, retained for a group, released. Synchronous functions of one connection.
 
 A row goes when every group that wants it has handled it. One rule decides that, `_reconcile`; deleting at once is its
 shortcut for topics whose groups were all here.
@@ -70,13 +70,13 @@ class Burial:
 
 
 @frozen
-class Kept:
+class Retained:
     """A row that some groups have handled, and that stays for others: parked, or absent (None)."""
 
     id: int
     shard: int
     handled: frozenset[str] = frozenset()
-    kept: Mapping[str, Parking | None] = field(factory=dict)
+    retained: Mapping[str, Parking | None] = field(factory=dict)
 
 
 @frozen
@@ -87,7 +87,7 @@ class Settlement:
     """
 
     handled: Sequence[tuple[int, int]]
-    kept: Sequence[Kept]
+    retained: Sequence[Retained]
     registered: Registered
     fences: Mapping[int, int]
 
@@ -105,8 +105,8 @@ def settle(connection: Any, settlements: Sequence[Settlement]) -> Sequence[None]
     if spans:
         connection.execute(_DELETE_RUN, spans)
     for each in settlements:
-        if each.kept:
-            _keep(connection, _still_owned(connection, each), registered)
+        if each.retained:
+            _retain(connection, _still_owned(connection, each), registered)
     return [None] * len(settlements)
 
 
@@ -125,16 +125,16 @@ def _note_handled(
         _reconcile(connection, handled, registered)
 
 
-def _still_owned(connection: Any, settlement: Settlement) -> Sequence[Kept]:
+def _still_owned(connection: Any, settlement: Settlement) -> Sequence[Retained]:
     """Without the rows of shards that another relay has taken over: it decides on them."""
-    shards = sorted({each.shard for each in settlement.kept})
+    shards = sorted({each.shard for each in settlement.retained})
     query = select(leases.c.shard, leases.c.fence).where(leases.c.shard.in_(shards)).order_by(leases.c.shard)
     fences = {row.shard: row.fence for row in connection.execute(query.with_for_update(read=True))}
-    return [each for each in settlement.kept if fences.get(each.shard) == settlement.fences.get(each.shard)]
+    return [each for each in settlement.retained if fences.get(each.shard) == settlement.fences.get(each.shard)]
 
 
-def _keep(connection: Any, rows: Sequence[Kept], registered: Registered) -> None:
-    heads = {parking.head for each in rows for parking in each.kept.values() if parking is not None}
+def _retain(connection: Any, rows: Sequence[Retained], registered: Registered) -> None:
+    heads = {parking.head for each in rows for parking in each.retained.values() if parking is not None}
     numbers = heads | {each.id for each in rows}
     # The heads too: none of them may be released between the look at it and what is parked behind it.
     present = _lock(connection, numbers)
@@ -143,7 +143,7 @@ def _keep(connection: Any, rows: Sequence[Kept], registered: Registered) -> None
     entries: list[dict[str, Any]] = []
     for each in sorted(rows, key=lambda each: each.id):
         entries += [_entry(each.id, group, GroupState.DONE) for group in sorted(each.handled)]
-        for group, parking in each.kept.items():
+        for group, parking in each.retained.items():
             if parking is None:
                 entries.append(_entry(each.id, group, GroupState.ABSENT))
             elif parking.reason is not None:
@@ -189,10 +189,10 @@ def _is_alone(confirmed: Confirmed, registered: Registered) -> bool:
     return registered.get(confirmed.topic) == frozenset((confirmed.group,))
 
 
-def park(connection: Any, kept: Sequence[Sequence[Kept]]) -> Sequence[None]:
+def park(connection: Any, batches: Sequence[Sequence[Retained]]) -> Sequence[None]:
     """Rows that a group behind a broker has parked."""
-    _keep(connection, [each for batch in kept for each in batch], registry.read(connection))
-    return [None] * len(kept)
+    _retain(connection, [each for batch in batches for each in batch], registry.read(connection))
+    return [None] * len(batches)
 
 
 def release(connection: Any, id: int, group: str, *, drop: bool = False) -> bool:
@@ -246,7 +246,7 @@ def forget(connection: Any, topic: str, group: str) -> bool:
         after = ids[-1]
 
 
-def take_stock(connection: Any, seen: Collection[tuple[str, str]], now: int, since: int) -> list[tuple[str, str]]:
+def expire_groups(connection: Any, seen: Collection[tuple[str, str]], now: int, since: int) -> list[tuple[str, str]]:
     """``seen`` are run by somebody now. Forget the groups that nobody has run ``since`` then, and return them; delete
     the standings of rows that are gone, of which a group that joins or leaves in between may leave some."""
     registry.note(connection, seen, now)

@@ -56,9 +56,10 @@ relays = Table(
     metadata,
     Column("owner", Text, primary_key=True),
     Column("until", BigInteger, nullable=False),
-    Column("abilities", Text, nullable=False, server_default="[]"),
+    Column("abilities", Text, key="capabilities", nullable=False, server_default="[]"),
 )
-"""The live relays, which share the shards evenly. ``abilities``: what each runs, as `registry.Abilities` writes it."""
+"""The live relays, which share the shards evenly. ``capabilities``: what each runs, as `registry.Capabilities` writes
+it. The column keeps the name of the first release, so that relays of both can share a database."""
 
 groups = Table(
     "chat_outbox_group",
