@@ -122,8 +122,9 @@ class HandOutbox:
 
     def committed(self, tokens: Sequence[Any]) -> None:
         for entry in tokens:
-            live = list(entry.live) if entry.live is not None else None
-            self.ready.append(BrokerRecord(entry.topic, entry.key, entry.payload, str(next(self.numbers)), live=live))
+            inline = list(entry.inline) if entry.inline is not None else None
+            number = str(next(self.numbers))
+            self.ready.append(BrokerRecord(entry.topic, entry.key, entry.payload, number, inline=inline))
 
     def rolled_back(self, tokens: Sequence[Any]) -> None:
         pass

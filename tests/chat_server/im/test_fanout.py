@@ -30,8 +30,8 @@ def stored(house: House) -> list[BrokerRecord]:
 
 
 def cold(records: list[BrokerRecord]) -> list[BrokerRecord]:
-    """As they come from a broker of another process: nothing rides along."""
-    return [evolve(record, live=None) for record in records]
+    """As they come from a broker of another process: there is no inline payload."""
+    return [evolve(record, inline=None) for record in records]
 
 
 def forgetful(house: House) -> Fanout:

@@ -160,7 +160,7 @@ class World:
     async def _carry(self) -> None:
         """What waits goes to fan-out; now and then it comes from a broker that lost, repeated or shuffled some."""
         if self.dice.random() < 0.3:
-            records = [evolve(record, live=None) for record in self.house.outbox.take("stored")]
+            records = [evolve(record, inline=None) for record in self.house.outbox.take("stored")]
             if self.dice.random() < 0.5:
                 records = [*self.dice.sample(records, len(records)), *records[:2]]
             await self.house.rooms.fanout.stored(records)

@@ -26,13 +26,13 @@ def numbers(count: int) -> list[bytes]:
 
 async def test_hands_over_after_commit_and_deletes(shop: Shop) -> None:
     seen = Seen()
-    live = object()
+    inline = object()
     async with shop.relaying(Consumer("orders", "mail", seen)):
-        await shop.write(entry("a", 0, live=live), entry("b", 1))
+        await shop.write(entry("a", 0, inline=inline), entry("b", 1))
         await seen.count(2)
         await shop.until_empty()
     assert seen.payloads() == [b"0", b"1"]
-    assert seen.records[0].live is live
+    assert seen.records[0].inline is inline
     assert len({record.id for record in seen.records}) == 2
 
 

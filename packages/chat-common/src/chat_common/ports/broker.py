@@ -13,7 +13,8 @@ from attrs import field, frozen
 class BrokerRecord:
     """One record on its way. ``id`` is the idempotency key: the same at every redelivery.
 
-    ``attempt`` counts from 1. ``live`` is an object that rode along inside this process, or None.
+    ``attempt`` counts from 1. ``inline`` is an object that the writer gave
+    along for handlers in its own process, or None: it is not stored, and not there after a scan.
     """
 
     topic: str
@@ -22,7 +23,7 @@ class BrokerRecord:
     id: str
     attempt: int = 1
     headers: dict[str, str] = field(factory=dict)
-    live: Any = None
+    inline: Any = None
 
 
 Handler = Callable[[Sequence[BrokerRecord]], Awaitable[None]]

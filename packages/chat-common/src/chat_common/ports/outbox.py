@@ -28,15 +28,15 @@ PAYLOAD_LIMIT = 1_048_576
 class OutboxEntry:
     """One intent: ``payload`` (JSON bytes) goes to ``topic``, in order among those of the same ``key``.
 
-    ``delay`` is in seconds. ``live`` is never stored: an object that may ride along inside this process (a handler
-    must do without it).
+    ``delay`` is in seconds. ``inline`` is never stored: an object that handlers in this process may get with the
+    record, and must be able to do without.
     """
 
     topic: str
     key: str
     payload: bytes
     delay: float = 0.0
-    live: Any = None
+    inline: Any = None
 
 
 class Outbox(Protocol):

@@ -220,21 +220,21 @@ class Fanout:
             name = item.conversation
             last[name] = max(item.last, last.get(name, 0))
             first[name] = min(item.first, first.get(name, item.first))
-            if record.live is None:
+            if record.inline is None:
                 work[name] = None
             else:
                 have = work.setdefault(name, [])
                 if have is not None:
-                    have.extend(record.live)
+                    have.extend(record.inline)
         prepared = []
-        for name, live in work.items():
+        for name, inline in work.items():
             roster = await self._roster(name)
             if roster is not None and roster.fanned < first[name] - 1:
                 # Another node may have had this conversation in the meantime: go on from where it came to.
                 roster = await self._roster(name, fresh=True)
             if roster is None or last[name] <= roster.fanned:
                 continue
-            pushes = _riding(roster.fanned, live)
+            pushes = _inline(roster.fanned, inline)
             if not pushes:
                 # The log holds newest states: who left and came back in between is but a member there. The spans of
                 # now tell for each message whose it is.
@@ -391,9 +391,9 @@ class Fanout:
         await self._deliver(deliveries)
 
 
-def _riding(done: int, live: list[Push] | None) -> list[Push]:
-    """What is new after rev ``done`` in what rode along; nothing if that has a gap."""
-    fresh = [push for push in live or () if push.rev > done]
+def _inline(done: int, pushes: list[Push] | None) -> list[Push]:
+    """What is new after rev ``done`` in the inline payload; nothing if that has a gap."""
+    fresh = [push for push in pushes or () if push.rev > done]
     if fresh and fresh[0].since <= done and all(b.since <= a.rev for a, b in itertools.pairwise(fresh)):
         return fresh
     return []

@@ -35,8 +35,8 @@ class Changed:
 
 
 def stored_entry(name: str, first: int, last: int, pushes: Sequence[Push]) -> OutboxEntry:
-    """One outbox row for all that one transaction stamped in a conversation; the pushes ride along in this process."""
-    return OutboxEntry(STORED, name, msgspec.json.encode(Stored(name, first, last)), live=pushes or None)
+    """One outbox row for all that one transaction stamped in a conversation; the pushes are its inline payload."""
+    return OutboxEntry(STORED, name, msgspec.json.encode(Stored(name, first, last)), inline=pushes or None)
 
 
 def changed_entry(user: str, versions: Sequence[int]) -> OutboxEntry:

@@ -224,7 +224,7 @@ def _addressed(row: OutboxRow) -> BrokerRecord:
         headers[AFTER] = str(row.after)
     if row.waiting is not None:
         headers[GROUPS] = ",".join(sorted(row.waiting))
-    return attrs.evolve(record, headers=headers, live=None)
+    return attrs.evolve(record, headers=headers, inline=None)
 
 
 def _number(row: OutboxRow) -> int:

@@ -123,7 +123,7 @@ class SqlOutbox:
         rows = [self.values(entry) for entry in entries]
         ids = _insert(connection, rows)
         return [
-            OutboxRow(id, row[0], row[5], BrokerRecord(row[1], row[2], row[4], row[3], live=entry.live))
+            OutboxRow(id, row[0], row[5], BrokerRecord(row[1], row[2], row[4], row[3], inline=entry.inline))
             for id, row, entry in zip(ids, rows, entries, strict=True)
         ]
 
