@@ -126,9 +126,6 @@ class HandOutbox:
             number = str(next(self.numbers))
             self.ready.append(BrokerRecord(entry.topic, entry.key, entry.payload, number, inline=inline))
 
-    def rolled_back(self, tokens: Sequence[Any]) -> None:
-        pass
-
     def take(self, topic: str | None = None) -> list[BrokerRecord]:
         """What waits (of one topic), removed."""
         taken = [record for record in self.ready if topic in (None, record.topic)]

@@ -151,11 +151,10 @@ class Observer:
 
 @frozen
 class Task:
-    """Background work of a role; runs while the server does, restarted with back-off when it raises."""
+    """Background work; runs while the server does, restarted with back-off when it raises."""
 
     name: str
     run: Callable[[Context], Awaitable[None]]
-    role: str = "im"
 
 
 @frozen

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -87,12 +88,24 @@ def _split(text: str) -> tuple[str, str]:
 def convert(value: Any, kind: type[T], prefix: str = "") -> T:
     """``value`` (decoded JSON) as an instance of an attrs class; raises `Invalid` that names the field.
 
-    A ``null`` for an optional field is as absent.
+    A ``null`` for an optional field is as absent, at every depth.
     """
     try:
         return msgspec.convert(value, kind)
-    except msgspec.ValidationError as error:
-        raise invalid_from(error, prefix) from None
+    except msgspec.ValidationError:
+        try:
+            return msgspec.convert(without_null(value), kind)
+        except msgspec.ValidationError as error:
+            raise invalid_from(error, prefix) from None
+
+
+def without_null(value: Any) -> Any:
+    """Plain data without the members of objects that are null."""
+    if isinstance(value, Mapping):
+        return {key: without_null(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list | tuple):
+        return [without_null(item) for item in value]
+    return value
 
 
 def check_text(value: str, field: str, limit: int) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
@@ -21,14 +21,6 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry(auto_describe=False)
         self.questions: list[Callable[[], Awaitable[None]]] = []
-
-    def counter(self, name: str, help: str, labels: Iterable[str] = ()) -> Counter:
-        """A counter to be incremented. Keep its ``.labels()`` child where it is used often."""
-        return Counter(f"chat_{name}", help, list(labels), registry=self.registry)
-
-    def histogram(self, name: str, help: str, buckets: Iterable[float]) -> Histogram:
-        """A histogram, in seconds."""
-        return Histogram(f"chat_{name}", help, registry=self.registry, buckets=list(buckets))
 
     def gauges(self, read: Callable[[], Mapping[str, float]], help: Mapping[str, str] | None = None) -> None:
         """A gauge for each key of what ``read`` returns at that moment."""

@@ -14,7 +14,7 @@ from chat_common.codec import MAX_DEPTH, MAX_FRAMES
 from chat_common.codec.text import bad_text, ref_of, too_deep
 from chat_common.errors import Invalid
 from chat_common.protocol.frames import SUBPROTOCOL, BadFrame, Call, ClientFrame, ClientNote, ServerFrame
-from chat_common.validation import invalid_from
+from chat_common.validation import convert, invalid_from
 
 T = TypeVar("T")
 
@@ -102,14 +102,6 @@ class JsonCodec:
         return convert(plain, kind)
 
 
-def convert(value: Any, kind: type[T]) -> T:
-    """Builtins as ``kind``, with the same strictness as `JsonCodec.decode`."""
-    try:
-        return msgspec.convert(_without_null(value), kind)
-    except msgspec.ValidationError as error:
-        raise invalid_of(error) from None
-
-
 _decoder: Callable[[Any], msgspec.json.Decoder[Any]] = functools.lru_cache(maxsize=1024)(msgspec.json.Decoder)
 
 
@@ -152,11 +144,3 @@ def _read_server(raw: Raw) -> ServerFrame | None:
 
 
 SERVER_OPS = frozenset({"welcome", "reply", "error", "push", "lagged", "note", "beat", "pong", "bye"})
-
-
-def _without_null(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _without_null(item) for key, item in value.items() if item is not None}
-    if isinstance(value, list | tuple):
-        return [_without_null(item) for item in value]
-    return value

@@ -122,7 +122,7 @@ async def _sweep_if_any(context: Context) -> None:
         return  # nothing is kept, so nothing is to be swept
 
 
-TASKS = (Task("files-sweep", _sweep_if_any, "im"),)
+TASKS = (Task("files-sweep", _sweep_if_any),)
 
 
 def routes(context: Context) -> Sequence[Mount]:

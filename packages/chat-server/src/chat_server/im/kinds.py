@@ -75,8 +75,6 @@ class Kinds:
     def read(self, name: str, body: Any) -> tuple[ContentKind, Any]:
         """The body as its class; `Invalid` names the field, for example ``body.text``."""
         kind = self.known(name)
-        if isinstance(body, dict):
-            body = {key: value for key, value in body.items() if value is not None}  # a client's null is as absent
         return kind, convert(body, kind.body, "body")
 
     def preview(self, name: str, body: Any) -> str:
