@@ -65,23 +65,63 @@ def test_rooms_never_import_one_another() -> None:
                 assert not wrong, f"{module} imports {sorted(wrong)}"
 
 
-FLOORS = {
+STANDS_ON = {
+    # chat_server, from the ground up; what is not named here is the composition root
     "chat_server.store": (),
-    "chat_server.pipeline": ("chat_server.store", "chat_server.services", "chat_server.counting"),
-    "chat_server.files": ("chat_server.store", "chat_server.pipeline"),
+    "chat_server.pipeline": ("store", "services", "counting"),
+    "chat_server.files": ("store", "pipeline"),
+    "chat_server.contributions": (),
+    "chat_server.services": (),
+    "chat_server.counting": (),
+    "chat_server.im": ("contributions", "services", "store"),
+    "chat_server.logic": ("contributions", "services", "store"),
+    "chat_server.auth": ("contributions", "services", "store", "counting"),
+    "chat_server.router": ("contributions", "services", "store"),
+    "chat_server.gateway": ("contributions", "services"),
+    "chat_server.transports": ("gateway", "services", "counting"),
+    "chat_server.http": ("metrics", "pipeline", "services", "transports"),
+    # chat_common
+    "chat_common.errors": (),
+    "chat_common.clock": (),
+    "chat_common.wire": ("errors", "validation"),
+    "chat_common.validation": ("errors",),
+    "chat_common.protocol": ("errors", "wire"),
+    "chat_common.codec": ("errors", "protocol", "validation"),
+    "chat_common.ports": ("errors", "records", "validation", "wire"),
+    "chat_common.records": ("clock", "ports", "wire"),
+    "chat_common.memory": ("clock", "errors", "ports", "records", "settings"),
+    "chat_common.contracts": ("errors", "ports"),
+    "chat_common.client": ("clock", "codec", "errors", "protocol", "wire"),
+    # chat_transaction
+    "chat_transaction.sql": ("settings",),
+    "chat_transaction.brokers": ("headers", "settings"),
+    "chat_transaction.consumers": ("brokers", "sql", "headers", "settings"),
+    "chat_transaction.relay": ("brokers", "consumers", "headers", "settings", "sql"),
 }
-"""What others stand on, and what of the server it stands on itself."""
+"""What each folder stands on within its package: everything else is above it, or beside it."""
 
 
-@pytest.mark.parametrize("floor", FLOORS)
-def test_a_floor_imports_nothing_above_it(floor: str) -> None:
+@pytest.mark.parametrize("folder", STANDS_ON)
+def test_a_folder_imports_nothing_above_it(folder: str) -> None:
     known = {module for module, _ in MODULES}
-    assert floor in known
+    assert folder in known, "a folder of this list is gone"
+    package = folder.split(".", maxsplit=1)[0]
+    below = (folder, *(f"{package}.{name}" for name in STANDS_ON[folder]))
     for module, path in MODULES:
-        if within(module, floor):
-            ours = {name for name in imports(module, path) if within(name, "chat_server") and name in known}
-            above = {name for name in ours if not any(within(name, it) for it in (floor, *FLOORS[floor]))}
-            assert above <= {"chat_server"}, f"{module} imports {sorted(above)}"
+        if within(module, folder):
+            ours = {name for name in imports(module, path) if within(name, package) and name in known} - {package}
+            above = {name for name in ours if not any(within(name, it) for it in below)}
+            assert not above, f"{module} imports {sorted(above)}"
+
+
+def test_every_folder_has_its_direction() -> None:
+    free = {"chat_server.cli", "chat_server.webclient"}  # the command imports whatever it runs
+    folders = {
+        module
+        for module, path in MODULES
+        if path.name == "__init__.py" and module.count(".") == 1 and module.split(".")[0] != "chat_oss"
+    }
+    assert folders - free <= STANDS_ON.keys()
 
 
 def test_only_the_composition_root_knows_all_rooms() -> None:
