@@ -1,4 +1,4 @@
-"""A photo album on chat-oss alone: no chat, no database, no other server. See README.md."""
+"""A photo album on chat-oss alone: no chat, no other server, one SQLite file. See README.md."""
 
 from __future__ import annotations
 
@@ -7,20 +7,23 @@ import contextlib
 import logging
 import os
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 import uvicorn
 from chat_common.clock import Clock, SystemClock
-from chat_common.errors import ChatError, Invalid, NotAuthenticated
+from chat_common.errors import ChatError, Conflict, Invalid, NotAuthenticated
 from chat_common.ports.files import AskLinks, BeginUpload, FinishUpload
 from chat_common.validation import convert
+from chat_oss.attachments import SqlAttachments
 from chat_oss.files import FilesSettings, StoredFiles, open_files
 from chat_oss.guard import GuardedStore
 from chat_oss.local import LocalSettings, open_local
-from chat_oss.memory import MemoryFileRecords
+from chat_oss.tables import create_tables, file
+from chat_transaction.sql.database import EngineDatabase
+from sqlalchemy import create_engine, select
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
@@ -29,6 +32,16 @@ from starlette.routing import Mount, Route
 ALBUM = "album"
 SWEEP_SECONDS = 30.0
 T = TypeVar("T")
+
+
+class Everybody:
+    """An album knows no secrets: whoever comes may hang up pictures, and see them."""
+
+    def may_send(self, connection: Any, user: str, conversation: str, now: int) -> None:
+        """Nobody is refused."""
+
+    def visible(self, connection: Any, user: str, messages: Collection[tuple[str, int]]) -> Collection[tuple[str, int]]:
+        return messages
 
 
 def visitor(request: Request) -> str:
@@ -58,7 +71,7 @@ def answer(work: Callable[[Request], Awaitable[object]]) -> Callable[[Request], 
     return endpoint
 
 
-def album(files: StoredFiles, records: MemoryFileRecords) -> list[Route]:
+def album(files: StoredFiles, database: EngineDatabase, clock: Clock) -> list[Route]:
     async def begin(request: Request) -> object:
         return await files.begin(visitor(request), await asked(request, BeginUpload, conversation=ALBUM))
 
@@ -67,12 +80,17 @@ def album(files: StoredFiles, records: MemoryFileRecords) -> list[Route]:
         who = visitor(request)
         # The same key again gets the same answer: whoever lost it asks again.
         facts = await files.finish(who, request.headers.get("idempotency-key", upload.file), upload)
-        if not (await records.mine(who, facts.file)).sent:
-            records.send(who, facts.file)  # from now on everybody sees it
+        hang = SqlAttachments().attach
+        with contextlib.suppress(Conflict):  # it hangs there already
+            await database.change(
+                lambda connection: hang(connection, who, ALBUM, clock.wall_ms(), "image", {"file": facts.file})
+            )
         return facts
 
     async def pictures(request: Request) -> object:
-        hung = [upload.file for upload in records.uploads() if upload.sent][-50:]
+        newest = select(file.c.file).where(file.c.seq.is_not(None)).order_by(file.c.seq.desc()).limit(50)
+        found = await database.read(lambda connection: connection.execute(newest).scalars().all())
+        hung = list(reversed(found))
         return await files.links(visitor(request), AskLinks(files=hung)) if hung else {"files": []}
 
     return [
@@ -97,16 +115,17 @@ async def open_album(
     folder: Path, clock: Clock | None = None, sweep_seconds: float = SWEEP_SECONDS
 ) -> AsyncIterator[Starlette]:
     clock = clock or SystemClock()
-    records = MemoryFileRecords(check_send=lambda user, where: None, may_read=lambda user, file: True)
     place = LocalSettings(path=str(folder))  # or MinioSettings and open_minio: the rest stays as it is
     policy = FilesSettings(types=("image/jpeg", "image/png", "image/gif", "image/webp"), daily_files=100)
-    async with open_local(place, clock) as local:
+    engine = create_engine(f"sqlite:///{folder / 'album.db'}")
+    async with open_local(place, clock) as local, EngineDatabase(engine).opened() as database:
+        await database.change(create_tables)
         store = GuardedStore(local, clock, place)
-        async with open_files(store, records, clock, policy) as files:
+        async with open_files(store, database, Everybody(), clock, policy) as files:
             page = Route("/", lambda request: FileResponse(Path(__file__).parent / "album.html"))
             sweeping = asyncio.create_task(sweep(files, sweep_seconds))
             try:
-                yield Starlette(routes=[page, *album(files, records), Mount(local.mount.path, local.mount.app)])
+                yield Starlette(routes=[page, *album(files, database, clock), Mount(local.mount.path, local.mount.app)])
             finally:
                 sweeping.cancel()
                 await asyncio.wait([sweeping])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,11 @@ from typing import Any
 import httpx2
 from attrs import define, field
 from chat_common.clock import Clock, ManualClock
-from chat_common.errors import NotFound
 from chat_common.ports.files import (
     AskLinks,
     BeginUpload,
     FileFacts,
     FinishUpload,
-    Upload,
     UploadBegun,
     UploadParts,
     UploadRequest,
@@ -25,26 +24,16 @@ from chat_common.ports.objects import ObjectStore
 from chat_oss.files import FilesSettings, StoredFiles, open_files
 from chat_oss.folder import Folder
 from chat_oss.local import LocalObjectStore
-from chat_oss.memory import MemoryFileRecords
 
-ROOM = "room"
-MEMBERS = {"ada", "bob"}
-
-
-def check_send(user: str, conversation: str) -> None:
-    if user not in MEMBERS or conversation != ROOM:
-        raise NotFound("conversation not found")
-
-
-def may_read(user: str, upload: Upload) -> bool:
-    return user in MEMBERS
+from tests.chat_oss.application import ROOM as ROOM
+from tests.chat_oss.application import Application, open_application
 
 
 @define
 class Flow:
     clock: Clock
     store: ObjectStore
-    records: MemoryFileRecords
+    application: Application
     files: StoredFiles
     web: httpx2.AsyncClient
     refs: int = field(default=0)
@@ -82,7 +71,7 @@ class Flow:
 
     async def send(self, data: bytes, type: str, *, user: str = "ada", name: str = "a.bin") -> FileFacts:
         facts = await self.upload(data, type, user=user, name=name)
-        self.records.send(user, facts.file)
+        await self.application.send(user, facts.file)
         return facts
 
     async def urls(self, file: str, user: str = "bob") -> dict[str, str]:
@@ -118,6 +107,9 @@ async def local_flow(
 async def service(
     clock: Clock, store: ObjectStore, web: httpx2.AsyncClient, settings: FilesSettings | None = None
 ) -> AsyncIterator[Flow]:
-    records = MemoryFileRecords(check_send, may_read)
-    async with open_files(store, records, clock, settings or FilesSettings()) as files:
-        yield Flow(clock, store, records, files, web)
+    with tempfile.TemporaryDirectory() as folder:
+        async with (
+            open_application(Path(folder)) as application,
+            open_files(store, application.database, application, clock, settings or FilesSettings()) as files,
+        ):
+            yield Flow(clock, store, application, files, web)

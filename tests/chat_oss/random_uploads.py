@@ -17,11 +17,12 @@ import httpx2
 from attrs import define, field
 from chat_common.clock import ManualClock
 from chat_common.errors import ChatError
+from chat_common.ports.database import Database
 from chat_common.ports.files import (
     AskLinks,
     BeginUpload,
     CancelUpload,
-    FileRecords,
+    FileRights,
     Files,
     FinishUpload,
     UploadBegun,
@@ -30,6 +31,8 @@ from chat_common.ports.files import (
 )
 from chat_common.ports.objects import PART_MIN, ObjectStore
 from chat_oss.files import FilesSettings, open_files
+from chat_oss.leftovers import Leftovers
+from chat_oss.uploads import Uploads
 
 from tests.chat_oss import pictures
 
@@ -121,7 +124,8 @@ class World:
 
     clock: ManualClock
     store: ObjectStore
-    records: FileRecords
+    database: Database
+    rights: FileRights
     web: httpx2.AsyncClient
     users: tuple[str, ...]
     conversation: str
@@ -141,13 +145,13 @@ class World:
                 await self._meddle(dice, begun)
 
         store: Any = Crashing(self.store, fuse, meddle)
-        records: Any = Crashing(self.records, fuse)
+        database: Any = Crashing(self.database, fuse)
         sent: dict[str, Begun] = {}
         done: set[str] = set()
-        async with open_files(store, records, self.clock, SETTINGS) as files:
+        async with open_files(store, database, self.rights, self.clock, SETTINGS) as files:
             for _ in range(steps):
                 name = dice.choice(STEPS)
-                fuse.left = dice.randrange(6 if name == "sweep" else 25) if dice.random() < 0.3 else None
+                fuse.left = dice.randrange(12 if name == "sweep" else 25) if dice.random() < 0.3 else None
                 try:
                     await self._step(name, dice, files, begun, sent)
                     done.add(name)
@@ -255,10 +259,11 @@ class World:
             self.clock.advance(100_000)
             await files.sweep()
         await self._sent_files_are_whole(files, sent)
-        used = {upload.content for upload in await self.records.readable(self.users[0], sorted(sent))}
+        uploads, leftovers = Uploads(self.database, self.rights), Leftovers(self.database)
+        used = {upload.content for upload in await uploads.readable(self.users[0], sorted(sent))}
         keys = [info.key async for info in self.store.list()]
         assert {key.split("/")[1] for key in keys} == used, self.log
         assert all(key.startswith("file/") for key in keys)
-        assert await self.records.stagings(self.clock.wall_ms(), 10) == []
-        assert await self.records.doom(self.clock.wall_ms(), 10) == []
+        assert await leftovers.stagings(self.clock.wall_ms(), 10) == []
+        assert await leftovers.mark_unused(self.clock.wall_ms(), 10) == []
         await self.store.delete([])

@@ -79,7 +79,7 @@ async def recovered(flow: Flow, file: str, ref: str) -> None:
 async def nothing_visible(flow: Flow, file: str) -> None:
     assert (await flow.files.links("bob", AskLinks(files=[file]))).files == []
     with pytest.raises(NotFound):
-        flow.records.send("ada", file)
+        await flow.application.send("ada", file)
 
 
 async def test_killed_between_upload_and_finish(minio: S3Server) -> None:
@@ -95,7 +95,7 @@ async def test_killed_between_upload_and_finish(minio: S3Server) -> None:
         await nothing_visible(flow, begun.file)
         minio.start(READY)
         await recovered(flow, begun.file, "r")
-        flow.records.send("ada", begun.file)
+        await flow.application.send("ada", begun.file)
         for url in (await flow.urls(begun.file)).values():
             assert (await flow.web.get(url)).status_code == 200
 
@@ -140,7 +140,7 @@ async def test_killed_with_half_of_the_parts(minio: S3Server) -> None:
         assert left.have == [1]
         assert (await flow.put(left.links[0].put, data[5 * MIB :])).status_code == 200
         await recovered(flow, begun.file, "r")
-        flow.records.send("ada", begun.file)
+        await flow.application.send("ada", begun.file)
         assert (await flow.web.get((await flow.urls(begun.file))["original"])).content == data
 
 
@@ -168,7 +168,7 @@ async def test_silent_in_the_middle_of_a_finish(minio: S3Server) -> None:
                 await nothing_visible(flow, begun.file)
             proxy.black_hole = False
             await recovered(flow, begun.file, f"r{steps}")
-            flow.records.send("ada", begun.file)
+            await flow.application.send("ada", begun.file)
             for url in (await flow.urls(begun.file)).values():
                 assert (await flow.web.get(url)).status_code == 200
             steps += 1
@@ -223,7 +223,7 @@ async def test_the_sweep_goes_on_when_the_store_is_back(minio: S3Server, tmp_pat
     async with wired(minio) as wire:
         flow = wire.flow
         facts = await flow.send(b"to be recalled", "text/plain")
-        flow.records.recall(facts.file)
+        await flow.application.recall(facts.file)
         wire.proxy.black_hole = True
         wire.proxy.swallow()
         with pytest.raises(Unavailable):

@@ -15,12 +15,12 @@ from chat_common.errors import ChatError, Conflict, Invalid, NotAMember, NotFoun
 from chat_common.ports.files import AskLinks, CancelUpload, UploadParts, UploadRequest
 from chat_oss.files import FilesSettings
 from chat_oss.local import LocalObjectStore
-from chat_oss.memory import MemoryFileRecords
 from chat_oss.policy import Policy
 
 from tests.chat_oss import pictures
-from tests.chat_oss.flow import ROOM, Flow, check_send, local_flow, may_read
-from tests.chat_oss.records_checks import CHECKS
+from tests.chat_oss.application import open_application
+from tests.chat_oss.flow import ROOM, Flow, local_flow
+from tests.chat_oss.uploads_checks import CHECKS
 
 MIB = 1024 * 1024
 BYTES = "application/octet-stream"
@@ -151,7 +151,7 @@ async def test_finishing_twice(flow: Flow) -> None:
     assert isinstance(await refusal(flow.finish(begun.file, ref="r2")), Conflict)
     # Writing to the old link does not change the file.
     await flow.put(begun.put, b"evil")
-    flow.records.send("ada", begun.file)
+    await flow.application.send("ada", begun.file)
     assert (await flow.web.get((await flow.urls(begun.file))["original"])).content == b"once"
 
 
@@ -174,7 +174,7 @@ async def test_only_files_in_messages_are_read_and_only_by_who_may(flow: Flow) -
     facts = await flow.upload(b"draft", "text/plain")
     assert await flow.urls(facts.file, "bob") == {}
     assert await flow.urls(facts.file, "ada") == {}
-    flow.records.send("ada", facts.file)
+    await flow.application.send("ada", facts.file)
     assert await flow.urls(facts.file, "bob")
     assert await flow.urls(facts.file, "eve") == {}
     asked = AskLinks(files=["guess", facts.file, facts.file])
@@ -189,7 +189,7 @@ async def test_links_end_and_a_recalled_file_is_gone(flow: Flow) -> None:
     advance(flow, 1)
     assert (await flow.web.get(url)).status_code == 403
     url = (await flow.urls(facts.file))["original"]
-    flow.records.recall(facts.file)
+    await flow.application.recall(facts.file)
     assert await flow.urls(facts.file) == {}
     advance(flow, 3700)
     await flow.files.sweep()
@@ -204,12 +204,12 @@ async def test_the_same_content_is_stored_once_and_kept_while_one_file_needs_it(
     second = await flow.send(data, "application/octet-stream", name="b.bin")
     assert await flow.keys() == keys
     assert first.file != second.file
-    flow.records.recall(first.file)
+    await flow.application.recall(first.file)
     advance(flow, 90_000)
     await flow.files.sweep()
     answer = await flow.web.get((await flow.urls(second.file))["original"])
     assert answer.content == data
-    flow.records.recall(second.file)
+    await flow.application.recall(second.file)
     await flow.files.sweep()
     assert await flow.keys() == []
 
@@ -234,15 +234,15 @@ async def test_nothing_tells_that_somebody_else_has_sent_the_same(flow: Flow) ->
             if size > 5 * MIB
             else await flow.upload(content, BYTES, user="bob")
         )
-        flow.records.send("bob", others.file)
+        await flow.application.send("bob", others.file)
         theirs = (await flow.urls(others.file))["original"]
         before = await flow.keys()
         mine = await flow.upload_parts(content, BYTES) if size > 5 * MIB else await flow.upload(content, BYTES)
-        flow.records.send("ada", mine.file)
+        await flow.application.send("ada", mine.file)
         link = (await flow.urls(mine.file))["original"]
         [key] = set(await flow.keys()) - set(before)
         assert key in link, "written for me alone, at my time"
-        flow.records.recall(mine.file)
+        await flow.application.recall(mine.file)
         await flow.files.sweep()
         assert (await flow.web.get(link)).status_code == 404
         assert (await flow.web.get(theirs)).content == content
@@ -269,13 +269,13 @@ async def test_who_sees_the_second_of_two_is_not_told_when_the_first_was_sent(fl
 
 async def test_the_same_in_another_conversation_is_another_content(flow: Flow) -> None:
     """Else one of its members could tell by its date or its link that it was sent in the first."""
-    flow.records.check_send = lambda user, conversation: None
+    flow.application.check_send = lambda user, conversation: None
     for conversation in ("one", "two"):
         begun = await flow.begin(b"same", "text/plain", conversation=conversation)
         assert isinstance(begun.put, UploadRequest)
         await flow.put(begun.put, b"same")
         await flow.finish(begun.file)
-    assert len({upload.content for upload in flow.records.uploads()}) == 2
+    assert len({upload.content for upload in await flow.application.rows()}) == 2
 
 
 class Meddling(LocalObjectStore):
@@ -319,7 +319,7 @@ async def test_what_is_written_to_the_link_after_the_look_is_never_the_file(
         store.meddle = meddle
         facts = await flow.finish(begun.file, sha256=hashlib.sha256(good).hexdigest())
         store.meddle = None
-        flow.records.send("ada", facts.file)
+        await flow.application.send("ada", facts.file)
         for file in (clean.file, facts.file):
             assert (await flow.web.get((await flow.urls(file))["original"])).content == expected
 
@@ -333,7 +333,7 @@ async def test_an_upload_found_wrong_three_times_is_forgotten(flow: Flow) -> Non
         error = await refusal(flow.finish(begun.file))
         assert (error.code, error.field) == ("invalid", "sha256")
         messages.append(error.message)
-    assert messages == [messages[0], messages[0], f"{messages[0]}; begin again"]
+    assert messages == [messages[0], messages[0], f"{messages[0]} Begin a new upload."]
     assert isinstance(await refusal(flow.finish(begun.file)), NotFound)
     assert await flow.keys() == []
 
@@ -343,7 +343,7 @@ async def test_parts_that_make_something_wrong_are_forgotten_at_once(flow: Flow)
     error = await refusal(flow.upload_parts(data, BYTES, sha256="0" * 64))
     assert (error.code, error.field) == ("invalid", "sha256")
     assert await flow.keys() == []
-    assert flow.records.uploads() == []
+    assert await flow.application.rows() == []
 
 
 async def test_finishes_of_one_user_are_done_one_after_the_other(flow: Flow, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -427,7 +427,7 @@ async def test_a_large_file_goes_in_parts_and_is_resumed(flow: Flow) -> None:
     await flow.put(link.put, data[5 * MIB : 10 * MIB])
     facts = await flow.finish(begun.file)
     assert facts.size == len(data)
-    flow.records.send("ada", facts.file)
+    await flow.application.send("ada", facts.file)
     assert (await flow.web.get((await flow.urls(facts.file))["original"])).content == data
     assert (await flow.put(link.put, data[5 * MIB : 10 * MIB])).status_code == 404  # the parts are over
     error = await refusal(flow.files.parts("ada", UploadParts(file=begun.file, numbers=[2])))
@@ -443,8 +443,8 @@ async def test_the_same_large_content_ends_as_one(flow: Flow) -> None:
             start = (link.number - 1) * 5 * MIB
             await flow.put(link.put, data[start : start + link.size])
         await flow.finish(begun.file)
-        flow.records.send("ada", begun.file)
-    assert len({upload.content for upload in flow.records.uploads()}) == 1
+        await flow.application.send("ada", begun.file)
+    assert len({upload.content for upload in await flow.application.rows()}) == 1
     advance(flow, 200_000)
     await flow.files.sweep()
     assert len(await flow.keys()) == 1
@@ -466,8 +466,8 @@ async def test_what_was_begun_and_never_finished_is_swept(flow: Flow) -> None:
     advance(flow, 3600)
     await flow.files.sweep()
     assert await flow.keys() == []
-    assert flow.records.uploads() == []
-    assert flow.records.contents() == []
+    assert await flow.application.rows() == []
+    assert await flow.application.contents() == []
     assert isinstance(await refusal(flow.finish(finished.file)), NotFound)
     assert (await flow.put(link.put, bytes(5 * MIB))).status_code in (403, 404)
 
@@ -484,12 +484,12 @@ async def test_who_may_not_send_any_more_cannot_finish(flow: Flow, when: str) ->
         if len(asked) == (1 if when == "before" else 2):
             raise NotAMember("you have left")
 
-    flow.records.check_send = check_send
+    flow.application.check_send = check_send
     assert isinstance(await refusal(flow.finish(begun.file)), NotAMember)
     advance(flow, 10_000)
     await flow.files.sweep()
     assert await flow.keys() == []
-    assert flow.records.contents() == []
+    assert await flow.application.contents() == []
 
 
 async def test_cancel_forgets_at_once(flow: Flow) -> None:
@@ -531,8 +531,9 @@ async def test_types_of_requests_are_checked_by_the_codec() -> None:
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
-async def test_the_table_in_memory_keeps_its_promises(check: Any) -> None:
-    await check(MemoryFileRecords(check_send, may_read), "ada", ROOM, ManualClock().wall_ms())
+async def test_the_table_keeps_its_promises(check: Any, tmp_path: Path) -> None:
+    async with open_application(tmp_path) as application:
+        await check(application.uploads, application.leftovers, "ada", ROOM, ManualClock().wall_ms())
 
 
 async def test_a_store_that_is_away_costs_nobody_the_days_quota(flow: Flow, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -86,7 +86,7 @@ async def test_a_header_reaches_nobody_else(added: dict[str, str], minio: S3Serv
             assert (await flow.urls(begun.file)) == {}
             assert len([key for key in await flow.keys() if key.startswith("file/")]) == 1
         else:
-            flow.records.send("ada", facts.file)
+            await flow.application.send("ada", facts.file)
             answer = await web.get((await flow.urls(facts.file))["original"])
             assert answer.content == content
             own = {"etag", "date", "last-modified", "x-amz-request-id", "x-amz-id-2", "content-disposition"}

@@ -28,7 +28,7 @@ THIRD_PARTIES = {
         {"redis", "rocketmq", "grpc", "google", "asyncpg", "structlog"},
     ),
     "chat_oss": (
-        {"attr", "attrs", "pluggy", "msgspec", "minio", "urllib3", "PIL", "starlette"},
+        {"attr", "attrs", "pluggy", "msgspec", "minio", "urllib3", "PIL", "starlette", "sqlalchemy", "alembic"},
         {"certifi", "structlog", "prometheus_client"},
     ),
 }

@@ -13,16 +13,18 @@ from attrs import define
 from chat_common import wire
 from chat_common.clock import ManualClock
 from chat_common.errors import ChatError
-from chat_common.ports.files import FileRecords, Files
+from chat_common.ports.files import FILE_KINDS, Files
 from chat_common.ports.objects import ObjectStore
-from chat_server.files import tables
-from chat_server.files.attachments import KINDS
-from chat_server.files.records import SqlFileRecords
+from chat_oss import tables
+from chat_oss.leftovers import Leftovers
+from chat_oss.uploads import Uploads
+from chat_server.files.kinds import KINDS
+from chat_server.files.rights import SqlFileRights
 from chat_server.server import Server
 from sqlalchemy import Connection, func, select
 
 from tests.chat_oss import pictures
-from tests.chat_oss.records_checks import CHECKS
+from tests.chat_oss.uploads_checks import CHECKS
 from tests.chat_server.house import Store
 
 OGG = b"OggS\0\2" + bytes(2000)
@@ -74,8 +76,8 @@ class House:
 
 
 @contextlib.asynccontextmanager
-async def open_house(settings: Mapping[str, Any]) -> AsyncIterator[House]:
-    clock = ManualClock()
+async def open_house(settings: Mapping[str, Any], clock: ManualClock | None = None) -> AsyncIterator[House]:
+    clock = clock or ManualClock()
     async with Server(settings=settings, clock=clock, environ={}) as server:
         ada, bob, eve = [(await server.ensure_user(name)).user for name in ("ada", "bob", "eve")]
         group = await server.call("group.create", {"name": "room", "members": [bob]}, user=ada)
@@ -192,7 +194,7 @@ async def test_a_file_is_sent_only_as_what_it_is(house: House) -> None:
 
 
 async def test_a_message_without_its_file_names_what_is_missing(house: House) -> None:
-    for kind in sorted(KINDS):
+    for kind in sorted(FILE_KINDS):
         for body, field in (
             ({}, "body.file"),
             ({"file": ""}, "body.file"),
@@ -262,14 +264,13 @@ async def test_who_was_kicked_in_between_cannot_finish_and_leaves_nothing(
     kept = set(await stored(house))
 
     again = await begun_and_put(house, house.bob)
-    records = await house.server.assembly.get(FileRecords)  # type: ignore[type-abstract]
-    finish = records.finish
+    finish = Uploads.finish
 
     async def kicked_first(*arguments: Any) -> str:
         await house.call(house.ada, "group.kick", conversation=house.room, users=[house.bob])
         return await finish(*arguments)
 
-    monkeypatch.setattr(records, "finish", kicked_first)  # while the picture is converted
+    monkeypatch.setattr(Uploads, "finish", kicked_first)  # while the picture is converted
     assert (await house.refused(house.bob, "upload.finish", file=again))[0] == "not_a_member"
     house.clock.advance(3 * 3600)
     await house.sweep()
@@ -323,7 +324,7 @@ async def test_the_sweep_leaves_what_messages_need(house: House, store: Store) -
 async def test_what_is_held_for_uploads_does_not_keep_the_sweep_from_the_others(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("chat_oss.files.SWEEP_BATCH", 1)
+    monkeypatch.setattr("chat_oss.sweep.SWEEP_BATCH", 1)
     for number in range(8):
         begun = await house.call(
             house.bob, "upload.begin", conversation=house.room, name="a.txt", type="text/plain", size=4 + number
@@ -341,8 +342,8 @@ async def test_what_is_held_for_uploads_does_not_keep_the_sweep_from_the_others(
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 async def test_the_table_keeps_its_promises(check: Any, house: House) -> None:
-    records = SqlFileRecords(house.server.database)
-    await check(records, house.ada, house.room, house.clock.wall_ms())
+    database = house.server.database
+    await check(Uploads(database, SqlFileRights()), Leftovers(database), house.ada, house.room, house.clock.wall_ms())
 
 
 async def test_the_address_of_objects_tells_nothing_without_a_link(house: House) -> None:
@@ -386,6 +387,4 @@ def moved(text: str, direction: str) -> float:
 
 
 def test_all_kinds_with_files_are_registered() -> None:
-    from chat_server.files.kinds import KINDS as KINDS_REGISTERED
-
-    assert {kind.name for kind in KINDS_REGISTERED} == KINDS
+    assert {kind.name for kind in KINDS} == FILE_KINDS

@@ -6,7 +6,7 @@ import httpx2
 import pytest
 from chat_common.clock import ManualClock
 from chat_common.ports.objects import ObjectStore
-from chat_server.files.records import SqlFileRecords
+from chat_server.files.rights import SqlFileRights
 from chat_server.server import Server
 
 from tests.chat_oss.random_uploads import World
@@ -34,8 +34,9 @@ async def test_store_and_tables_agree_whatever_happens(seed: int, store: Store) 
             await server.call("message.recall", {"conversation": group.conversation, "seq": seq}, user=user)
 
         objects = await server.assembly.get(ObjectStore)  # type: ignore[type-abstract]
-        records = SqlFileRecords(server.database)
         transport = httpx2.ASGITransport(server.app)
         async with httpx2.AsyncClient(transport=transport, timeout=30) as web:
-            world = World(clock, objects, records, web, (ada, bob), group.conversation, send, recall)
+            world = World(
+                clock, objects, server.database, SqlFileRights(), web, (ada, bob), group.conversation, send, recall
+            )
             await world.run(seed, 40)

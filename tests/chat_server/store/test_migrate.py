@@ -21,7 +21,7 @@ def engine_of(store: Store) -> Engine:
 
 
 PARTIAL = {"files": {"chat_file_content_check", "chat_file_content_digest"}}
-"""Indexes that the revisions make and the tables leave out, as chat_server.files.tables says."""
+"""Indexes that the revisions make and the tables leave out, as chat_oss.tables says."""
 
 
 def test_the_revisions_make_what_the_tables_say(store: Store) -> None:

@@ -5,10 +5,9 @@
     begun ──finish──► finished ──a message──► sent ──recall──► gone
       └───────── over, cancelled, not sent in time ─────────────┘
 
-Objects: ``upload/<file>`` is what clients write to, as long as their links last; ``file/<content>/original | small |
-large`` is what others read, written by the server alone, once, before anything refers to it. What is inspected is that
-copy, not what the client may write to meanwhile. A content that somebody sends again to the same conversation is stored
-once: what that may tell, and to whom, is in `docs/decisions.md`.
+What is inspected is the copy that others will read (`chat_oss.keys`), not what the client may write to meanwhile. A
+content that somebody sends again to the same conversation is stored once: what that may tell, and to whom, is in
+`docs/decisions.md`.
 """
 
 from __future__ import annotations
@@ -17,27 +16,25 @@ import asyncio
 import contextlib
 import hashlib
 import secrets
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from typing import Annotated
 from weakref import WeakValueDictionary
 
 from attrs import evolve, frozen
 from chat_common.clock import Clock
 from chat_common.errors import ChatError, Conflict, Invalid, NotFound, Unavailable
+from chat_common.ports.database import Database
 from chat_common.ports.files import (
-    GRACE_MS,
     AskLinks,
     BeginUpload,
     CancelUpload,
     FileFacts,
     FileLinks,
-    FileRecords,
-    Finished,
+    FileRights,
     FinishUpload,
     LinkedFile,
     PartLink,
     PartLinks,
-    Upload,
     UploadBegun,
     UploadParts,
     UploadRequest,
@@ -48,11 +45,14 @@ from msgspec import UNSET, Meta, UnsetType
 
 from chat_oss.content import may_be_shown
 from chat_oss.intake import Inspected, Intake, IntakeSettings
+from chat_oss.keys import VARIANTS, content_key, staging_key
+from chat_oss.leftovers import Leftovers
 from chat_oss.policy import Policy, PolicySettings
+from chat_oss.sweep import clear_stagings, sweep
 from chat_oss.telemetry import Silent
+from chat_oss.upload import GRACE_MS, Finished, Upload
+from chat_oss.uploads import Uploads
 
-VARIANTS = ("original", "small", "large")
-SWEEP_BATCH = 200
 WRONG_TRIES = 3
 """So often may an upload be found to be wrong: each time costs reading all of it."""
 FINISH_SECONDS = GRACE_MS / 2000
@@ -77,19 +77,21 @@ class FilesSettings(PolicySettings, IntakeSettings):
 
 
 class StoredFiles:
-    """`chat_common.ports.files.Files` over an object store and a table."""
+    """`chat_common.ports.files.Files` over an object store and its tables."""
 
     def __init__(
         self,
         store: ObjectStore,
-        records: FileRecords,
+        uploads: Uploads,
+        leftovers: Leftovers,
         intake: Intake,
         clock: Clock,
         settings: FilesSettings,
         telemetry: ObjectTelemetry | None = None,
     ) -> None:
         self._store = store
-        self._records = records
+        self._uploads = uploads
+        self._leftovers = leftovers
         self._intake = intake
         self._clock = clock
         self._settings = settings
@@ -116,20 +118,20 @@ class StoredFiles:
             size=request.size,
             state="begun",
             expires_at=now + seconds * 1000,
-            staging=f"upload/{file}",
+            staging=staging_key(file),
             part_size=part_size,
             sha256=request.sha256,
         )
-        await self._records.begin(upload, self._policy.quota, now)
+        await self._uploads.begin(upload, self._policy.quota, now)
         self._telemetry.upload("begun")
         if part_size:
             # Should this process end here, the sweep still finds the parts by their key.
             try:
                 number = await self._store.begin_parts(upload.staging, type=upload.type)
-                await self._records.set_upload(file, number)
+                await self._uploads.set_upload(file, number)
             except BaseException:
                 # A store that is away costs nobody his day's quota, however often he tries.
-                await asyncio.shield(self._records.undo(upload, now))
+                await asyncio.shield(self._uploads.undo(upload, now))
                 raise
             count = -(-request.size // part_size)
             return UploadBegun(file=file, expires_at=upload.expires_at, part_size=part_size, parts=count)
@@ -137,23 +139,23 @@ class StoredFiles:
         return UploadBegun(file=file, expires_at=upload.expires_at, put=_request(link))
 
     async def parts(self, user: str, request: UploadParts) -> PartLinks:
-        upload = self._unfinished(await self._records.mine(user, request.file))
+        upload = self._unfinished(await self._uploads.own(user, request.file))
         if upload.upload is None:
-            raise Conflict("this upload has no parts")
+            raise Conflict("This upload has no parts: use the link that upload.begin gave.")
         have = await self._store.parts(upload.staging, upload.upload)
         seconds = max(1, (upload.expires_at - self._clock.wall_ms()) // 1000)
         links = []
         for number in request.numbers:
             size = min(upload.part_size, upload.size - (number - 1) * upload.part_size)
             if size <= 0:
-                raise Conflict(f"this upload has no part {number}", field="numbers")
+                raise Conflict(f"numbers: This upload has no part {number}.", field="numbers")
             link = self._store.part_link(upload.staging, upload.upload, number, size=size, seconds=seconds)
             links.append(PartLink(number=number, size=size, put=_request(link)))
         return PartLinks(links=links, have=[part.number for part in have], expires_at=upload.expires_at)
 
     def _unfinished(self, upload: Upload) -> Upload:
         if upload.state != "begun":
-            raise Conflict("this upload is finished")
+            raise Conflict("This upload is finished.")
         if upload.expires_at <= self._clock.wall_ms():
             raise NotFound("file not found")
         return upload
@@ -165,7 +167,7 @@ class StoredFiles:
             facts = await self._finish(user, ref, request)
         except TimeoutError:
             self._telemetry.upload(Unavailable.code)
-            raise Unavailable("the upload could not be verified in time; try again") from None
+            raise Unavailable("The upload could not be verified in time. Finish it again.") from None
         except ChatError as error:
             self._telemetry.upload(error.code)
             raise
@@ -176,7 +178,7 @@ class StoredFiles:
         # One at a time for each user: nobody holds all the places, and a repeated call finds the first one's outcome.
         turn = self._turns.setdefault(user, asyncio.Lock())
         async with turn, asyncio.timeout(FINISH_SECONDS):
-            upload = await self._records.mine(user, request.file)
+            upload = await self._uploads.own(user, request.file)
             if upload.state == "finished" and upload.ref == ref:
                 return _facts(upload)
             self._unfinished(upload)
@@ -184,7 +186,7 @@ class StoredFiles:
                 if upload.part_size:
                     await self._join(upload)
                 try:
-                    done = await self._keep(upload, ref, request.sha256 or upload.sha256)
+                    done = await self._accept(upload, ref, request.sha256 or upload.sha256)
                 except Invalid as error:
                     raise await self._wrong(upload, error) from error
         return _facts(
@@ -193,28 +195,28 @@ class StoredFiles:
 
     async def _join(self, upload: Upload) -> None:
         if upload.upload is None:
-            raise Conflict("nothing has been uploaded yet")
+            raise Conflict("Nothing has been uploaded yet.")
         try:
             parts = await self._store.parts(upload.staging, upload.upload)
         except NotFound:
             return  # joined by an earlier finish that did not come to its end; else nothing will be found
         size = sum(part.size for part in parts)
         if size != upload.size:
-            raise Conflict(f"{size} of {upload.size} bytes have been uploaded", limit=upload.size)
+            raise Conflict(f"Only {size} of {upload.size} bytes have been uploaded.", limit=upload.size)
         with contextlib.suppress(NotFound):
             await self._store.complete_parts(upload.staging, upload.upload, parts)
 
     async def _wrong(self, upload: Upload, error: Invalid) -> Invalid:
         # What was joined from parts cannot be put right by another try.
-        if not await self._records.failed(upload.file, 1 if upload.part_size else WRONG_TRIES):
+        if not await self._uploads.failed(upload.file, 1 if upload.part_size else WRONG_TRIES):
             return error
         with contextlib.suppress(ChatError):
-            await self._clear([upload.staging])
-        return Invalid(f"{error.message}; begin again", field=error.field, limit=error.limit)
+            await clear_stagings(self._store, [upload.staging])
+        return Invalid(f"{error.message} Begin a new upload.", field=error.field, limit=error.limit)
 
-    async def _keep(self, upload: Upload, ref: str, sha256: str | None) -> Finished:
+    async def _accept(self, upload: Upload, ref: str, sha256: str | None) -> Finished:
         written = _new_id()
-        await self._records.reserve(upload.staging, written, self._clock.wall_ms())
+        await self._uploads.reserve(upload.staging, written, self._clock.wall_ms())
         try:
             found = await self._fill(written, upload, sha256)
         except Invalid:
@@ -232,14 +234,14 @@ class StoredFiles:
             large=bool(picture and picture.large),
         )
         digest = found.digest and _scoped(found.digest, upload)
-        kept = await self._records.finish(done, digest, self._clock.wall_ms())
+        chosen = await self._uploads.finish(done, digest, self._clock.wall_ms())
         # The link still works for a while: the sweep looks again when it is over.
-        await self._discard(written if kept != written else None, upload.staging)
+        await self._discard(written if chosen != written else None, upload.staging)
         return done
 
     async def _fill(self, content: str, upload: Upload, sha256: str | None) -> Inspected:
         """Write what was uploaded as a new content and say what it is; the checks are made on what was written."""
-        original = _key(content, "original")
+        original = content_key(content, "original")
 
         async def inspect(key: str) -> Inspected:
             return await self._intake.inspect(self._store, key, type=upload.type, size=upload.size, sha256=sha256)
@@ -248,39 +250,39 @@ class StoredFiles:
             try:
                 await self._store.copy(upload.staging, original, type=upload.type, size=upload.size)
             except NotFound:
-                raise Conflict("nothing has been uploaded yet") from None
+                raise Conflict("Nothing has been uploaded yet.") from None
             return await inspect(original)
         found = await inspect(upload.staging)
         picture = found.picture
         assert picture is not None
-        await self._store.put(_key(content, "small"), picture.small.data, type=picture.small.type)
+        await self._store.put(content_key(content, "small"), picture.small.data, type=picture.small.type)
         if picture.large is not None:
-            await self._store.put(_key(content, "large"), picture.large.data, type=picture.large.type)
+            await self._store.put(content_key(content, "large"), picture.large.data, type=picture.large.type)
         await self._store.put(original, picture.content, type=upload.type)
         return found
 
     async def _discard(self, content: str | None, *others: str) -> None:
         with contextlib.suppress(ChatError):  # the sweep does it otherwise
-            await self._store.delete([*others, *(_key(content, name) for name in VARIANTS if content)])
+            await self._store.delete([*others, *(content_key(content, name) for name in VARIANTS if content)])
 
     # --- and then
 
     async def cancel(self, user: str, request: CancelUpload) -> None:
-        upload = await self._records.mine(user, request.file)
-        await self._records.drop(user, request.file)
+        upload = await self._uploads.own(user, request.file)
+        await self._uploads.drop(user, request.file)
         self._telemetry.upload("cancelled")
         with contextlib.suppress(ChatError):  # the sweep does it otherwise
-            await self._clear([upload.staging])
+            await clear_stagings(self._store, [upload.staging])
 
     async def links(self, user: str, request: AskLinks) -> FileLinks:
-        found = {upload.file: upload for upload in await self._records.readable(user, request.files)}
+        found = {upload.file: upload for upload in await self._uploads.readable(user, request.files)}
         return FileLinks(files=[self._linked(found[file]) for file in dict.fromkeys(request.files) if file in found])
 
     def _linked(self, upload: Upload) -> LinkedFile:
         assert upload.content is not None
         shown = may_be_shown(upload.type)
         link = self._store.download_link(
-            _key(upload.content, "original"),
+            content_key(upload.content, "original"),
             seconds=self._settings.link_seconds,
             name=upload.name,
             type=upload.type if shown else "application/octet-stream",
@@ -301,40 +303,26 @@ class StoredFiles:
 
     def _preview(self, upload: Upload, variant: str) -> str:
         assert upload.content is not None
-        key = _key(upload.content, variant)
+        key = content_key(upload.content, variant)
         return self._store.download_link(key, seconds=self._settings.link_seconds, inline=True).url
 
     async def sweep(self) -> int:
-        now = self._clock.wall_ms()
-        gone = await self._records.expire(now)
-        while keys := await self._records.stagings(now, SWEEP_BATCH):
-            await self._clear(keys)
-            await self._records.forget_stagings(keys)
-            gone += len(keys)
-        while contents := await self._records.doom(now, SWEEP_BATCH):
-            await self._store.delete([_key(content, name) for content in contents for name in VARIANTS])
-            await self._records.forget(contents)
-            gone += len(contents)
-        return gone
-
-    async def _clear(self, stagings: Sequence[str]) -> None:
-        for key in stagings:
-            await self._store.abort_parts(key)
-        await self._store.delete(stagings)
+        return await sweep(self._store, self._leftovers, self._clock.wall_ms())
 
 
 @contextlib.asynccontextmanager
 async def open_files(
     store: ObjectStore,
-    records: FileRecords,
+    database: Database,
+    rights: FileRights,
     clock: Clock,
     settings: FilesSettings,
     telemetry: ObjectTelemetry | None = None,
 ) -> AsyncIterator[StoredFiles]:
-    """The service with its pool of threads."""
+    """The service over a store and the tables of `chat_oss.tables`, with its processes for pictures."""
     intake = Intake(settings, telemetry)
     try:
-        yield StoredFiles(store, records, intake, clock, settings, telemetry)
+        yield StoredFiles(store, Uploads(database, rights), Leftovers(database), intake, clock, settings, telemetry)
     finally:
         await intake.aclose()
 
@@ -349,10 +337,6 @@ def _scoped(digest: str, upload: Upload) -> str:
     The same bytes as another type are another content: a picture is converted, a plain file is not.
     """
     return hashlib.sha256("\0".join((upload.user, upload.conversation, upload.type, digest)).encode()).hexdigest()
-
-
-def _key(content: str, variant: str) -> str:
-    return f"file/{content}/{variant}"
 
 
 def _request(link: Link) -> UploadRequest:

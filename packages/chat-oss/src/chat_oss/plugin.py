@@ -1,4 +1,4 @@
-"""What this package registers with the server."""
+"""What this package registers with the server: stores, the service of uploads, attachments, their tables."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ from contextlib import asynccontextmanager
 
 from attrs import evolve
 from chat_common.hookspecs import hookimpl
-from chat_common.ports.files import FileRecords, Files
+from chat_common.ports.database import Database
+from chat_common.ports.files import Attachments, FileRights, Files
 from chat_common.ports.objects import DataFolder, ObjectStore, ObjectTelemetry
-from chat_common.records import Backend, Context
+from chat_common.records import Backend, Context, Tables
 from chat_common.settings import SetupError
 
+from chat_oss import tables
+from chat_oss.attachments import SqlAttachments
 from chat_oss.files import FilesSettings, open_files
 from chat_oss.guard import GuardedStore
 from chat_oss.local import LocalSettings, open_local
@@ -47,9 +50,16 @@ async def _minio(context: Context) -> AsyncIterator[ObjectStore]:
 @asynccontextmanager
 async def _files(context: Context) -> AsyncIterator[Files]:
     store = await context.get(ObjectStore)  # type: ignore[type-abstract]
-    records = await context.get(FileRecords)  # type: ignore[type-abstract]
-    async with open_files(store, records, context.clock, context.settings, await _telemetry(context)) as files:
+    database = await context.get(Database)  # type: ignore[type-abstract]
+    rights = await context.get(FileRights)  # type: ignore[type-abstract]
+    telemetry = await _telemetry(context)
+    async with open_files(store, database, rights, context.clock, context.settings, telemetry) as files:
         yield files
+
+
+@asynccontextmanager
+async def _attachments(context: Context) -> AsyncIterator[Attachments]:
+    yield SqlAttachments()
 
 
 @hookimpl
@@ -58,4 +68,10 @@ def chat_backends() -> Sequence[Backend]:
         Backend(ObjectStore, "local", _local, LocalSettings, "A folder; links lead to this server.", default=True),
         Backend(ObjectStore, "minio", _minio, MinioSettings, "MinIO or any S3; links lead straight to it."),
         Backend(Files, "oss", _files, FilesSettings, "Uploads with a policy, thumbnails, links.", default=True),
+        Backend(Attachments, "oss", _attachments, summary="Files in the messages of one database.", default=True),
     ]
+
+
+@hookimpl
+def chat_tables() -> Sequence[Tables]:
+    return [Tables(tables.OWNER, tables.metadata, tables.REVISIONS)]

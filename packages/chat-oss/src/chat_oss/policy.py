@@ -7,12 +7,12 @@ from typing import Annotated
 
 from attrs import frozen
 from chat_common.errors import Invalid
-from chat_common.ports.files import Quota
 from chat_common.ports.objects import PART_MIN, PARTS_MAX, check_type
 from chat_common.settings import setting
 from msgspec import Meta
 
 from chat_oss.content import IMAGES
+from chat_oss.quota import Quota
 
 MIB = 1024 * 1024
 DEFAULT_TYPES = (

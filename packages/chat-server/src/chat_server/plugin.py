@@ -77,7 +77,6 @@ def chat_backends() -> Sequence[Backend]:
         *identity_providers.BACKENDS,
         MEMORY_CACHE,
         MEMORY_DIRECTORY,
-        *files.BACKENDS,
     ]
 
 
@@ -102,7 +101,7 @@ def chat_kinds() -> Sequence[ContentKind]:
 
 @hookimpl
 def chat_tables() -> Sequence[Tables]:
-    return [Tables(migrate.OWNER, metadata, migrate.REVISIONS), files.TABLES]
+    return [Tables(migrate.OWNER, metadata, migrate.REVISIONS)]
 
 
 @hookimpl

@@ -13,6 +13,7 @@ from chat_common.clock import Clock
 from chat_common.ports.cache import Cache
 from chat_common.ports.database import Database
 from chat_common.ports.directory import Directory
+from chat_common.ports.files import Attachments, NoAttachments
 from chat_common.ports.identity import IdentityProvider
 from chat_common.ports.outbox import Outbox
 from chat_common.ports.push import PushProvider
@@ -22,7 +23,6 @@ from chat_server.auth.service import Auth, page_key
 from chat_server.auth.settings import AuthSettings
 from chat_server.auth.tokens import Tokens, forget_expired, stored_secret
 from chat_server.contributions import RoomContributions, every
-from chat_server.files.attachments import Attachments
 from chat_server.im import inbox
 from chat_server.im.fanout import Fanout, FanoutSettings
 from chat_server.im.kinds import Kinds
@@ -54,6 +54,7 @@ class RoomPorts:
     kinds: Mapping[str, ContentKind]
     push_providers: Mapping[str, PushProvider] = field(factory=dict)
     identity_providers: Mapping[str, IdentityProvider] = field(factory=dict)
+    attachments: Attachments = field(factory=NoAttachments)
 
 
 @frozen(kw_only=True)
@@ -119,8 +120,7 @@ async def build(ports: RoomPorts, settings: RoomSettings, observe: Callable[[str
 
     current, secret = await database.change(first_start)
     executor = CommandExecutor(database, outbox, clock, known.preview)
-    attachments = Attachments()
-    submit = Submit(database, outbox, clock, known, attachments)
+    submit = Submit(database, outbox, clock, known, ports.attachments)
     router = Router(ports.node, ports.directory, database)
     fanout = Fanout(database, executor, clock, settings.fanout, known.preview, router.deliver, observe)
     sweeper = Sweeper(database, outbox, clock)
@@ -144,6 +144,6 @@ async def build(ports: RoomPorts, settings: RoomSettings, observe: Callable[[str
     logic = Logic(
         database, executor, lambda tx, me, name: inbox.one(tx.connection, tx.preview, me, name), router.deliver
     )
-    im = Im(database, executor, known, ImParts(submit, fanout, sweeper, attachments), settings.im)
+    im = Im(database, executor, known, ImParts(submit, fanout, sweeper, ports.attachments), settings.im)
     push = OfflinePush(database, executor, ports.directory, clock, ports.push_providers, known.preview, settings.lease)
     return Rooms(im, logic, auth, router, fanout, submit, executor, known, sweeper, push, database, clock, current)

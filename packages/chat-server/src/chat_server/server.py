@@ -30,6 +30,7 @@ from chat_common.ports.broker import Broker
 from chat_common.ports.cache import Cache
 from chat_common.ports.database import Database
 from chat_common.ports.directory import Directory
+from chat_common.ports.files import FileRights
 from chat_common.ports.identity import IdentityProvider, Logins
 from chat_common.ports.objects import DataFolder, ObjectTelemetry
 from chat_common.ports.outbox import DeadLetters, Outbox, Relay
@@ -41,7 +42,8 @@ from starlette.routing import WebSocketRoute
 
 from chat_server.auth.public_address import PublicAddress
 from chat_server.contributions import with_rooms
-from chat_server.files.plugin import store_origin
+from chat_server.files.plugin import attachments, store_origin
+from chat_server.files.rights import SqlFileRights
 from chat_server.files.telemetry import FileTelemetry
 from chat_server.gateway import Gateway
 from chat_server.http.app import http_app
@@ -117,6 +119,7 @@ class Server:
         assembly.provide(DataFolder, DataFolder(Path(server.data)))
         self._file_telemetry = FileTelemetry()
         assembly.provide(ObjectTelemetry, self._file_telemetry)  # type: ignore[type-abstract]
+        assembly.provide(FileRights, SqlFileRights())  # type: ignore[type-abstract]
         if getattr(section("ports"), "database", None) in (None, "sqlite"):
             stack.enter_context(data_lock(Path(server.data)))
         self.database: Database = await assembly.get(Database)  # type: ignore[type-abstract]
@@ -176,6 +179,7 @@ class Server:
             kinds={owned.record.name: owned.record for owned in self.plugins.kinds},
             push_providers=await every(PushProvider),  # type: ignore[type-abstract]
             identity_providers=await every(IdentityProvider),  # type: ignore[type-abstract]
+            attachments=await attachments(self.assembly),
         )
 
     def _room_settings(self) -> RoomSettings:

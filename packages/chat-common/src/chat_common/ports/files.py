@@ -1,17 +1,18 @@
-"""Files that people send: the service that takes them in and hands out links, and the table that it needs.
+"""Files that people send: the service that takes them in and hands out links, and how messages take them.
 
-`Files` does the flow over an `ObjectStore`; `FileRecords` remembers, with the rights of the application around it.
-A file belongs to one user and one conversation, and stands in at most one message.
+`Files` does the flow over an `ObjectStore` and asks `FileRights`; `Attachments` binds files to messages. A file belongs
+to one user and one conversation, and stands in at most one message.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated, Literal, Protocol
+from collections.abc import Collection, Mapping
+from typing import Annotated, Any, Protocol
 
-from attrs import define, field, frozen
+from attrs import define, field
 from msgspec import UNSET, Meta, UnsetType
 
+from chat_common.errors import Unavailable
 from chat_common.wire import Id
 
 Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z", description="64 lower-case hexadecimal digits")]
@@ -157,7 +158,7 @@ class FileLinks:
 class Files(Protocol):
     """Takes files in and hands out links. Every method raises `Unavailable` while the store is dead.
 
-    Callers come with their user id; membership and intervals are the business of `FileRecords`.
+    Callers come with their user id; membership and intervals are the business of `FileRights`.
     """
 
     async def begin(self, user: str, request: BeginUpload) -> UploadBegun:
@@ -191,142 +192,58 @@ class Files(Protocol):
         ...
 
 
-# --- the table
+class FileRights(Protocol):
+    """What the application says about its users, conversations and messages. Synchronous, for it is asked within the
+    transactions of files: ``connection`` is the caller's, and must not be committed."""
 
-GRACE_MS = 3_600_000
-"""How long a reservation of a content lasts, and a staging key is known after its links are over."""
-UNSENT_MS = 86_400_000
-"""How long a finished file may wait for its message."""
+    def may_send(self, connection: Any, user: str, conversation: str, now: int) -> None:
+        """Return when the user may send a file to the conversation at ``now`` (ms since 1970); else raise what the
+        client is to hear: `NotFound`, `NotAMember`, `NotPermitted`."""
+        ...
 
-State = Literal["begun", "finished"]
-
-
-@frozen(kw_only=True)
-class Upload:
-    """A row: an upload under way or a finished file.
-
-    ``staging``: the key that the client writes to; ``upload``: the store's id when it comes in parts of ``part_size``.
-    ``content``: where the finished content lies. Times in ms since 1970.
-    """
-
-    file: str
-    user: str
-    conversation: str
-    name: str
-    type: str
-    size: int
-    state: State
-    expires_at: int
-    staging: str
-    content: str | None = None
-    upload: str | None = None
-    part_size: int = 0
-    sha256: str | None = None
-    ref: str | None = None
-    sent: bool = False
-    stored_size: int = 0
-    width: int | None = None
-    height: int | None = None
-    animated: bool = False
-    large: bool = False
+    def visible(self, connection: Any, user: str, messages: Collection[tuple[str, int]]) -> Collection[tuple[str, int]]:
+        """Those of these messages, as conversation and seq, that the user may read now."""
+        ...
 
 
-@frozen(kw_only=True)
-class Quota:
-    """What one user may begin a day (UTC): files, and bytes as announced."""
-
-    files: int
-    bytes: int
+FILE_KINDS = frozenset({"image", "file", "voice", "video"})
+"""The kinds of message that carry files."""
 
 
-@frozen(kw_only=True)
-class Finished:
-    """What became of an upload: its verified content and facts."""
+class Attachments(Protocol):
+    """Binds files to messages, within the transaction that stores or recalls the message. Stateless: may be run again
+    when a batch is replayed."""
 
-    file: str
-    ref: str
-    content: str
-    size: int
-    width: int | None = None
-    height: int | None = None
-    animated: bool = False
-    large: bool = False
+    @property
+    def kinds(self) -> Collection[str]:
+        """The kinds of message that carry files."""
+        ...
 
+    def attach(
+        self, connection: Any, user: str, conversation: str, seq: int, kind: str, body: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Take the files that ``body`` names for message ``seq``; the body to store, with the server's facts in it.
 
-class FileRecords(Protocol):
-    """The memory of `Files`. Every method is one transaction; all times are ms since 1970, passed in.
-
-    A content is a set of objects below one key prefix, shared by all files with the same digest. It is registered by
-    `reserve` before its objects are written, and gets its digest by `finish` when all of them are: what has a digest is
-    whole, and never written again. It is removed in two steps, so that no crash leaves objects that nobody knows or
-    rows whose objects are gone: `doom` first makes it impossible to use, `forget` drops its row after the objects were
-    deleted. A content is held from `reserve` to its own `finish`, at most `GRACE_MS`, and not doomed meanwhile,
-    whatever becomes of the upload, which may be finished by another try in another process.
-    """
-
-    async def begin(self, upload: Upload, quota: Quota, now: int) -> None:
-        """Store a begun upload, if the user may send to its conversation now, and count it against the quota.
-
-        `NotFound`, `NotAMember`, `NotPermitted`; `RateLimited` over the quota.
+        Only a finished file of the user's own, begun for this conversation and in no message yet. `NotFound` for all
+        that is not (no oracle), `Conflict` when it was sent before, `Invalid` when the kind or the duration does not
+        fit; each names the field. `Unavailable` when this server keeps no files.
         """
         ...
 
-    async def undo(self, upload: Upload, now: int) -> None:
-        """Forget a begun upload whose beginning failed; the quota of ``now``, which is when it was begun, has it
-        back. What the store may have of it stays known."""
+    def detach(self, connection: Any, conversation: str, seq: int) -> None:
+        """The message was recalled: nobody may read its files from now on, and the next sweep removes them."""
         ...
 
-    async def set_upload(self, file: str, upload: str) -> None:
-        """Note the store's id of an upload in parts."""
-        ...
 
-    async def mine(self, user: str, file: str) -> Upload:
-        """The user's own upload or file; `NotFound` for all others alike."""
-        ...
+class NoAttachments:
+    """`Attachments` of an application that keeps no files."""
 
-    async def reserve(self, staging: str, content: str, now: int) -> None:
-        """Register a new content for the upload with this staging key, held beside those of other tries.
+    kinds = FILE_KINDS
 
-        `Conflict`: the upload is finished or gone. As `begin` when its user may not send there any more.
-        """
-        ...
+    def attach(
+        self, connection: Any, user: str, conversation: str, seq: int, kind: str, body: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        raise Unavailable("This server keeps no files: the package interesting-chat-oss is not installed.")
 
-    async def finish(self, done: Finished, digest: str | None, now: int) -> str:
-        """Make a begun upload a file; ``done.content`` is held no more. Returns its content: the live one that has this
-        digest; when there is none, or no digest, ``done.content``, which has the digest from now on.
-
-        `Conflict`: it is finished (under another ref) or gone. `Unavailable`: its content is gone, for what it held was
-        held by nobody any more. As `begin` when its user may not send there any more. With the ref it was finished
-        with: its content, unchanged.
-        """
-        ...
-
-    async def failed(self, file: str, most: int) -> bool:
-        """Count that a begun upload was found to be wrong. At the ``most``-th time it is forgotten: True."""
-        ...
-
-    async def drop(self, user: str, file: str) -> None:
-        """Forget an upload or unsent file of the user's. `NotFound`; `Conflict` when it was sent."""
-        ...
-
-    async def readable(self, user: str, files: Sequence[str]) -> Sequence[Upload]:
-        """Those of these files that stand in messages which the user may read."""
-        ...
-
-    async def expire(self, now: int) -> int:
-        """Drop begun uploads past their time, finished files not sent in time, files of recalled messages."""
-        ...
-
-    async def stagings(self, now: int, limit: int) -> Sequence[str]:
-        """Staging keys whose links are over for good: their objects and parts are to be removed."""
-        ...
-
-    async def forget_stagings(self, keys: Sequence[str]) -> None: ...
-
-    async def doom(self, now: int, limit: int) -> Sequence[str]:
-        """Make contents that no file uses and no upload has reserved impossible to use; all doomed ones, to delete."""
-        ...
-
-    async def forget(self, contents: Sequence[str]) -> None:
-        """Drop the rows of doomed contents whose objects are deleted."""
-        ...
+    def detach(self, connection: Any, conversation: str, seq: int) -> None:
+        """Nothing is attached to any message."""

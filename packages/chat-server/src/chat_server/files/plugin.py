@@ -1,40 +1,37 @@
-"""What this part registers: commands, kinds, tables, the sweep, and the address of a local store's links."""
+"""What this part registers: commands, the sweep, and the address of a local store's links."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 import structlog
 from chat_common.assembly import Assembly
 from chat_common.errors import ChatError, Unavailable
 from chat_common.plugins import PluginError
-from chat_common.ports.database import Database
 from chat_common.ports.files import (
     AskLinks,
+    Attachments,
     BeginUpload,
     Canceled,
     CancelUpload,
     FileFacts,
     FileLinks,
-    FileRecords,
     Files,
     FinishUpload,
+    NoAttachments,
     PartLinks,
     UploadBegun,
     UploadParts,
 )
 from chat_common.ports.objects import ObjectStore
-from chat_common.records import Backend, Caller, Command, Context, Tables, Task
+from chat_common.records import Caller, Command, Context, Task
 from chat_common.settings import SetupError
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from chat_server.files import tables
-from chat_server.files.records import SqlFileRecords
 from chat_server.store.executor import caller_user
 
 log = structlog.get_logger("chat.files")
@@ -43,20 +40,17 @@ SWEEP_SECONDS = 30.0
 OBJECTS = "/objects"
 
 
-@asynccontextmanager
-async def _records(context: Context) -> AsyncIterator[FileRecords]:
-    yield SqlFileRecords(await context.get(Database))  # type: ignore[type-abstract]
-
-
-BACKENDS = (Backend(FileRecords, "sql", _records, summary="Rows in the chat's own database.", default=True),)
-TABLES = Tables(tables.OWNER, tables.metadata, tables.REVISIONS)
-
-
 async def _files(context: Context) -> Files:
     try:
         return await context.get(Files)  # type: ignore[type-abstract]
     except SetupError:
-        raise Unavailable("this server keeps no files: the package interesting-chat-oss is not installed") from None
+        raise Unavailable("This server keeps no files: the package interesting-chat-oss is not installed.") from None
+
+
+async def attachments(assembly: Assembly) -> Attachments:
+    """What binds files to messages; when no package does, the one that refuses them."""
+    chosen = await assembly.all(Attachments)  # type: ignore[type-abstract]
+    return next(iter(chosen.values()), NoAttachments())
 
 
 def commands(context: Context) -> Sequence[Command]:

@@ -8,11 +8,11 @@ from attrs import define
 from chat_common import wire
 from chat_common.errors import Conflict, Invalid, NotPermitted, RecallExpired
 from chat_common.ports.database import Database
+from chat_common.ports.files import Attachments
 from chat_common.records import Caller
 from msgspec import UNSET, Meta, UnsetType
 from sqlalchemy import Connection, and_, delete, func, or_, select, update
 
-from chat_server.im.attachments import Attachments
 from chat_server.im.kinds import Kinds
 from chat_server.store import pages, rights, views
 from chat_server.store.executor import caller_user

@@ -9,13 +9,13 @@ from typing import Any
 from attrs import define, frozen
 from chat_common import wire
 from chat_common.ports.database import Database
+from chat_common.ports.files import Attachments
 from chat_common.records import Caller, Command, Consumer, Push, Task
 from chat_common.settings import setting
 from sqlalchemy import Connection, select, true
 
 from chat_server.contributions import RoomContributions, every
 from chat_server.im import history, inbox, messages, sync
-from chat_server.im.attachments import Attachments
 from chat_server.im.fanout import Fanout
 from chat_server.im.kinds import Kinds
 from chat_server.im.log import pushes_between

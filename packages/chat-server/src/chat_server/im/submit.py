@@ -15,12 +15,12 @@ from chat_common import wire
 from chat_common.clock import Clock
 from chat_common.errors import ChatError, Invalid, NotFound, NotPermitted, RefConflict
 from chat_common.ports.database import Database
+from chat_common.ports.files import Attachments, NoAttachments
 from chat_common.ports.outbox import Outbox
 from chat_common.records import Caller, Push
 from chat_common.wire import Receipt, SubmitMessage
 from sqlalchemy import Connection, bindparam, select, update
 
-from chat_server.im.attachments import Attachments, NoAttachments
 from chat_server.im.kinds import Kinds, shorten
 from chat_server.store import rights, views
 from chat_server.store.executor import caller_user

@@ -6,36 +6,30 @@ from collections.abc import Mapping
 from typing import Any
 
 from chat_common.errors import Conflict, Invalid, NotFound
+from chat_common.ports.files import FILE_KINDS
 from sqlalchemy import Connection, Row, select, update
 
-from chat_server.files.tables import file
+from chat_oss.tables import file
 
-KINDS = frozenset({"image", "file", "voice", "video"})
 _FAMILY = {"image": "image/", "voice": "audio/", "video": "video/"}
 _SLOWEST, _FASTEST = 50, 50_000_000
 """Bytes a second between which a recording is plausible."""
 
 
-class Attachments:
-    """What submit and recall need of files. Stateless; safe to run again when a batch is replayed."""
+class SqlAttachments:
+    """`chat_common.ports.files.Attachments` over the table of files."""
 
-    kinds = KINDS
+    kinds = FILE_KINDS
 
     def attach(
         self, connection: Connection, user: str, conversation: str, seq: int, kind: str, body: Mapping[str, Any]
     ) -> dict[str, Any]:
-        """Take the files that ``body`` names for message ``seq``; the body with the server's facts in it.
-
-        Only a finished file of the user's own, begun for this conversation and in no message yet. `NotFound` for all
-        that is not (no oracle), `Conflict` when it was sent before, `Invalid` when the kind or the duration does not
-        fit; each names the field.
-        """
         row = _free(connection, user, conversation, body["file"], "body.file")
         family = _FAMILY.get(kind, "")
         # A recorder of sound alone may well write the same container as for pictures.
         alike = ("audio/", "video/webm", "video/mp4", "video/ogg") if kind == "voice" else (family,)
         if not row.type.startswith(alike) or (kind == "image" and row.width is None):
-            raise Invalid(f"body.file: a file of type {row.type} cannot be sent as {kind}", field="body.file")
+            raise Invalid(f"body.file: A file of type {row.type} cannot be sent as {kind}.", field="body.file")
         facts: dict[str, Any] = {"name": row.name, "type": row.type, "size": row.stored_size}
         taken = [row.file]
         if kind == "image":
@@ -47,14 +41,13 @@ class Attachments:
         if "poster" in body:
             poster = _free(connection, user, conversation, body["poster"], "body.poster")
             if poster.width is None or poster.file == row.file:
-                raise Invalid("body.poster: a picture is needed", field="body.poster")
+                raise Invalid("body.poster: The poster must be another file, and a picture.", field="body.poster")
             facts.update(width=poster.width, height=poster.height)
             taken.append(poster.file)
         connection.execute(update(file).where(file.c.file.in_(taken)).values(seq=seq, due_at=None))
         return {**{key: value for key, value in body.items() if key != "animated"}, **facts}
 
     def detach(self, connection: Connection, conversation: str, seq: int) -> None:
-        """The message was recalled: nobody may read its files from now on, and the next sweep removes them."""
         connection.execute(
             update(file).where(file.c.conversation == conversation, file.c.seq == seq).values(state="gone", due_at=0)
         )
@@ -69,12 +62,12 @@ def _free(connection: Connection, user: str, conversation: str, wanted: str, fie
         .with_for_update()
     ).one_or_none()
     if row is None:
-        raise NotFound(f"{field}: no such finished file of yours in this conversation", field=field)
+        raise NotFound(f"{field}: You have no such finished file in this conversation.", field=field)
     if row.seq is not None:
-        raise Conflict(f"{field}: this file was sent before", field=field)
+        raise Conflict(f"{field}: This file was sent before. Upload it again to send it again.", field=field)
     return row
 
 
 def _check_duration(size: int, duration: int) -> None:
     if not _SLOWEST <= size * 1000 / duration <= _FASTEST:
-        raise Invalid(f"body.duration: {duration} ms is not plausible for {size} bytes", field="body.duration")
+        raise Invalid(f"body.duration: A recording of {size} bytes cannot last {duration} ms.", field="body.duration")
