@@ -11,12 +11,14 @@ from typing import Any, TypeVar
 from chat_common.assembly import Assembly
 from chat_common.plugins import Plugins
 from chat_common.ports.database import Database
+from chat_common.ports.files import FileRights
 from chat_common.ports.objects import DataFolder
 from chat_common.settings import Settings, SetupError
 from sqlalchemy import create_engine
 
 from chat_server.auth.public_address import PublicAddress
 from chat_server.cli.choice import Choice
+from chat_server.files.rights import SqlFileRights
 from chat_server.settings import ServerSettings
 from chat_server.store import backup, epoch, migrate
 
@@ -40,6 +42,7 @@ def furnish(assembly: Assembly, settings: Settings) -> None:
     server: ServerSettings = settings.section("server")
     assembly.provide(PublicAddress, PublicAddress(server.public_url, server.host, server.port))
     assembly.provide(DataFolder, DataFolder(data_folder(settings)))
+    assembly.provide(FileRights, SqlFileRights())  # type: ignore[type-abstract]
 
 
 def is_embedded(settings: Settings) -> bool:
