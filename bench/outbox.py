@@ -76,7 +76,7 @@ class Arrivals:
 @asynccontextmanager
 async def opened_broker(kind: str, address: str) -> AsyncIterator[Broker]:
     if kind == "redis":
-        from chat_transaction.brokers.redis import RedisBroker
+        from chat_transaction.redis.broker import RedisBroker
 
         async with RedisBroker(RedisBrokerSettings(url=address)).opened() as redis:
             yield redis

@@ -115,7 +115,7 @@ async def test_a_group_whose_plugin_was_taken_out_waits_until_it_is_forgotten(tm
 def test_without_a_database_it_says_so(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["--data", str(tmp_path), "dead-letters", "list"], env={})
     assert result.exit_code == 1
-    assert "there is no database yet" in result.output
+    assert "There is no database yet" in result.output
     assert list(tmp_path.iterdir()) == []
 
 

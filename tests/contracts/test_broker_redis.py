@@ -9,7 +9,7 @@ from secrets import token_hex
 import pytest
 from chat_common.contracts.broker import BOUNDED_CHECKS, SHARED_CHECKS, Stage
 from chat_common.ports.broker import Broker
-from chat_transaction.brokers.redis import RedisBroker
+from chat_transaction.redis.broker import RedisBroker
 from chat_transaction.settings import RedisBrokerSettings
 
 from tests.services.redis import redis_url

@@ -100,7 +100,7 @@ async def produce(plan: Plan) -> None:
 @asynccontextmanager
 async def opened_broker(plan: Plan) -> AsyncIterator[Broker]:
     if plan.broker == "redis":
-        from chat_transaction.brokers.redis import RedisBroker
+        from chat_transaction.redis.broker import RedisBroker
 
         redis = RedisBrokerSettings(url=plan.address, lease=plan.lease / 2, shards=8, retry_first=0.05, retry_cap=0.5)
         async with RedisBroker(redis).opened() as broker:

@@ -82,6 +82,7 @@ STANDS_ON = {
     "chat_server.http": ("metrics", "pipeline", "services", "transports"),
     # chat_common
     "chat_common.errors": (),
+    "chat_common.backoff": (),
     "chat_common.clock": (),
     "chat_common.wire": ("errors", "validation"),
     "chat_common.validation": ("errors",),
@@ -91,10 +92,11 @@ STANDS_ON = {
     "chat_common.records": ("clock", "ports", "wire"),
     "chat_common.memory": ("clock", "errors", "ports", "records", "settings"),
     "chat_common.contracts": ("errors", "ports"),
-    "chat_common.client": ("clock", "codec", "errors", "protocol", "wire"),
+    "chat_common.client": ("backoff", "clock", "codec", "errors", "protocol", "wire"),
     # chat_transaction
     "chat_transaction.sql": ("settings",),
     "chat_transaction.brokers": ("headers", "settings"),
+    "chat_transaction.redis": ("brokers", "headers", "settings"),
     "chat_transaction.consumers": ("brokers", "sql", "headers", "settings"),
     "chat_transaction.relay": ("brokers", "consumers", "headers", "settings", "sql"),
 }

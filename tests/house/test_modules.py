@@ -17,7 +17,6 @@ LINES = 400
 LONGER = {
     "chat_common.client.chat": (420, "the client's face: half of it are docstrings of its API"),
     "chat_common.contracts.broker": (520, "one check a guarantee of the port, run by every backend in one list"),
-    "chat_transaction.brokers.redis": (430, "one backend, whose scripts stand beside their calls"),
     "chat_server.auth.service": (495, "being taken apart: may only shrink"),
     "chat_server.im.fanout": (470, "being taken apart: may only shrink"),
 }

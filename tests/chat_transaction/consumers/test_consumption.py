@@ -100,9 +100,9 @@ async def test_a_call_beyond_its_time_limit_has_failed() -> None:
         await consumption([record("a1"), record("b1")])
     assert [each.id for each in caught.value.failed] == ["b1"]
     assert notes.done == ["a1"]
-    assert "not handled within 0.05 s" in notes.reasons["b1"]
+    assert "The handler did not end within 0.05 s" in notes.reasons["b1"]
     await consumption([record("b1", 2)])
-    assert "not handled within 0.05 s" in notes.buried["b1"]
+    assert "The handler did not end within 0.05 s" in notes.buried["b1"]
     assert len(cancelled) == 3
 
 

@@ -38,7 +38,7 @@ class Flaw:
 async def test_a_key_parked_by_one_group_reaches_the_other_even_after_a_crash(open_shop: Callable[..., Shop]) -> None:
     """The other group is slow, and its process dies before it has handled what the first one has parked."""
     shop = open_shop()
-    letters = SqlDeadLetters(shop.database, shop.clock)
+    dead_letters = SqlDeadLetters(shop.database, shop.clock)
     printer, gate = Flaw({b"1"}), asyncio.Event()
 
     async def hang(records: Sequence[BrokerRecord]) -> None:
@@ -50,7 +50,7 @@ async def test_a_key_parked_by_one_group_reaches_the_other_even_after_a_crash(op
         await shop.write(*(entry("a", number) for number in range(4)))
 
         async def parked() -> bool:
-            return [letter.id.rpartition(":")[2] for letter in await letters.list()] == ["print"]
+            return [letter.id.rpartition(":")[2] for letter in await dead_letters.list()] == ["print"]
 
         await until(parked)
         gate.set()
@@ -66,9 +66,9 @@ async def test_a_key_parked_by_one_group_reaches_the_other_even_after_a_crash(op
 
         await until(all_wait)
         printer.bad.clear()
-        (letter,) = await letters.list()
+        (letter,) = await dead_letters.list()
         assert letter.id.endswith(":print")
-        assert await letters.replay([letter.id]) == 1
+        assert await dead_letters.replay([letter.id]) == 1
         await printer.seen.count(4)
         await again.until_empty()
     assert audit.payloads() == numbers(4)
@@ -77,7 +77,7 @@ async def test_a_key_parked_by_one_group_reaches_the_other_even_after_a_crash(op
 
 
 async def test_both_groups_park_and_are_released_apart(shop: Shop) -> None:
-    letters = SqlDeadLetters(shop.database, shop.clock)
+    dead_letters = SqlDeadLetters(shop.database, shop.clock)
     one, other = Flaw({b"1"}), Flaw({b"2"})
     consumers = (
         Consumer("orders", "print", one, attempts=1, on_failure="park"),
@@ -87,16 +87,16 @@ async def test_both_groups_park_and_are_released_apart(shop: Shop) -> None:
         await shop.write(*(entry("a", number) for number in range(4)))
 
         async def parked() -> bool:
-            return len(await letters.list()) == 2
+            return len(await dead_letters.list()) == 2
 
         await until(parked)
-        found = {letter.group: letter for letter in await letters.list()}
+        found = {letter.group: letter for letter in await dead_letters.list()}
         assert (found["print"].payload, found["mail"].payload) == (b"1", b"2")
-        assert found["mail"] == await letters.show(found["mail"].id)
-        assert await letters.drop([found["print"].id]) == 1
+        assert found["mail"] == await dead_letters.show(found["mail"].id)
+        assert await dead_letters.drop([found["print"].id]) == 1
         await one.seen.count(3)
         other.bad.clear()
-        assert await letters.replay([found["mail"].id]) == 1
+        assert await dead_letters.replay([found["mail"].id]) == 1
         await other.seen.count(4)
         await shop.until_empty()
     assert one.seen.payloads() == [b"0", b"2", b"3"], "the dropped one is dropped for its group alone"
@@ -201,7 +201,7 @@ async def test_a_group_that_nobody_runs_any_more_is_forgotten(open_shop: Callabl
 
 
 async def test_an_operator_forgets_a_group(shop: Shop) -> None:
-    letters = SqlDeadLetters(shop.database, shop.clock)
+    dead_letters = SqlDeadLetters(shop.database, shop.clock)
     mail, audit = Seen(), Seen()
     async with shop.relaying(Consumer("orders", "mail", mail), Consumer("orders", "audit", audit)):
         pass
@@ -213,8 +213,8 @@ async def test_an_operator_forgets_a_group(shop: Shop) -> None:
             return [row.parked for row in await shop.rows()] == [1]
 
         await until(waiting)
-        assert await letters.forget("orders", "audit")
-        assert not await letters.forget("orders", "audit")
+        assert await dead_letters.forget("orders", "audit")
+        assert not await dead_letters.forget("orders", "audit")
         await shop.until_empty()
 
 

@@ -102,20 +102,20 @@ async def test_a_refused_record_parks_its_key_where_the_topic_parks(shop: Shop) 
     def mood(record: BrokerRecord) -> str | None:
         return "too large" if record.payload in bad else None
 
-    letters = SqlDeadLetters(shop.database, shop.clock)
+    dead_letters = SqlDeadLetters(shop.database, shop.clock)
     seen = Seen()
     consumer = Consumer("orders", "mail", seen, on_failure="park")
     async with relaying(shop, Between(mood), consumer) as relay:
         await shop.write(*(entry("a", number) for number in range(3)), entry("b", 9))
 
         async def parked() -> bool:
-            return (await letters.status()).parked == 2 and not relay._in_flight.rows
+            return (await dead_letters.status()).parked == 2 and not relay._in_flight.rows
 
         await until(parked)
-        (letter,) = await letters.list()
+        (letter,) = await dead_letters.list()
         assert (letter.payload, letter.reason) == (b"1", "too large")
         bad.clear()
-        assert await letters.replay([letter.id]) == 1
+        assert await dead_letters.replay([letter.id]) == 1
         await seen.count(4)
         await shop.until_empty()
     assert seen.payloads("a") == numbers(3)

@@ -171,8 +171,8 @@ async def test_parks_the_key_until_somebody_releases_it(shop: Shop) -> None:
         await shop.write(entry("a", 4))
         await audit.count(6)
         broken = False
-        letters = SqlDeadLetters(shop.database, shop.clock)
-        assert await letters.replay([letter.id for letter in await letters.list()]) == 1
+        dead_letters = SqlDeadLetters(shop.database, shop.clock)
+        assert await dead_letters.replay([letter.id for letter in await dead_letters.list()]) == 1
         await mail.count(6)
         await shop.until_empty()
     assert mail.payloads("a") == numbers(5)
@@ -275,10 +275,13 @@ async def test_ensured_functions_run_after_commit(shop: Shop) -> None:
 @pytest.mark.parametrize(
     ("payload", "reason"),
     [
-        (b'{"name":"mail","version":2,"arguments":{"to":"a"}}', "no function 'mail' version 2 is registered"),
-        (b'{"name":"post","version":1,"arguments":{}}', "no function 'post' version 1 is registered"),
-        (b'{"name":"mail","version":1,"arguments":{"to":5}}', "arguments of 'mail' version 1: Expected `str`"),
-        (b"nonsense", "not a call:"),
+        (b'{"name":"mail","version":2,"arguments":{"to":"a"}}', "No function 'mail', version 2, is registered"),
+        (b'{"name":"post","version":1,"arguments":{}}', "No function 'post', version 1, is registered"),
+        (
+            b'{"name":"mail","version":1,"arguments":{"to":5}}',
+            "The arguments do not fit 'mail', version 1: Expected `str`",
+        ),
+        (b"nonsense", "The payload is not a call:"),
     ],
 )
 async def test_unknown_functions_are_kept_visibly(shop: Shop, payload: bytes, reason: str) -> None:

@@ -58,14 +58,14 @@ class Day:
     dropped: set[bytes] = field(factory=set)
     relays: list[tuple[AsyncExitStack, SqlRelay]] = field(factory=list)
     shops: list[Shop] = field(init=False)
-    letters: SqlDeadLetters = field(init=False)
+    dead_letters: SqlDeadLetters = field(init=False)
     mail: Group = field(init=False)
     audit: Group = field(init=False)
     print: Group = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.shops = [self.open_shop(), self.open_shop(), self.open_shop()]
-        self.letters = SqlDeadLetters(self.shops[0].database, self.shops[0].clock)
+        self.dead_letters = SqlDeadLetters(self.shops[0].database, self.shops[0].clock)
         self.mail = Group(self.chance, flaky=0.1)
         self.audit = Group(self.chance, flaky=0.1)
         self.print = Group(self.chance)
@@ -109,17 +109,17 @@ class Day:
             await shop.write(entry(key, payload.decode(), topic=topic), report=self.chance.random() < 0.7)
 
     async def mend(self) -> None:
-        for letter in await self.letters.list(limit=3):
+        for letter in await self.dead_letters.list(limit=3):
             try:
-                letter = await self.letters.show(letter.id)
+                letter = await self.dead_letters.show(letter.id)
             except NotFound:
                 continue
             if self.chance.random() < 0.3:
-                if await self.letters.drop([letter.id]):
+                if await self.dead_letters.drop([letter.id]):
                     self.dropped.add(letter.payload)
             else:
                 self.print.bad.discard(letter.payload)
-                await self.letters.replay([letter.id])
+                await self.dead_letters.replay([letter.id])
 
     async def live(self) -> None:
         await self.start(all_of_them=True)
@@ -140,7 +140,7 @@ class Day:
             await self.stop()
 
     async def is_over(self) -> bool:
-        await self.letters.replay([letter.id for letter in await self.letters.list()])
+        await self.dead_letters.replay([letter.id for letter in await self.dead_letters.list()])
         return not await self.shops[0].rows()
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from chat_common.ports.broker import BrokerRecord
 from chat_common.records import Consumer
-from chat_transaction.brokers.redis import RedisBroker
+from chat_transaction.redis.broker import RedisBroker
 from chat_transaction.relay.relay import SqlRelay
 from chat_transaction.settings import RedisBrokerSettings, RelaySettings
 from chat_transaction.sql import tables
@@ -164,8 +164,8 @@ async def test_parks_and_releases_a_key(shop: Shop, redis: Redis) -> None:
 
         await until(parked)
         broken = False
-        letters = SqlDeadLetters(shop.database, shop.clock)
-        assert await letters.replay([letter.id for letter in await letters.list()]) == 1
+        dead_letters = SqlDeadLetters(shop.database, shop.clock)
+        assert await dead_letters.replay([letter.id for letter in await dead_letters.list()]) == 1
         await seen.count(5)
         await shop.until_empty()
     assert once(seen.payloads("a")) == numbers(4)

@@ -28,65 +28,65 @@ class Printer:
 
 
 async def test_a_buried_record_is_replayed_for_its_group_alone(shop: Shop) -> None:
-    letters = SqlDeadLetters(shop.database, shop.clock)
+    dead_letters = SqlDeadLetters(shop.database, shop.clock)
     printer, audit = Printer(b"1"), Seen()
     async with shop.relaying(
         Consumer("orders", "print", printer, attempts=2), Consumer("orders", "audit", audit, attempts=2)
     ):
         await shop.write(*(entry("a", number) for number in range(3)))
         await shop.until_empty()
-        (letter,) = await letters.list()
+        (letter,) = await dead_letters.list()
         assert (letter.state, letter.topic, letter.group, letter.key) == ("buried", "orders", "print", "a")
         assert (letter.attempts, letter.payload) == (2, b"1")
         assert letter.reason.startswith("ValueError: out of ink")
-        assert await letters.show(letter.id) == letter
+        assert await dead_letters.show(letter.id) == letter
         printer.bad.clear()
-        assert await letters.replay([letter.id, "b999"]) == 1
+        assert await dead_letters.replay([letter.id, "b999"]) == 1
         await printer.seen.count(3)
         await shop.until_empty()
     assert printer.seen.payloads() == [b"0", b"2", b"1"]
     assert audit.payloads() == [b"0", b"1", b"2"]
     assert printer.seen.records[-1].id == audit.records[1].id, "its idempotency key is the old one"
-    assert await letters.list() == []
+    assert await dead_letters.list() == []
 
 
 async def test_a_parked_key_is_released_in_order(shop: Shop) -> None:
-    letters = SqlDeadLetters(shop.database, shop.clock)
+    dead_letters = SqlDeadLetters(shop.database, shop.clock)
     printer = Printer(b"1")
     async with shop.relaying(Consumer("orders", "print", printer, attempts=2, on_failure="park")):
         await shop.write(*(entry("a", number) for number in range(4)), entry("b", 9))
         await printer.seen.count(2)
-        await until(lambda: _parked(letters, 3))
-        (letter,) = await letters.list()
+        await until(lambda: _parked(dead_letters, 3))
+        (letter,) = await dead_letters.list()
         assert (letter.state, letter.payload, letter.attempts) == ("parked", b"1", 2)
         await shop.write(entry("a", 4))
-        await until(lambda: _parked(letters, 4))
+        await until(lambda: _parked(dead_letters, 4))
         printer.bad.clear()
-        assert await letters.replay([letter.id]) == 1
+        assert await dead_letters.replay([letter.id]) == 1
         await printer.seen.count(6)
         await shop.until_empty()
     assert printer.seen.payloads("a") == [b"0", b"1", b"2", b"3", b"4"]
 
 
 async def test_dropping_a_parked_record_lets_its_key_go_on(shop: Shop) -> None:
-    letters = SqlDeadLetters(shop.database, shop.clock)
+    dead_letters = SqlDeadLetters(shop.database, shop.clock)
     printer = Printer(b"1")
     async with shop.relaying(Consumer("orders", "print", printer, attempts=2, on_failure="park")):
         await shop.write(*(entry("a", number) for number in range(4)))
-        await until(lambda: _parked(letters, 3))
-        (letter,) = await letters.list()
-        assert await letters.drop([letter.id]) == 1
+        await until(lambda: _parked(dead_letters, 3))
+        (letter,) = await dead_letters.list()
+        assert await dead_letters.drop([letter.id]) == 1
         await printer.seen.count(3)
         await shop.until_empty()
     assert printer.seen.payloads("a") == [b"0", b"2", b"3"]
 
 
-async def _parked(letters: SqlDeadLetters, count: int) -> bool:
-    return (await letters.status()).parked == count
+async def _parked(dead_letters: SqlDeadLetters, count: int) -> bool:
+    return (await dead_letters.status()).parked == count
 
 
 async def test_pages_and_status(shop: Shop) -> None:
-    letters = SqlDeadLetters(shop.database, shop.clock)
+    dead_letters = SqlDeadLetters(shop.database, shop.clock)
 
     async def refuse(records: Sequence[BrokerRecord]) -> None:
         raise ValueError("no")
@@ -95,25 +95,25 @@ async def test_pages_and_status(shop: Shop) -> None:
         await shop.write(*(entry(f"k{number}", number) for number in range(5)), entry("a", topic="other"))
 
         async def buried() -> bool:
-            return (await letters.status()).buried == 5
+            return (await dead_letters.status()).buried == 5
 
         await until(buried)
-    status = await letters.status()
+    status = await dead_letters.status()
     assert status.depth == {"other": 1}
     assert status.oldest is not None
     assert status.oldest < 60
-    first = await letters.list(limit=2)
-    second = await letters.list(limit=10, after=first[-1].id)
+    first = await dead_letters.list(limit=2)
+    second = await dead_letters.list(limit=10, after=first[-1].id)
     assert len({letter.id for letter in (*first, *second)}) == 5
-    assert await letters.list(topic="other") == []
-    assert await letters.drop([letter.id for letter in first]) == 2
+    assert await dead_letters.list(topic="other") == []
+    assert await dead_letters.drop([letter.id for letter in first]) == 2
     with pytest.raises(NotFound):
-        await letters.show(first[0].id)
+        await dead_letters.show(first[0].id)
     for wrong in ("", "x1", "b", "b-1", "p1", "p1:", "b1:print", "b" + "9" * 30):
         with pytest.raises(Invalid):
-            await letters.show(wrong)
+            await dead_letters.show(wrong)
     with pytest.raises(Invalid, match="limit"):
-        await letters.list(limit=0)
+        await dead_letters.list(limit=0)
 
 
 def test_two_ensured_functions_of_one_name_and_version_are_refused() -> None:

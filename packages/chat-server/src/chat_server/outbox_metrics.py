@@ -22,9 +22,9 @@ class OutboxMetrics:
     """`ask` reads the table, at most every 5 s; `source` is for `Metrics.collect`. While the table cannot be read, its
     part is missing, rather than old."""
 
-    def __init__(self, relay: Relay, letters: DeadLetters, clock: Clock) -> None:
+    def __init__(self, relay: Relay, dead_letters: DeadLetters, clock: Clock) -> None:
         self._relay = relay
-        self._letters = letters
+        self._dead_letters = dead_letters
         self._clock = clock
         self._status: OutboxStatus | None = None
         self._asked = float("-inf")
@@ -36,7 +36,7 @@ class OutboxMetrics:
                 return
             try:
                 async with asyncio.timeout(_PATIENCE):
-                    self._status = await self._letters.status()
+                    self._status = await self._dead_letters.status()
                 self._asked = self._clock.monotonic()
             except Exception as error:
                 self._status = None
@@ -51,7 +51,7 @@ class OutboxMetrics:
         for place, count in self._relay.outcomes().items():
             attempts.add_metric(place, count)
         yield attempts
-        in_flight = GaugeMetricFamily("chat_outbox_in_flight", "Rows on their way in this process.", labels=("topic",))
+        in_flight = GaugeMetricFamily("chat_outbox_in_flight", "Rows in flight in this process.", labels=("topic",))
         for topic, count in self._relay.in_flight().items():
             in_flight.add_metric((topic,), count)
         yield in_flight
@@ -65,10 +65,10 @@ def _table(status: OutboxStatus) -> Iterator[Metric]:
         depth.add_metric((topic,), count)
     yield depth
     yield GaugeMetricFamily("chat_outbox_oldest_seconds", "Age of the oldest row.", value=status.oldest or 0.0)
-    letters = GaugeMetricFamily("chat_dead_letters", "What was given up and waits for somebody.", labels=("state",))
-    letters.add_metric(("buried",), status.buried)
-    letters.add_metric(("parked",), status.parked)
-    yield letters
+    dead_letters = GaugeMetricFamily("chat_dead_letters", "What was given up, by state.", labels=("state",))
+    dead_letters.add_metric(("buried",), status.buried)
+    dead_letters.add_metric(("parked",), status.parked)
+    yield dead_letters
     waiting = GaugeMetricFamily(
         "chat_outbox_waiting_for_group", "Rows kept for a group that no process runs.", labels=("topic", "group")
     )

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -23,6 +24,7 @@ from typing import Any, Self
 import structlog
 from chat_common import wire
 from chat_common.assembly import Assembly
+from chat_common.backoff import pause
 from chat_common.clock import Clock, SystemClock
 from chat_common.codec.json import JsonCodec
 from chat_common.plugins import Contributions, Owned, Plugins
@@ -286,13 +288,12 @@ async def _tasks(contributions: Contributions, assembly: Assembly) -> AsyncItera
 
 
 async def _restarted(task: Task, context: Context) -> None:
-    """Run a task again when it raises, after 1 s, 2 s, … at most a minute."""
-    pause = 1.0
-    while True:
+    """Run a task again when it raises, after about 1 s, 2 s, … at most a minute."""
+    for attempt in itertools.count(1):
         try:
             await task.run(context)
             return
         except Exception:
-            log.exception("task_failed", task=task.name, again_in=pause)
-        await asyncio.sleep(pause)
-        pause = min(60.0, pause * 2)
+            again = pause(attempt, 1.0, 60.0)
+            log.exception("task_failed", task=task.name, again_in=round(again, 1))
+        await asyncio.sleep(again)

@@ -7,7 +7,7 @@ from chat_common.ports.broker import BrokerRecord
 ROW = "chat-row"
 """The number of the record's row in the outbox; it grows within a key."""
 AFTER = "chat-after"
-"""The number of the row before it in its key, if that was still on its way when this one was published."""
+"""The number of the row before it in its key, if that was still in flight when this one was published."""
 GROUPS = "chat-groups"
 """The groups that still want the record, comma separated."""
 

@@ -29,7 +29,7 @@ async def _outbox(context: Context) -> AsyncIterator[SqlOutbox]:
 async def _relay(context: Context) -> AsyncIterator[SqlRelay]:
     outbox = await context.get(Outbox)  # type: ignore[type-abstract]
     if not isinstance(outbox, SqlOutbox):
-        raise TypeError(f"the relay 'sql' needs the outbox 'sql', not {type(outbox).__name__}")
+        raise TypeError(f"The relay 'sql' needs the outbox 'sql', not {type(outbox).__name__}.")
     broker = await context.get(Broker)  # type: ignore[type-abstract]
     database = await context.get(Database)  # type: ignore[type-abstract]
     yield SqlRelay(outbox, broker, database, context.clock, context.settings)
@@ -44,9 +44,9 @@ async def _memory(context: Context) -> AsyncIterator[MemoryBroker]:
 @asynccontextmanager
 async def _redis(context: Context) -> AsyncIterator[Broker]:
     try:
-        from chat_transaction.brokers.redis import RedisBroker
+        from chat_transaction.redis.broker import RedisBroker
     except ImportError as error:
-        raise SetupError("the broker 'redis' needs the extra: interesting-chat-transaction[redis]") from error
+        raise SetupError("The broker 'redis' needs interesting-chat-transaction[redis].") from error
     async with RedisBroker(context.settings).opened() as broker:
         yield broker
 
@@ -59,7 +59,7 @@ async def _rocketmq(context: Context) -> AsyncIterator[Broker]:
         async with RocketBroker(context.settings).opened() as broker:
             yield broker
     except ModuleNotFoundError as error:
-        raise SetupError("the broker 'rocketmq' needs the extra: interesting-chat-transaction[rocketmq]") from error
+        raise SetupError("The broker 'rocketmq' needs interesting-chat-transaction[rocketmq].") from error
 
 
 @asynccontextmanager

@@ -21,7 +21,7 @@ class RelaySettings:
         0.05, help="The same while other relays, whose writers report elsewhere, are alive."
     )
     scan_limit: Count = setting(1_000, help="Rows read at once.")
-    capacity: Count = setting(10_000, help="Rows of a topic on their way at once; the others wait in the table.")
+    capacity: Count = setting(10_000, help="Rows of a topic in flight at once; the others wait in the table.")
     lease: Seconds = setting(15.0, help="How long a relay that vanished keeps its shards.")
     retry_first: Seconds = setting(0.2, help="Pause after the first failure; it doubles from there.")
     retry_cap: Seconds = setting(60.0, help="Longest pause between two attempts.")

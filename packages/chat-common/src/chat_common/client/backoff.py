@@ -6,6 +6,8 @@ import random
 
 from attrs import define, field
 
+from chat_common.backoff import ceiling
+
 
 @define
 class Backoff:
@@ -18,9 +20,8 @@ class Backoff:
 
     def next(self) -> float:
         """The pause before the next try; counts it as a failure until `reset`."""
-        ceiling = min(self.longest, self.first * 2 ** min(self.failures, 32))
         self.failures += 1
-        return self.random.uniform(0, ceiling)
+        return self.random.uniform(0, ceiling(self.failures, self.first, self.longest))
 
     def reset(self) -> None:
         self.failures = 0

@@ -159,12 +159,12 @@ def checked(entry: OutboxEntry) -> OutboxEntry:
     check_text(entry.topic, "topic", TOPIC_LIMIT)
     check_text(entry.key, "key", KEY_LIMIT)
     if not 0 <= entry.delay <= DELAY_LIMIT:
-        message = f"delay is {entry.delay} s; 0 to {DELAY_LIMIT} are allowed"
+        message = f"The delay is {entry.delay} s; it must be 0 to {DELAY_LIMIT} s."
         raise Invalid(message, field="delay", limit=DELAY_LIMIT)
     if not isinstance(entry.payload, bytes):
-        raise Invalid(f"payload is {type(entry.payload).__name__}, not bytes", field="payload")
+        raise Invalid(f"The payload must be bytes, not {type(entry.payload).__name__}.", field="payload")
     if len(entry.payload) > PAYLOAD_LIMIT:
-        message = f"payload has {len(entry.payload)} bytes; at most {PAYLOAD_LIMIT} are allowed"
+        message = f"The payload has {len(entry.payload)} bytes; at most {PAYLOAD_LIMIT} are allowed."
         raise Invalid(message, field="payload", limit=PAYLOAD_LIMIT)
     return entry
 
@@ -179,6 +179,6 @@ def ensured_entry(ensured: Ensured, arguments: Any, *, key: str = "", delay: flo
     try:
         msgspec.json.decode(encoded, type=ensured.arguments)
     except (msgspec.MsgspecError, TypeError) as error:
-        raise Invalid(f"arguments of {ensured.name}: {error}", field="arguments") from error
+        raise Invalid(f"The arguments of {ensured.name} do not fit their class: {error}", field="arguments") from error
     call = {"name": ensured.name, "version": ensured.version, "arguments": msgspec.Raw(encoded)}
     return checked(OutboxEntry(ENSURED_TOPIC, key or secrets.token_hex(12), msgspec.json.encode(call), delay))

@@ -185,9 +185,9 @@ def dead_letters_list(
     ctx: click.Context, config: Path | None, data: str | None, topic: str | None, limit: int, after: str | None
 ) -> None:
     """One line each, newest first: id, state, time, topic, group, key, attempts, reason."""
-    from chat_server.cli.letters import letter_lines
+    from chat_server.cli.dead_letters import dead_letter_lines
 
-    for line in letter_lines(_choice(ctx, config, data), topic, limit, after):
+    for line in dead_letter_lines(_choice(ctx, config, data), topic, limit, after):
         click.echo(line)
 
 
@@ -197,10 +197,10 @@ def dead_letters_list(
 @click.option("--payload", is_flag=True, help="Print the payload, which may hold what people wrote.")
 @click.pass_context
 def dead_letters_show(ctx: click.Context, config: Path | None, data: str | None, id: str, payload: bool) -> None:
-    """All that is known of the letter ID."""
-    from chat_server.cli.letters import letter_page
+    """All that is known of the dead letter ID."""
+    from chat_server.cli.dead_letters import dead_letter_page
 
-    for line in letter_page(_choice(ctx, config, data), id, payload):
+    for line in dead_letter_page(_choice(ctx, config, data), id, payload):
         click.echo(line)
 
 
@@ -209,10 +209,10 @@ def dead_letters_show(ctx: click.Context, config: Path | None, data: str | None,
 @click.argument("ids", nargs=-1, required=True)
 @click.pass_context
 def dead_letters_replay(ctx: click.Context, config: Path | None, data: str | None, ids: tuple[str, ...]) -> None:
-    """Try the letters IDS again. The server may be running, and takes them at once."""
-    from chat_server.cli.letters import replay_letters
+    """Try the dead letters IDS again. The server may be running, and takes them at once."""
+    from chat_server.cli.dead_letters import replay_dead_letters
 
-    click.echo(replay_letters(_choice(ctx, config, data), ids))
+    click.echo(replay_dead_letters(_choice(ctx, config, data), ids))
 
 
 @dead_letters.command("drop")
@@ -220,10 +220,10 @@ def dead_letters_replay(ctx: click.Context, config: Path | None, data: str | Non
 @click.argument("ids", nargs=-1, required=True)
 @click.pass_context
 def dead_letters_drop(ctx: click.Context, config: Path | None, data: str | None, ids: tuple[str, ...]) -> None:
-    """Forget the letters IDS; the key of a parked one goes on."""
-    from chat_server.cli.letters import drop_letters
+    """Forget the dead letters IDS; the key of a parked one goes on."""
+    from chat_server.cli.dead_letters import drop_dead_letters
 
-    click.echo(drop_letters(_choice(ctx, config, data), ids))
+    click.echo(drop_dead_letters(_choice(ctx, config, data), ids))
 
 
 @main.group()
@@ -236,7 +236,7 @@ def outbox() -> None:
 @click.pass_context
 def outbox_status(ctx: click.Context, config: Path | None, data: str | None) -> None:
     """Depth by topic, the oldest row's age, the rate of change, what was given up."""
-    from chat_server.cli.letters import status_lines
+    from chat_server.cli.dead_letters import status_lines
 
     for line in status_lines(_choice(ctx, config, data)):
         click.echo(line)
@@ -249,7 +249,7 @@ def outbox_status(ctx: click.Context, config: Path | None, data: str | None) -> 
 @click.pass_context
 def outbox_forget(ctx: click.Context, config: Path | None, data: str | None, topic: str, group: str) -> None:
     """The consumer group GROUP of TOPIC is gone for good: let no row wait for it any more."""
-    from chat_server.cli.letters import forget_group
+    from chat_server.cli.dead_letters import forget_group
 
     click.echo(forget_group(_choice(ctx, config, data), topic, group))
 
@@ -264,7 +264,7 @@ def _provision(what: str, summary: str) -> None:
     @_shared
     @click.pass_context
     def command(ctx: click.Context, config: Path | None, data: str | None) -> None:
-        from chat_server.cli.letters import provision
+        from chat_server.cli.dead_letters import provision
 
         click.echo(provision(_choice(ctx, config, data), "rocketmq", what))
 

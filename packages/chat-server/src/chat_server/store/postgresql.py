@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, TypeVar
 
 import structlog
+from chat_common.backoff import pause
 from chat_common.errors import Unavailable
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
@@ -59,7 +59,7 @@ class PostgresDatabase(SqlDatabase):
                 if not is_passing(error):
                     raise
                 log.warning("transaction_repeated", attempt=attempt, detail=str(error.orig)[:300])
-                await asyncio.sleep(random.uniform(0.5, 1.0) * 0.02 * 2**attempt)
+                await asyncio.sleep(pause(attempt, 0.04, 1.0))
         return await self._run_once(jobs)
 
     async def _run_once(self, jobs: Sequence[Job]) -> BatchOutcome:

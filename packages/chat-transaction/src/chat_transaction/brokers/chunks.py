@@ -20,7 +20,7 @@ def chunks(
     for record in records:
         encoded = encode(record)
         if len(encoded) > limit:
-            refusals.append(Refusal(record, f"it has {len(encoded)} bytes; at most {limit} are allowed"))
+            refusals.append(Refusal(record, f"The record has {len(encoded)} bytes; at most {limit} are allowed."))
             continue
         size += len(encoded)
         if size > limit or not found:

@@ -41,7 +41,7 @@ class MemoryBroker:
 
     async def publish(self, records: Sequence[BrokerRecord], *, delay: float = 0.0) -> None:
         taken, refusals = chunks(records, lambda record: record.payload, self._settings.record_bytes)
-        records = [record for portion in taken for record, _ in portion]
+        records = [record for chunk in taken for record, _ in chunk]
         for topic in {record.topic for record in records}:
             for group in self._groups.get(topic, {}).values():
                 await group.room()

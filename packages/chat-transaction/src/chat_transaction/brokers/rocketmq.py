@@ -7,6 +7,7 @@ a fork: it is imported when a broker is opened, never before.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import math
 import time
@@ -20,6 +21,7 @@ from zlib import crc32
 
 import msgspec
 from attrs import define
+from chat_common.backoff import pause
 from chat_common.errors import Unavailable
 from chat_common.ports.broker import BrokerRecord, Handler, Refusal, Refused
 
@@ -95,7 +97,7 @@ class RocketBroker:
     def configuration(self) -> Any:
         settings, client = self.settings, self._client
         if client is None:
-            raise Unavailable("the RocketMQ broker is not open: enter `opened()` first")
+            raise Unavailable("The RocketMQ broker is not open; enter `opened()` first.")
         credentials = client.Credentials(settings.access_key, settings.secret_key)
         return client.ClientConfiguration(settings.endpoints, credentials, settings.namespace, request_timeout=5)
 
@@ -154,9 +156,9 @@ class RocketBroker:
         return []
 
     async def _send(self, message: Any) -> None:
-        until, wait = time.monotonic() + self.settings.send_patience, 0.05
+        until = time.monotonic() + self.settings.send_patience
         async with self._sends:
-            while True:
+            for attempt in itertools.count(1):
                 try:
                     # The client may forget to answer, when its own repetition of a request fails.
                     async with asyncio.timeout(_ANSWER):
@@ -165,8 +167,7 @@ class RocketBroker:
                 except Exception as error:
                     if "TooManyRequests" not in type(error).__name__ or time.monotonic() > until:
                         raise
-                    await asyncio.sleep(wait)
-                    wait = min(wait * 2, 1.0)
+                    await asyncio.sleep(pause(attempt, 0.05, 1.0))
 
     async def _begin(self, message: Any) -> Any:
         """The client asks where a topic is before its first message, and blocks meanwhile."""

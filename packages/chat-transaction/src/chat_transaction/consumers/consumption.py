@@ -138,11 +138,15 @@ class Consumption:
             except (FencedOut, KeyboardInterrupt, SystemExit):
                 raise
             except Exception as error:
-                return TimeoutError(f"not handled within {self._consumer.timeout} s") if limit.expired() else error
+                return (
+                    TimeoutError(f"The handler did not end within {self._consumer.timeout} s.")
+                    if limit.expired()
+                    else error
+                )
             except BaseException as error:
                 if is_cancelled():
                     raise
-                return RuntimeError(f"the handler raised {error!r}")
+                return RuntimeError(f"The handler raised {error!r}.")
             self._handled(records)
         return None
 

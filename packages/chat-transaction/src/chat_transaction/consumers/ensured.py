@@ -34,7 +34,7 @@ class EnsuredCalls:
         self._known: dict[tuple[str, int], Ensured] = {}
         for each in ensured:
             if self._known.setdefault((each.name, each.version), each) is not each:
-                raise ValueError(f"two ensured functions are named {each.name!r}, version {each.version}")
+                raise ValueError(f"Two ensured functions are named {each.name!r}, version {each.version}.")
 
     def consumer(self, attempts: int = 10) -> Consumer:
         return Consumer(ENSURED_TOPIC, "ensured", self.handle, batch=32, attempts=attempts)
@@ -60,7 +60,7 @@ class EnsuredCalls:
             except asyncio.CancelledError as error:
                 if is_cancelled():
                     raise
-                errors[record.id] = RuntimeError(f"the function raised {error!r}")
+                errors[record.id] = RuntimeError(f"The function raised {error!r}.")
                 return records[number:]
             except Exception as error:
                 errors[record.id] = error
@@ -71,21 +71,21 @@ class EnsuredCalls:
         try:
             call = msgspec.json.decode(record.payload, type=Call)
         except msgspec.MsgspecError as error:
-            raise Unprocessable(f"not a call: {error}") from error
+            raise Unprocessable(f"The payload is not a call: {error}") from error
         ensured = self._known.get((call.name, call.version))
         if ensured is None:
-            raise Unprocessable(f"no function {call.name!r} version {call.version} is registered")
+            raise Unprocessable(f"No function {call.name!r}, version {call.version}, is registered.")
         try:
             arguments = msgspec.json.decode(call.arguments, type=ensured.arguments)
         except msgspec.MsgspecError as error:
-            raise Unprocessable(f"arguments of {call.name!r} version {call.version}: {error}") from error
+            raise Unprocessable(f"The arguments do not fit {call.name!r}, version {call.version}: {error}") from error
         limit = asyncio.timeout(ensured.timeout)
         try:
             async with limit:
                 await ensured.handler(arguments, record.id)
         except Exception as error:
             if limit.expired():
-                raise TimeoutError(f"{call.name!r} did not end within {ensured.timeout} s") from error
+                raise TimeoutError(f"The function {call.name!r} did not end within {ensured.timeout} s.") from error
             raise
 
 

@@ -46,7 +46,7 @@ def submit_entry(request: SubmitMessage, *, sender: str, ref: str | None = None,
     try:
         msgspec.json.decode(payload, type=Intent)
     except msgspec.ValidationError as error:
-        raise Invalid(f"request: {error}", field="request") from error
+        raise Invalid(f"The request is not a message to submit: {error}", field="request") from error
     return checked(OutboxEntry(SUBMIT_TOPIC, request.conversation, payload, delay))
 
 
@@ -63,7 +63,7 @@ def submitting(submit: Submit, *, attempts: int = 10_000) -> Consumer:
             try:
                 intent = msgspec.json.decode(record.payload, type=Intent)
             except msgspec.MsgspecError as error:
-                raise Unprocessable(f"not an intent: {error}") from error
+                raise Unprocessable(f"The payload is not an intent: {error}") from error
             try:
                 await submit(Caller(user=intent.sender, ref=intent.ref), intent.request)
             except (RateLimited, Unavailable, Internal):

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 class OwnersLedger:
-    """`consumption.Ledger` over the rows on their way, by uid.
+    """`consumption.Ledger` over the rows in flight, by id.
 
     ``fence``: under which they may be run now, if at all. ``finished`` is told of a row that nobody here waits for any
     more, ``recovered`` of a (topic, key) that failed and goes on.
@@ -46,7 +46,7 @@ class OwnersLedger:
         self.parked: dict[tuple[str, str], dict[str, int]] = {}
         """As `queries.parked_heads` reads it, and what was parked since."""
         self.failing: dict[tuple[str, str], int] = {}
-        """(topic, key) → rows of it on their way, where the last attempt failed."""
+        """(topic, key) → rows of it in flight, where the last attempt failed."""
         self._fresh: dict[tuple[str, str, str], int] = {}
 
     async def accept(self, consumer: Consumer, records: Sequence[BrokerRecord]) -> Accepted:

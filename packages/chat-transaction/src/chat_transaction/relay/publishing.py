@@ -69,7 +69,7 @@ class Publishing:
             self._line_up(row)
 
     def passed(self, row: OutboxRow) -> None:
-        """It is no longer on its way."""
+        """It is no longer in flight."""
         key = (row.record.topic, row.record.key)
         now = self.clock.monotonic()
         self._progress[row.record.topic] = now

@@ -52,7 +52,7 @@ class Settlements:
         return self._begun + 1
 
     def finish(self, row: OutboxRow) -> None:
-        """It is no longer on its way: every group that was to get it here has handled or parked it."""
+        """It is no longer in flight: every group that was to get it here has handled or parked it."""
         if row.retained is None and not row.settled and row.attempts is None:
             self._done.append(row.id)
             self._some.set()
@@ -97,7 +97,7 @@ class Settlements:
             self._rounds = begun
 
     def take_settled(self) -> list[int]:
-        """The rows that were on their way, and that the table now knows to be over, since the last call."""
+        """The rows that were in flight, and that the table now knows to be over, since the last call."""
         settled, self._settled = self._settled, []
         return settled
 
@@ -116,5 +116,5 @@ class Settlements:
 
 
 def standing(row: OutboxRow) -> Retained:
-    """Where the groups of a row on its way stand."""
+    """Where the groups of a row in flight stand."""
     return Retained(row.id, row.shard, frozenset(row.handled or ()), dict(row.retained or {}))

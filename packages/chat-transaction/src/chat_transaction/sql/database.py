@@ -103,7 +103,7 @@ def _within(opened: Callable[[], Any], work: Callable[[Any], T]) -> T:
             return work(connection)
     except (StopIteration, GeneratorExit) as error:
         # No future can carry the first, and nobody takes the second for a failure: who waits would wait for ever.
-        raise RuntimeError(f"the function raised {error!r}") from error
+        raise RuntimeError(f"The function raised {error!r}, which no future can carry.") from error
 
 
 def _locking(connection: Any, work: Callable[[Any], T]) -> T:

@@ -19,7 +19,7 @@ from chat_transaction.sql.tables import GroupState, dead_letters, groups, outbox
 class SqlDeadLetters:
     """`chat_common.ports.outbox.DeadLetters`. Ids are ``b<number>`` (buried) and ``p<number>:<group>`` (parked).
 
-    Of a parked key only the record that failed is a letter; what waits behind it goes on with it.
+    Of a parked key only the record that failed is a dead letter; what waits behind it goes on with it.
     """
 
     def __init__(self, database: Database, clock: Clock) -> None:
@@ -30,7 +30,7 @@ class SqlDeadLetters:
         self, *, topic: str | None = None, limit: int = 50, after: str | None = None
     ) -> Sequence[DeadLetter]:
         if not 1 <= limit <= 1_000:
-            raise Invalid(f"limit is {limit}; 1 to 1,000 are allowed", field="limit", limit=1_000)
+            raise Invalid(f"The limit is {limit}; it must be 1 to 1,000.", field="limit", limit=1_000)
         return await self._database.read(lambda connection: _page(connection, topic, limit, after))
 
     async def show(self, id: str) -> DeadLetter:
@@ -41,7 +41,7 @@ class SqlDeadLetters:
             query = _parked().where(outbox.c.id == number, state.c.group == group)
         row = await self._database.read(lambda connection: connection.execute(query).first())
         if row is None:
-            raise NotFound(f"there is no dead letter {id}")
+            raise NotFound(f"There is no dead letter {id}.")
         return _letter(kind, row)
 
     async def replay(self, ids: Sequence[str]) -> int:
@@ -179,5 +179,7 @@ def _parse(id: str) -> tuple[str, int, str]:
     """Kind, number, and of a parked one its group."""
     kind, (number, colon, group) = id[:1], id[1:].partition(":")
     if kind not in ("b", "p") or not number.isdecimal() or len(number) > 18 or (kind == "p") != bool(colon and group):
-        raise Invalid(f"{id!r} is no dead letter's id: b and a number, or p, a number, ':' and a group", field="id")
+        raise Invalid(
+            f"{id!r} is not the id of a dead letter: b and a number, or p, a number, a colon and a group.", field="id"
+        )
     return kind, int(number), group

@@ -34,7 +34,7 @@ class Fence:
         )
         found = {row.shard: row.fence for row in rows}
         if any(found.get(shard) != self.fences.get(shard) for shard in shards):
-            raise FencedOut(f"shards {sorted(shards)} are owned by another relay")
+            raise FencedOut(f"Another relay owns some of the shards {sorted(shards)}.")
 
 
 current: ContextVar[Fence | None] = ContextVar("chat_transaction_fence", default=None)

@@ -25,7 +25,7 @@ Values = tuple[int, str, str, str, bytes, int, int]
 def statement(values: Values, paramstyle: Literal["format", "qmark"]) -> tuple[str, list[Any]]:
     """The INSERT of one row for a DB-API cursor."""
     if paramstyle not in ("format", "qmark"):
-        raise Invalid(f"paramstyle is {paramstyle!r}; 'format' and 'qmark' are known", field="paramstyle")
+        raise Invalid(f"The paramstyle is {paramstyle!r}; use 'format' or 'qmark'.", field="paramstyle")
     marks = ", ".join(["%s" if paramstyle == "format" else "?"] * len(values))
     return f"INSERT INTO chat_outbox ({', '.join(_COLUMNS)}) VALUES ({marks})", list(values)
 
@@ -49,13 +49,13 @@ class Parking:
 
 
 class OutboxRow:
-    """One written row on its way.
+    """One written row, and what becomes of it.
 
     As read from the table: ``only`` these groups want it (None: all that are registered), ``settled`` are done with it
     or need no hand-over, ``attempts`` by group. On its way: ``waiting`` have not handled it yet (None: the topic's only
     one), ``handled`` have, ``retained`` stay behind in the table because they parked it (or are absent: None).
     ``published`` is when a broker took it (seconds, monotonic), ``repeats`` how often it was given it again, ``after``
-    the row before it in its key that may still be on its way.
+    the row before it in its key that may still be in flight.
     """
 
     __slots__ = (

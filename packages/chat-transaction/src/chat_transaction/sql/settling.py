@@ -240,8 +240,8 @@ def forget(connection: Any, topic: str, group: str) -> bool:
         if not ids:
             return True
         connection.execute(delete(state).where(among(connection, state.c.id, ids), state.c.group == group))
-        letters = delete(outbox).where(among(connection, outbox.c.id, ids), outbox.c.groups == group)
-        connection.execute(letters)  # replayed, for that group alone
+        # Dead letters that were replayed for that group alone.
+        connection.execute(delete(outbox).where(among(connection, outbox.c.id, ids), outbox.c.groups == group))
         _reconcile(connection, ids, registered)
         after = ids[-1]
 

@@ -36,9 +36,9 @@ outbox = Table(
 )
 """One row an intent, deleted when all groups of its topic have handled it.
 
-``groups`` (comma separated): only they want it (a replayed letter); null: all that are registered. ``parked``: 1 while
-every group that still wants it has parked it or is absent, so that nobody need look at it. ``attempts`` and ``error``
-belong to the one group of a topic that has one group; others have theirs in `state`.
+``groups`` (comma separated): only they want it (a replayed dead letter); null: all that are registered. ``parked``: 1
+while every group that still wants it has parked it or is absent, so that nobody need look at it. ``attempts`` and
+``error`` belong to the one group of a topic that has one group; others have theirs in `state`.
 """
 
 leases = Table(

@@ -22,11 +22,11 @@ from chat_server.cli.data import furnish, is_embedded, load, sqlite_file
 T = TypeVar("T")
 
 
-def letter_lines(choice: Choice, topic: str | None, limit: int, after: str | None) -> Sequence[str]:
+def dead_letter_lines(choice: Choice, topic: str | None, limit: int, after: str | None) -> Sequence[str]:
     """A line for each dead letter, newest first."""
 
-    async def look(letters: DeadLetters) -> Sequence[DeadLetter]:
-        return await letters.list(topic=topic, limit=limit, after=after)
+    async def look(dead_letters: DeadLetters) -> Sequence[DeadLetter]:
+        return await dead_letters.list(topic=topic, limit=limit, after=after)
 
     return [
         f"{each.id:<8} {each.state:<6} {_time(each.time)} {each.topic} {each.group} key={each.key} "
@@ -35,38 +35,38 @@ def letter_lines(choice: Choice, topic: str | None, limit: int, after: str | Non
     ] or ["there are no dead letters"]
 
 
-def letter_page(choice: Choice, id: str, payload: bool) -> Sequence[str]:
+def dead_letter_page(choice: Choice, id: str, payload: bool) -> Sequence[str]:
     """All of one; its payload, which may hold what people wrote, only when asked for."""
-    letter = _with(choice, lambda letters: letters.show(id))
+    found = _with(choice, lambda dead_letters: dead_letters.show(id))
     fields = {
-        "id": letter.id,
-        "state": letter.state,
-        "topic": letter.topic,
-        "group": letter.group,
-        "key": letter.key,
-        "attempts": letter.attempts,
-        "reason": letter.reason,
-        "time": _time(letter.time),
-        "payload": letter.payload.decode(errors="replace") if payload else f"{len(letter.payload)} bytes (--payload)",
+        "id": found.id,
+        "state": found.state,
+        "topic": found.topic,
+        "group": found.group,
+        "key": found.key,
+        "attempts": found.attempts,
+        "reason": found.reason,
+        "time": _time(found.time),
+        "payload": found.payload.decode(errors="replace") if payload else f"{len(found.payload)} bytes (--payload)",
     }
     return [f"{name:<9} {value}" for name, value in fields.items()]
 
 
-def replay_letters(choice: Choice, ids: Sequence[str]) -> str:
-    return f"{_all(choice, ids, lambda letters: letters.replay(ids))} given to the relay again"
+def replay_dead_letters(choice: Choice, ids: Sequence[str]) -> str:
+    return f"{_all(choice, ids, lambda dead_letters: dead_letters.replay(ids))} given to the relay again"
 
 
-def drop_letters(choice: Choice, ids: Sequence[str]) -> str:
-    return f"{_all(choice, ids, lambda letters: letters.drop(ids))} dropped"
+def drop_dead_letters(choice: Choice, ids: Sequence[str]) -> str:
+    return f"{_all(choice, ids, lambda dead_letters: dead_letters.drop(ids))} dropped"
 
 
 def status_lines(choice: Choice) -> Sequence[str]:
     """What waits. The rate is that of two looks, a second apart."""
 
-    async def look(letters: DeadLetters) -> Sequence[str]:
-        before = await letters.status()
+    async def look(dead_letters: DeadLetters) -> Sequence[str]:
+        before = await dead_letters.status()
         await asyncio.sleep(1.0)
-        status = await letters.status()
+        status = await dead_letters.status()
         depth = sum(status.depth.values())
         oldest = "-" if status.oldest is None else f"{status.oldest:.1f} s"
         return [
@@ -87,11 +87,11 @@ def _group_line(group: GroupStatus) -> str:
 
 
 def forget_group(choice: Choice, topic: str, group: str) -> str:
-    async def work(letters: DeadLetters) -> bool:
-        return await letters.forget(topic, group)
+    async def work(dead_letters: DeadLetters) -> bool:
+        return await dead_letters.forget(topic, group)
 
     if not _with(choice, work):
-        raise SetupError(f"topic {topic!r} has no group {group!r}: see `chat-server outbox status`")
+        raise SetupError(f"The topic {topic!r} has no group {group!r}; `chat-server outbox status` lists the groups.")
     return f"nothing waits for {topic}/{group} any more"
 
 
@@ -107,7 +107,7 @@ def provision(choice: Choice, broker: str, what: str) -> str:
 
     found = asyncio.run(ask())
     if what not in found:
-        raise SetupError(f"the broker {broker!r} needs no {what}")
+        raise SetupError(f"The broker {broker!r} needs no {what}.")
     return json.dumps(found[what], indent=2)
 
 
@@ -125,14 +125,14 @@ async def _subscriptions(choice: Choice) -> tuple[list[str], list[str]]:
 def _all(choice: Choice, ids: Sequence[str], work: Callable[[DeadLetters], Awaitable[int]]) -> int:
     count = _with(choice, work)
     if count < len(ids):
-        raise NotFound(f"{len(ids) - count} of these {len(ids)} do not exist")
+        raise NotFound(f"{len(ids) - count} of these {len(ids)} dead letters do not exist.")
     return count
 
 
 def _with(choice: Choice, work: Callable[[DeadLetters], Awaitable[T]]) -> T:
     plugins, settings = load(choice)
     if is_embedded(settings) and not sqlite_file(choice).exists():
-        raise SetupError("there is no database yet: the server has not run with these settings")
+        raise SetupError("There is no database yet, because the server has not run with these settings.")
 
     async def run() -> T:
         async with Assembly(plugins, settings) as assembly:

@@ -13,8 +13,10 @@ from chat_common.contracts.broker import Seen, record
 from chat_common.errors import Unavailable
 from chat_common.ports.broker import BrokerRecord, Refused
 from chat_common.settings import SetupError
-from chat_transaction.brokers import redis_scripts
-from chat_transaction.brokers.redis import RedisBroker, _Owned, _Subscription
+from chat_transaction.redis import broker_scripts
+from chat_transaction.redis.broker import RedisBroker
+from chat_transaction.redis.shard import OwnedShard
+from chat_transaction.redis.subscription import Subscription
 from chat_transaction.settings import RedisBrokerSettings
 
 from tests.chat_transaction.conftest import until
@@ -77,7 +79,7 @@ async def test_no_room_is_no_refusal(tmp_path: Path) -> None:
 
 async def test_a_topic_whose_name_is_taken_is_named_and_stops_no_other(url: str) -> None:
     async with RedisBroker(settings(url, shards=1)).opened() as broker:
-        await broker.client.set(broker.stream("taken", 0), "something else")
+        await broker.client.set(broker.keys.stream("taken", 0), "something else")
         good = record("fine", "a", 0)
         with pytest.raises(Refused) as caught:
             await broker.publish([record("taken", "a", 0), good, record("taken", "b", 0)])
@@ -91,8 +93,8 @@ async def test_a_topic_whose_name_is_taken_is_named_and_stops_no_other(url: str)
 
 async def test_trimming_keeps_what_a_group_has_not_handled(url: str) -> None:
     async with RedisBroker(settings(url, shards=1)).opened() as broker:
-        stream, client = broker.stream("topic", 0), broker.client
-        trim = client.register_script(redis_scripts.TRIM)
+        stream, client = broker.keys.stream("topic", 0), broker.client
+        trim = client.register_script(broker_scripts.TRIM)
         for group in ("fast", "slow", "absent"):
             await client.xgroup_create(stream, group, id="0", mkstream=True)
         await broker.publish([record("topic", "a", number) for number in range(4)])
@@ -116,7 +118,7 @@ async def test_trimming_keeps_what_a_group_has_not_handled(url: str) -> None:
 
 async def test_a_shard_is_one_members_until_his_lease_is_over(url: str) -> None:
     async with RedisBroker(settings(url, shards=4)).opened() as broker:
-        balance = broker.client.register_script(redis_scripts.BALANCE)
+        balance = broker.client.register_script(broker_scripts.BALANCE)
         keys = [f"{broker.settings.prefix}:{name}" for name in ("members", "l0", "l1", "l2", "l3")]
 
         async def held(member: str, life: int) -> list[int]:
@@ -135,7 +137,7 @@ async def test_a_shard_is_one_members_until_his_lease_is_over(url: str) -> None:
 
 async def test_a_lease_that_was_never_renewed_ends_too(url: str) -> None:
     async with RedisBroker(settings(url, shards=1)).opened() as broker:
-        balance = broker.client.register_script(redis_scripts.BALANCE)
+        balance = broker.client.register_script(broker_scripts.BALANCE)
         keys = [f"{broker.settings.prefix}:{name}" for name in ("members", "l0")]
         assert await balance(keys=keys, args=["one", 100]) == [1, 0]
 
@@ -156,24 +158,24 @@ async def test_nothing_is_handed_over_after_the_lease(url: str, over: str) -> No
         handed.set()
 
     async with RedisBroker(settings(url, shards=1)).opened() as broker:
-        subscription = _Subscription(broker, "topic", "group", handle, 10)
+        subscription = Subscription(broker.client, broker.settings, broker.keys, "topic", "group", handle, 10)
         await subscription.create_groups()
         loop = asyncio.get_running_loop()
-        subscription.deadline = loop.time() + (-0.001 if over == "before it reads" else 60.0)
-        owned = _Owned(subscription, 0)
+        subscription._member.deadline = loop.time() + (-0.001 if over == "before it reads" else 60.0)
+        owned = OwnedShard(subscription._member, broker.keys.stream("topic", 0))
         if over == "while it reads":
             fetch = owned._fetch
 
             async def slowly(block: int) -> object:
                 found = await fetch(block)
-                subscription.deadline = loop.time() - 0.001
+                subscription._member.deadline = loop.time() - 0.001
                 return found
 
             owned._fetch = slowly  # type: ignore[method-assign]
         await broker.publish([record("topic", "a", 0)])
         waiting = asyncio.create_task(handed.wait())
         await asyncio.wait([owned.task, waiting], timeout=20, return_when=asyncio.FIRST_COMPLETED)
-        pending = await broker.client.xpending(broker.stream("topic", 0), "group")
+        pending = await broker.client.xpending(broker.keys.stream("topic", 0), "group")
         if over != "not yet":
             assert owned.task.done()
             assert not seen
@@ -188,7 +190,7 @@ async def test_nothing_is_handed_over_after_the_lease(url: str, over: str) -> No
 async def test_an_entry_that_is_no_record_stops_nobody(url: str) -> None:
     seen = Seen(20)
     async with RedisBroker(settings(url, shards=1)).opened() as broker:
-        stream = broker.stream("topic", 0)
+        stream = broker.keys.stream("topic", 0)
         await broker.client.xadd(stream, {"r": b"\xc1"})
         await broker.client.xadd(stream, {"other": b"field"})
         async with broker.subscribe("topic", "group", seen.add):

@@ -1,0 +1,1 @@
+"""Everything of ours that speaks Redis or Valkey."""
