@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -17,6 +17,7 @@ import pytest
 from chat_common.errors import Invalid, Unavailable
 from chat_oss.converter import Converter
 from chat_oss.files import FilesSettings
+from chat_oss.picture_process import memory_limit
 from chat_oss.picture_settings import Picture, PictureSettings
 from chat_oss.pictures import process
 from PIL import Image
@@ -208,7 +209,7 @@ async def test_a_process_that_dies_is_replaced(when: str) -> None:
             await until(lambda: not converter._idle)
         os.kill(child.pid, signal.SIGKILL)
         if converting is not None:
-            with pytest.raises(Unavailable, match="try again"):
+            with pytest.raises(Unavailable, match="Try again"):
                 await converting
         else:
             await until(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
@@ -232,12 +233,12 @@ async def test_a_picture_is_refused_when_its_process_is_killed_again_and_again(
     data, other = pictures.jpeg(320, 240), pictures.jpeg(240, 320)
     async with opened() as converter:
         for _ in range(2):
-            with pytest.raises(Unavailable, match="try again"):
+            with pytest.raises(Unavailable, match="Try again"):
                 await killed(converter, data, signal.SIGKILL)
         assert "was ended by SIGKILL from outside, time 2 of 3" in caplog.text
         with pytest.raises(Unavailable):  # it has done nothing yet
             await killed(converter, other, signal.SIGTERM)
-        with pytest.raises(Invalid, match="no readable picture"):
+        with pytest.raises(Invalid, match="not a readable picture"):
             await killed(converter, data, signal.SIGKILL)
         assert {record.levelname for record in caplog.records} == {"WARNING"}
         assert (await converter.convert(data, "image/jpeg")).width == 320
@@ -255,7 +256,7 @@ async def test_no_more_than_some_killed_pictures_are_remembered(monkeypatch: pyt
 
 async def test_a_crash_of_the_decoder_is_the_fault_of_the_picture(caplog: pytest.LogCaptureFixture) -> None:
     async with opened() as converter:
-        with pytest.raises(Invalid, match="no readable picture"):
+        with pytest.raises(Invalid, match="not a readable picture"):
             await killed(converter, pictures.jpeg(), signal.SIGSEGV)
         assert "was ended by SIGSEGV over a picture" in caplog.text
         assert (await converter.convert(pictures.jpeg(), "image/jpeg")).width == 640
@@ -287,6 +288,7 @@ async def test_no_process_to_be_had_is_no_fault_of_the_picture(monkeypatch: pyte
 CRASHING = """
 import asyncio, os, signal
 from chat_oss.converter import Converter
+from chat_oss.picture_process import memory_limit
 from chat_oss.picture_settings import PictureSettings
 from tests.chat_oss import pictures
 
@@ -308,3 +310,52 @@ async def test_the_processes_of_a_killed_server_end_by_themselves() -> None:
     told, _ = await asyncio.wait_for(server.communicate(), 60)
     pid = int(told)
     await until(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
+
+
+@contextlib.contextmanager
+def environment(name: str, value: str) -> Iterator[None]:
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        del os.environ[name]
+
+
+async def test_a_process_has_no_environment_few_files_and_goes_first_when_memory_is_short() -> None:
+    with environment("CHAT__AUTH__SECRET", "a secret of the server"):
+        async with opened(seconds=9.0) as converter:
+            await converter.convert(pictures.jpeg(), "image/jpeg")
+            [child] = children(converter)
+            place = Path(f"/proc/{child.pid}")
+            assert (place / "environ").read_bytes() == b""
+            assert (place / "oom_score_adj").read_text().strip() == "1000"
+            limits = {line[:26].strip(): line[26:].split()[:2] for line in (place / "limits").read_text().splitlines()}
+            assert limits["Max address space"] == [str(memory_limit(SETTINGS))] * 2
+            assert limits["Max file size"] == ["0", "0"]
+            assert limits["Max core file size"] == ["0", "0"]
+            assert limits["Max open files"] == ["32", "32"]
+            # Counted from the picture's beginning, so that the next one has as much.
+            assert 9 <= int(limits["Max cpu time"][0]) <= 9 + 2 + 1 + sum(child.cpu_times()[:2])
+
+
+async def test_a_picture_for_which_there_is_no_memory_is_refused_and_the_next_one_is_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    data = pictures.encoded(Image.new("RGB", (9000, 5000)), "PNG")  # 135 MB, and as much again
+    async with opened() as converter:
+        assert (await converter.convert(data, "image/png")).width == 9000
+    monkeypatch.setattr("chat_oss.picture_process._PIXEL_BYTES", 0)
+    monkeypatch.setattr("chat_oss.picture_process._INTERPRETER_BYTES", 250 * MIB)
+    async with opened() as converter:
+        with pytest.raises(Invalid, match="not a readable picture"):
+            await converter.convert(data, "image/png")
+        assert (await converter.convert(pictures.jpeg(), "image/jpeg")).width == 640
+
+
+@pytest.mark.parametrize("name", ["PNG", "WEBP"])
+async def test_the_largest_picture_finds_room(name: str) -> None:
+    """Turned, with transparency: nothing takes more. As many pixels as `PictureSettings` let in."""
+    width, height = (8000, 6250) if name == "PNG" else (5000, 5000)
+    data = pictures.encoded(Image.new("RGBA", (width, height), (9, 9, 9, 99)), name, exif=pictures.exif(6))
+    async with opened(seconds=120) as converter:
+        assert (await converter.convert(data, f"image/{name.lower()}")).width == height

@@ -1,8 +1,8 @@
 """Converts pictures in processes of their own: what a stranger's picture does to a decoder, it does to nobody else.
 
 A thread would not do: decoders hold the interpreter's lock for seconds, and no thread can be stopped. A process is
-killed at the limit, or dies of a picture; the next picture gets a new one. This is no `multiprocessing`, which runs the
-application's main module again. Between the two: a length of 8 bytes, then msgpack; an empty first answer: it is ready.
+killed at the limit, or dies of a picture; the next picture gets a new one. This is not `multiprocessing`, which runs the
+application's main module again. What the process may take is said in `chat_oss.picture_process`.
 """
 
 from __future__ import annotations
@@ -11,23 +11,19 @@ import asyncio
 import contextlib
 import hashlib
 import logging
-import os
 import signal
 import subprocess
-import sys
 import threading
-import warnings
 from collections import deque
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import IO
 
 import msgspec
-from attrs import frozen
 from chat_common.errors import Invalid, Unavailable
 
-from chat_oss.picture_settings import Picture, PictureSettings
+from chat_oss.picture_process import Answer, Wanted, command, memory_limit, read, write
+from chat_oss.picture_settings import UNREADABLE, Picture, PictureSettings
 
-_PROGRAM = "import sys; sys.path[:] = sys.argv[1:]; from chat_oss.converter import work; work()"
 START_SECONDS = 60.0
 """A process that is not ready by then never will be."""
 DEATHS = 3
@@ -40,32 +36,15 @@ _DYING_SECONDS = 5.0
 log = logging.getLogger(__name__)
 
 
-@frozen
-class _Wanted:
-    data: bytes
-    type: str
-    settings: PictureSettings
-
-
-@frozen
-class _Answer:
-    """A picture, or why there is none."""
-
-    picture: Picture | None = None
-    refused: str = ""
-    field: str | None = None
-    limit: int | None = None
-
-
 class _Process:
     """One that converts. Its calls block, for threads; `kill` from another thread ends them."""
 
-    def __init__(self) -> None:
-        command = [sys.executable, "-c", _PROGRAM, *sys.path]
+    def __init__(self, command: Sequence[str]) -> None:
         try:
-            self._child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            # Without our environment: keys and passwords stand in it.
+            self._child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={})
         except OSError as error:
-            raise Unavailable(f"no process can be started for pictures: {error.strerror}") from error
+            raise Unavailable(f"No process can be started for pictures ({error.strerror}). Try again later.") from error
         self.late = False
 
     def exchange(self, message: bytes, seconds: float) -> bytes | None:
@@ -76,8 +55,8 @@ class _Process:
         limit.start()
         try:
             if message:
-                _write(self._child.stdin, message)
-            return _read(self._child.stdout)
+                write(self._child.stdin, message)
+            return read(self._child.stdout)
         except OSError:  # it does not read any more
             return None
         finally:
@@ -137,23 +116,23 @@ class Converter:
 
     def _convert(self, data: bytes, type: str) -> Picture:
         process = self._take()
-        answered = process.exchange(msgspec.msgpack.encode(_Wanted(data, type, self._settings)), self._seconds)
+        answered = process.exchange(msgspec.msgpack.encode(Wanted(data, type, self._settings)), self._seconds)
         if answered is None or process.late:
             status = None if process.late or self._closed else process.died()
             self._end(process)
             if self._closed:
-                raise Unavailable("pictures are converted no more")
+                raise Unavailable("The service for pictures is closing. Try again later.")
             if process.late:
-                text = f"file: the picture takes over {self._seconds:g} seconds to convert"
+                text = f"file: This picture takes over {self._seconds:g} seconds to convert. Send a smaller one."
                 raise Invalid(text, field="file", limit=int(self._seconds))
             if self._killed(data, type, status):
-                raise Unavailable("the picture could not be converted just now; try again")
-            raise Invalid(f"file: this is no readable picture of type {type}", field="file")
+                raise Unavailable("The picture could not be converted just now. Try again.")
+            raise Invalid(UNREADABLE, field="file")
         self._idle.append(process)
         if self._deaths:
             with self._counting:
                 self._deaths.pop(hashlib.sha256(data).hexdigest(), None)
-        answer = msgspec.msgpack.decode(answered, type=_Answer)
+        answer = msgspec.msgpack.decode(answered, type=Answer)
         if answer.picture is None:
             raise Invalid(answer.refused, field=answer.field, limit=answer.limit)
         return answer.picture
@@ -186,11 +165,11 @@ class Converter:
         return self._begin()
 
     def _begin(self) -> _Process:
-        process = _Process()
+        process = _Process(command(memory_limit(self._settings), self._seconds))
         self._running.add(process)
         if self._closed or process.exchange(b"", START_SECONDS) is None:
             self._end(process)
-            raise Unavailable("the process for pictures does not start")
+            raise Unavailable("The process for pictures does not start. Try again later.")
         return process
 
     def _end(self, process: _Process) -> None:
@@ -217,36 +196,3 @@ def _manner(status: int | None) -> str:
         return f"was ended by {signal.Signals(-status).name}"
     except ValueError:  # one without a name
         return f"was ended by signal {-status}"
-
-
-def work() -> None:
-    """The process: converts what comes in, until nothing comes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the application ends this
-    warnings.simplefilter("ignore")
-    from chat_oss.pictures import process
-
-    source, target = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # should a library print, it prints among the errors
-    _write(target, b"")
-    while (message := _read(source)) is not None:
-        wanted = msgspec.msgpack.decode(message, type=_Wanted)
-        try:
-            answer = _Answer(process(wanted.data, wanted.type, wanted.settings))
-        except Invalid as error:
-            answer = _Answer(refused=error.message, field=error.field, limit=error.limit)
-        _write(target, msgspec.msgpack.encode(answer))
-
-
-def _write(pipe: IO[bytes], message: bytes) -> None:
-    pipe.write(len(message).to_bytes(8, "big"))
-    pipe.write(message)
-    pipe.flush()
-
-
-def _read(pipe: IO[bytes]) -> bytes | None:
-    head = pipe.read(8)
-    if len(head) < 8:
-        return None
-    length = int.from_bytes(head, "big")
-    message = pipe.read(length)
-    return message if len(message) == length else None

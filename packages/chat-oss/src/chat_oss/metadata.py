@@ -52,7 +52,7 @@ class _Pieces:
     def count(self) -> None:
         self._left -= 1
         if self._left < 0:
-            text = f"file: the picture is made of more than {self._most} pieces"
+            text = f"file: This picture is made of more than {self._most} pieces. Save it anew, and send that."
             raise Invalid(text, field="file", limit=self._most)
 
 

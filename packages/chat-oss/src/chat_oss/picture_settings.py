@@ -22,6 +22,9 @@ class PictureSettings:
     quality: Annotated[int, Meta(ge=1, le=95)] = setting(80, help="JPEG and WebP quality of thumbnails.")
 
 
+UNREADABLE = "file: This file is not a readable picture."
+
+
 @frozen
 class Encoded:
     """A picture as bytes."""

@@ -11,7 +11,7 @@ from chat_common.errors import Invalid
 from PIL import Image
 
 from chat_oss.metadata import BadPicture, strip
-from chat_oss.picture_settings import Encoded, Picture
+from chat_oss.picture_settings import UNREADABLE, Encoded, Picture
 from chat_oss.picture_settings import PictureSettings as PictureSettings
 
 _FORMATS = {"image/jpeg": "JPEG", "image/png": "PNG", "image/gif": "GIF", "image/webp": "WEBP"}
@@ -42,9 +42,9 @@ def process(data: bytes, type: str, settings: PictureSettings) -> Picture:
         raise _too_many_pixels(settings) from None
     except (BadPicture, OSError, ValueError, SyntaxError, EOFError, TypeError) as error:
         # Pillow's readers raise all of these for broken files.
-        raise Invalid(f"file: this is no readable picture of type {type}", field="file") from error
+        raise Invalid(UNREADABLE, field="file") from error
     except (KeyError, IndexError, ArithmeticError, AssertionError, MemoryError, RuntimeError, struct.error) as error:
-        raise Invalid(f"file: this is no readable picture of type {type}", field="file") from error
+        raise Invalid(UNREADABLE, field="file") from error
 
 
 def _process(data: bytes, type: str, settings: PictureSettings) -> Picture:
@@ -53,7 +53,9 @@ def _process(data: bytes, type: str, settings: PictureSettings) -> Picture:
     width, height = image.size
     _check_size(width, height, settings)
     if image.format in ("JPEG", "MPO") and data.count(_SCAN) > _SCANS:
-        raise Invalid(f"file: the picture is drawn in more than {_SCANS} scans", field="file", limit=_SCANS)
+        raise Invalid(
+            f"file: A picture may be drawn in {_SCANS} scans. Save it anew, and send that.", field="file", limit=_SCANS
+        )
     # Several pictures of one moment (a phone's preview, its other lens) are no animation: the first is the picture.
     animated = image.format != "MPO" and bool(getattr(image, "is_animated", False))
     image.seek(0)
@@ -87,7 +89,11 @@ def _process(data: bytes, type: str, settings: PictureSettings) -> Picture:
 
 def _check_size(width: int, height: int, settings: PictureSettings) -> None:
     if max(width, height) > settings.max_side:
-        raise Invalid(f"size: no side over {settings.max_side} pixels", field="size", limit=settings.max_side)
+        raise Invalid(
+            f"size: No side of a picture may have more than {settings.max_side} pixels.",
+            field="size",
+            limit=settings.max_side,
+        )
     if width * height > settings.max_pixels:
         raise _too_many_pixels(settings)
 
@@ -96,12 +102,12 @@ def _check_turned_webp(pixels: int, settings: PictureSettings) -> None:
     """Its encoder takes up to 33 bytes for a pixel with transparency, twice what all else does."""
     most = settings.max_pixels // 2
     if pixels > most:
-        text = f"size: at most {most} pixels of WebP with transparency that has to be turned"
+        text = f"size: A WebP picture with transparency that has to be turned may have {most} pixels."
         raise Invalid(text, field="size", limit=most)
 
 
 def _too_many_pixels(settings: PictureSettings) -> Invalid:
-    return Invalid(f"size: at most {settings.max_pixels} pixels", field="size", limit=settings.max_pixels)
+    return Invalid(f"size: A picture may have {settings.max_pixels} pixels.", field="size", limit=settings.max_pixels)
 
 
 def _encode_anew(turned: Image.Image, type: str) -> bytes:
