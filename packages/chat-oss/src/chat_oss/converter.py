@@ -1,8 +1,8 @@
 """Converts pictures in processes of their own: what a stranger's picture does to a decoder, it does to nobody else.
 
 A thread would not do: decoders hold the interpreter's lock for seconds, and no thread can be stopped. A process is
-killed at the limit, or dies of a picture; the next picture gets a new one. This is not `multiprocessing`, which runs the
-application's main module again. What the process may take is said in `chat_oss.picture_process`.
+killed at the limit, or dies of a picture; the next picture gets a new one. This is not `multiprocessing`, which runs
+the application's main module again. What the process may take is said in `chat_oss.picture_process`.
 """
 
 from __future__ import annotations

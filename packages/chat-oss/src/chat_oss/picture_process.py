@@ -1,8 +1,8 @@
 """The process that converts pictures: what it is started with, what it may take, and the words between the two.
 
-Between the two: a length of 8 bytes, then msgpack; an empty first answer: it is ready. A decoder that a stranger's picture
-has taken over finds no environment with secrets in it, can open few files and write none, and is the first to go when
-memory is short; memory and time end by themselves, also when nobody is left to end it.
+Between the two: a length of 8 bytes, then msgpack; an empty first answer: it is ready. A decoder that a stranger's
+picture has taken over finds no environment with secrets in it, can open few files and write none, and is the first to
+go when memory is short; memory and time end by themselves, also when nobody is left to end it.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def _confine(memory: int) -> None:
 
 
 def _allow_seconds(seconds: float) -> None:
-    """CPU time until the signal that ends the process: a backstop for the application's own clock, should it have died."""
+    """CPU time until a signal ends the process: a backstop for the clock of the application, should that have died."""
     used = time.process_time()
     hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
     most = math.ceil(used + seconds) + _EXTRA_SECONDS

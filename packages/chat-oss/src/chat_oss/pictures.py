@@ -54,7 +54,9 @@ def _process(data: bytes, type: str, settings: PictureSettings) -> Picture:
     _check_size(width, height, settings)
     if image.format in ("JPEG", "MPO") and data.count(_SCAN) > _SCANS:
         raise Invalid(
-            f"file: A picture may be drawn in {_SCANS} scans. Save it anew, and send that.", field="file", limit=_SCANS
+            f"file: A picture may be drawn in at most {_SCANS} scans. Save it anew, and send that.",
+            field="file",
+            limit=_SCANS,
         )
     # Several pictures of one moment (a phone's preview, its other lens) are no animation: the first is the picture.
     animated = image.format != "MPO" and bool(getattr(image, "is_animated", False))
@@ -102,12 +104,14 @@ def _check_turned_webp(pixels: int, settings: PictureSettings) -> None:
     """Its encoder takes up to 33 bytes for a pixel with transparency, twice what all else does."""
     most = settings.max_pixels // 2
     if pixels > most:
-        text = f"size: A WebP picture with transparency that has to be turned may have {most} pixels."
+        text = f"size: A WebP picture with transparency that has to be turned may have at most {most} pixels."
         raise Invalid(text, field="size", limit=most)
 
 
 def _too_many_pixels(settings: PictureSettings) -> Invalid:
-    return Invalid(f"size: A picture may have {settings.max_pixels} pixels.", field="size", limit=settings.max_pixels)
+    return Invalid(
+        f"size: A picture may have at most {settings.max_pixels} pixels.", field="size", limit=settings.max_pixels
+    )
 
 
 def _encode_anew(turned: Image.Image, type: str) -> bytes:
