@@ -60,3 +60,13 @@ def test_an_encoding_that_keeps_no_every_text_is_named(tmp_path: Path, postgresq
     narrow = run(tmp_path, "check", address)
     assert narrow.exit_code == 1
     assert "its encoding is LATIN1, and must be UTF8" in narrow.output
+
+
+@pytest.mark.parametrize(
+    ("wanted", "said"),
+    [("5", "connections: 5 at most\n"), ("100000000", "max_connections is 100000000: for as many raise the limit")],
+)
+def test_how_many_connections_there_can_be(tmp_path: Path, wanted: str, said: str) -> None:
+    environment = {"CHAT__CONNECTIONS__MAX_CONNECTIONS": wanted}
+    result = CliRunner().invoke(main, ["--data", str(tmp_path), "check"], env=environment)
+    assert (result.exit_code, said in result.output) == (0, True), result.output

@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import signal
 import socket
 import sqlite3
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
@@ -18,13 +19,24 @@ from click.testing import CliRunner
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
+from tests.support.waiting import until
+
 
 @asynccontextmanager
-async def running(data: Path, *words: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
+async def running(
+    data: Path,
+    *words: str,
+    program: str = "from chat_server.cli import main; main()",
+    environ: Mapping[str, str] | None = None,
+) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
     """`chat-server` as a process of its own, and its address."""
-    command = ["-c", "from chat_server.cli import main; main()", "--dev", "--port", "0", "--data", str(data), *words]
+    command = ["-c", program, "--dev", "--port", "0", "--data", str(data), *words]
     process = await asyncio.create_subprocess_exec(
-        sys.executable, *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        sys.executable,
+        *command,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, **(environ or {})},
     )
     try:
         assert process.stdout is not None
@@ -129,3 +141,33 @@ async def test_the_standard_loop_serves_too(tmp_path: Path) -> None:
         process.send_signal(signal.SIGINT)
         async with asyncio.timeout(30):
             assert await process.wait() == 0
+
+
+async def test_a_crowd_of_silent_connections_ends_by_itself(tmp_path: Path) -> None:
+    """More of them than the process may open files; it says so in one line, and serves again when they are over."""
+    quick = ["from chat_server.cli import main", "import resource"]
+    quick += ["resource.setrlimit(resource.RLIMIT_NOFILE, (64, 256))", "main()"]
+    environ = {"CHAT__CONNECTIONS__HEAD_TIMEOUT": "2"}
+    async with running(tmp_path, program="; ".join(quick), environ=environ) as (process, url):
+        port = int(url.rpartition(":")[2])
+        crowd = [await asyncio.open_connection("127.0.0.1", port) for _ in range(300)]
+        answers = await asyncio.gather(*(reader.read() for reader, _ in crowd[100:]), return_exceptions=True)
+        assert any(isinstance(answer, bytes) and answer.startswith(b"HTTP/1.1 503") for answer in answers)
+
+        async def serves() -> bool:
+            try:
+                async with httpx2.AsyncClient(base_url=url) as client:
+                    return (await client.get("/healthz")).status_code == 200
+            except httpx2.HTTPError:
+                return False
+
+        await until(serves)
+        for _, writer in crowd:
+            writer.close()
+        process.send_signal(signal.SIGTERM)
+        _, logged = await process.communicate()
+        refused = [json.loads(line) for line in logged.decode().splitlines() if '"refused"' in line]
+        assert [(line["reason"], line["most"]) for line in refused if line["reason"] == "connections"] == [
+            ("connections", 128)
+        ]
+        assert len(logged) < 10_000

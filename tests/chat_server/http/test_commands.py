@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import asyncio
+import json
 from typing import Any
 
 import httpx2
 import pytest
+
+from tests.chat_server.http.conftest import Site
 
 
 async def test_the_body_is_the_params_and_the_answer_the_result(client: httpx2.AsyncClient, site: Any) -> None:
@@ -103,3 +107,25 @@ async def test_the_own_origin_may(client: httpx2.AsyncClient) -> None:
     answer = await client.post("/api/say", json={"text": "hi"}, headers={"origin": "http://chat.example"})
     assert answer.status_code == 200
     assert "access-control-allow-origin" not in answer.headers
+
+
+async def test_a_body_that_does_not_end_is_408() -> None:
+    async def endless() -> Any:
+        while True:
+            yield b" "
+            await asyncio.sleep(0.01)
+
+    # The client of these tests collects a body before it sends it, so the application is asked directly.
+    site = Site(body_timeout=0.05)
+    parts, sent = endless(), []
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": await anext(parts), "more_body": True}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/api/say", "root_path": "", "query_string": b"", "headers": []}
+    await site.app(scope, receive, send)
+    assert sent[0]["status"] == 408
+    assert json.loads(sent[1]["body"])["code"] == "invalid"

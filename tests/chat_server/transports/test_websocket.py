@@ -14,8 +14,11 @@ from unittest.mock import Mock
 import pytest
 import websockets
 from chat_common.codec.json import JsonCodec
+from chat_server.refusals import Refusals
 from chat_server.services import Delivery
+from chat_server.transports.admission import Admission
 from chat_server.transports.peers import Peers
+from chat_server.transports.settings import ConnectionSettings
 from chat_server.transports.websocket import WebSocketConnection, WebSocketFraming, WebSocketTransport
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -321,7 +324,8 @@ def test_frames_are_packed_as_websockets_would() -> None:
 async def test_a_session_has_the_address_of_its_peer(
     trusted: tuple[str, ...], forwarded: str | None, address: str | None
 ) -> None:
-    async with House() as house, server(house, peers=Peers(trusted)) as port:
+    admission = Admission(ConnectionSettings(), Peers(trusted), Refusals())
+    async with House() as house, server(house, admission=admission) as port:
         headers = {} if forwarded is None else {"X-Forwarded-For": forwarded}
         async with client(port, additional_headers=headers):
             (link,) = house.gateway.sessions.connections

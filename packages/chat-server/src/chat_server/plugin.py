@@ -29,6 +29,7 @@ from chat_server.pipeline import LimitSettings
 from chat_server.settings import ServerSettings
 from chat_server.store import migrate
 from chat_server.store.schema import metadata
+from chat_server.transports.settings import ConnectionSettings
 
 
 @define(kw_only=True)
@@ -88,6 +89,7 @@ def chat_sections() -> Sequence[Section]:
         Section("im", ImSettings, "Messages."),
         Section("fanout", FanoutSettings, "Hot rooms and offline push."),
         Section("http", HttpSettings, "What HTTP answers."),
+        Section("connections", ConnectionSettings, "What a connection may take."),
         Section("log", LogSettings, "What is logged, and how."),
         Section("limits", LimitSettings, "How many calls one may make."),
         Section("auth", AuthSettings, "Tokens and login."),

@@ -52,6 +52,7 @@ from chat_server.http.app import http_app
 from chat_server.metrics import Metrics
 from chat_server.outbox_metrics import OutboxMetrics
 from chat_server.pipeline import Observers, Pipeline
+from chat_server.refusals import Refusals
 from chat_server.rooms import RoomPorts, RoomSettings, build
 from chat_server.services import Delivery
 from chat_server.settings import ServerSettings
@@ -116,6 +117,7 @@ class Server:
         )
         assembly.provide(ServerSettings, server)
         self.peers = Peers(server.trusted_proxies)
+        self.refusals = Refusals(self.clock)
         self.public_address = PublicAddress(server.public_url, server.host, server.port)
         assembly.provide(PublicAddress, self.public_address)
         assembly.provide(DataFolder, DataFolder(Path(server.data)))
@@ -202,6 +204,7 @@ class Server:
             settings=self.settings.section("http"),
             stores=stores,
             peers=self.peers,
+            body_timeout=self.settings.section("connections").body_timeout,
             # Our own server hands sockets to a faster transport before they come here (`cli.serve`).
             routes=[
                 WebSocketRoute("/ws", AsgiTransport(self.gateway, allowed_origins=origins)),
@@ -216,6 +219,7 @@ class Server:
         metrics.collect(self._file_telemetry.source)
         metrics.ask_first(outbox.ask)
         metrics.collect(outbox.source)
+        metrics.collect(self.refusals.source)
         return metrics
 
     async def _database_ready(self) -> None:

@@ -7,6 +7,7 @@ confirms logins and is good for nothing else. Nothing here redirects.
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import secrets
 from collections.abc import Mapping, Sequence
@@ -28,7 +29,7 @@ from chat_server.auth.templates import STYLE, Confirmation, confirmation, notice
 from chat_server.auth.translations import language, texts
 
 CSRF_COOKIE, PHONE_COOKIE = "chat_login", "chat_phone"
-BODY_BYTES = 8_192
+BODY_BYTES, BODY_SECONDS = 8_192, 30.0
 HEADERS = {
     "content-security-policy": "default-src 'none'; style-src 'self'; form-action 'self'; frame-ancestors 'none';"
     " base-uri 'none'",
@@ -228,13 +229,14 @@ async def _form(request: Request) -> Mapping[str, str] | None:
     if request.headers.get("content-type", "").partition(";")[0].strip() != "application/x-www-form-urlencoded":
         return None
     body = b""
-    async for part in request.stream():
-        body += part
-        if len(body) > BODY_BYTES:
-            return None
     try:
+        async with asyncio.timeout(BODY_SECONDS):
+            async for part in request.stream():
+                body += part
+                if len(body) > BODY_BYTES:
+                    return None
         return dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=20, errors="strict"))
-    except ValueError:
+    except (ValueError, TimeoutError):
         return None
 
 

@@ -17,6 +17,8 @@ from chat_common.settings import Settings, SetupError
 from chat_server.cli.choice import Choice
 from chat_server.cli.data import furnish, is_embedded, load, sqlite_file
 from chat_server.store import migrate
+from chat_server.transports.admission import RESERVE, file_limit
+from chat_server.transports.settings import ConnectionSettings
 
 PATIENCE = 10.0
 
@@ -32,6 +34,18 @@ def problems(choice: Choice) -> Sequence[str]:
             environ = {"CHAT__DATABASE__SQLITE__PATH": str(Path(folder) / "chat.db")}
             return asyncio.run(_look(*load(evolve(choice, data=folder, more=environ))))
     return asyncio.run(_look(*load(choice)))
+
+
+def connections(choice: Choice) -> str:
+    """How many connections there can be, and why not more: for an operator who wonders."""
+    settings: ConnectionSettings = load(choice)[1].section("connections")
+    files = file_limit()
+    if files is None or files - RESERVE >= settings.max_connections:
+        return f"connections: {settings.max_connections} at most"
+    return (
+        f"connections: {max(1, files - RESERVE)} at most, since this process may open {files} files; [connections]"
+        f" max_connections is {settings.max_connections}: for as many raise the limit (systemd: LimitNOFILE=)"
+    )
 
 
 async def _look(plugins: Plugins, settings: Settings) -> list[str]:

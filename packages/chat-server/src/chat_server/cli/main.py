@@ -92,13 +92,15 @@ def config_(ctx: click.Context, config: Path | None, data: str | None, markdown:
 @click.pass_context
 def check(ctx: click.Context, config: Path | None, data: str | None) -> None:
     """Whether it could run: settings, packages, database, tables, every chosen backend. Changes nothing."""
-    from chat_server.cli.check import problems
+    from chat_server.cli.check import connections, problems
 
-    found = problems(_choice(ctx, config, data))
+    chosen = _choice(ctx, config, data)
+    found = problems(chosen)
     for problem in found:
         click.echo(problem, err=True)
     if found:
         sys.exit(1)
+    click.echo(connections(chosen))
     click.echo("everything is in order")
 
 

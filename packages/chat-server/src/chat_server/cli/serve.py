@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import functools
 import gc
 import ipaddress
 import signal
 import socket
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import structlog
 import uvicorn
@@ -18,11 +20,16 @@ from chat_common.settings import SetupError
 from chat_server import logs
 from chat_server.cli.choice import Choice
 from chat_server.http.settings import HttpSettings
+from chat_server.refusals import Refusals
 from chat_server.server import Server
+from chat_server.transports.admission import Admission, raise_file_limit
+from chat_server.transports.http import HttpTransport
+from chat_server.transports.settings import ConnectionSettings
 from chat_server.transports.websocket import WebSocketTransport
 
 log = structlog.get_logger("chat.server")
 
+NO_ROOM = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 GRACE = 10
 """Seconds that HTTP answers get to end when the server stops."""
 
@@ -87,14 +94,18 @@ async def _serve(server: Server, listener: socket.socket, host: str, ready: Call
     with listener:
         async with server:
             http: HttpSettings = server.settings.section("http")
+            connections: ConnectionSettings = server.settings.section("connections")
+            admission = Admission(connections, server.peers, server.refusals, files=raise_file_limit())
             config = uvicorn.Config(
                 server.app,
-                ws=WebSocketTransport(  # type: ignore[arg-type]  # a factory is all that uvicorn needs
+                # Factories are all that uvicorn needs.
+                ws=WebSocketTransport(  # type: ignore[arg-type]
                     server.gateway,
                     allowed_origins=server.settings.section("server").allowed_origins,
-                    peers=server.peers,
+                    admission=admission,
                 ),
-                http="httptools",
+                http=HttpTransport(admission),  # type: ignore[arg-type]
+                proxy_headers=False,  # `Peers` reads them, by the setting of ours.
                 loop="none",
                 lifespan="off",
                 log_config=None,
@@ -105,6 +116,7 @@ async def _serve(server: Server, listener: socket.socket, host: str, ready: Call
             web = _Web(config, server)
             server.public_address.listening(host, listener.getsockname()[1])
             loop = asyncio.get_running_loop()
+            loop.set_exception_handler(functools.partial(_loop_failed, server.refusals))
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, web.stop)
             shown = f"[{host}]" if ":" in host else host
@@ -122,6 +134,15 @@ async def _serve(server: Server, listener: socket.socket, host: str, ready: Call
                 dying.cancel()
             if not dying.cancelled() and dying.done():
                 dying.result()
+
+
+def _loop_failed(refusals: Refusals, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """What no code of ours could catch. A connection that could not be accepted is one line a minute, not one each."""
+    error = context.get("exception")
+    if isinstance(error, OSError) and error.errno in NO_ROOM and "accept" in context.get("message", ""):
+        refusals.note("accept", error=error.strerror or "")
+    else:
+        loop.default_exception_handler(context)
 
 
 class _Web(uvicorn.Server):

@@ -37,6 +37,7 @@ def http_app(
     routes: Sequence[BaseRoute] = (),
     stores: Sequence[str] = (),
     peers: Peers | None = None,
+    body_timeout: float = 30.0,
 ) -> Starlette:
     """The application. It has no lifespan: whoever builds it opens and closes what it stands on.
 
@@ -44,6 +45,7 @@ def http_app(
     ``allowed_origins``: see `chat_server.transports.origins`. ``routes``: more of them (login pages, a local object
     store); they are matched before the web client and get the same security headers unless they set their own.
     ``stores``: origins of object stores that the web client may talk to. ``peers`` knows the proxies to believe.
+    ``body_timeout``: seconds within which the body of a command is complete.
     """
     settings = settings or HttpSettings()
     mine: list[BaseRoute] = [
@@ -51,7 +53,11 @@ def http_app(
         Route("/readyz", readyz(checks)),
         Route("/api/openapi.json", document(lambda: openapi(pipeline.commands))),
         Route("/api/asyncapi.json", document(lambda: asyncapi(pipeline.commands))),
-        Route("/api/{command}", CommandEndpoint(pipeline, auth, codec, allowed_origins), methods=["POST"]),
+        Route(
+            "/api/{command}",
+            CommandEndpoint(pipeline, auth, codec, allowed_origins, body_timeout),
+            methods=["POST"],
+        ),
     ]
     if settings.metrics:
         mine.append(Route("/metrics", metrics_page(metrics)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from uuid import uuid4
 
@@ -17,6 +18,7 @@ from starlette.types import Receive, Scope, Send
 from chat_server.http.errors import error_answer
 from chat_server.pipeline import Pipeline
 from chat_server.services import AuthService
+from chat_server.transports.errors import TimedOut
 from chat_server.transports.origins import names_token, origin_allowed
 
 BODY_BYTES = 65_536
@@ -26,8 +28,11 @@ REF_CHARS = 64
 class CommandEndpoint:
     """An ASGI application: body = params, bearer token = caller, ``Idempotency-Key`` = ref."""
 
-    def __init__(self, pipeline: Pipeline, auth: AuthService, codec: Codec, allowed_origins: Sequence[str]) -> None:
+    def __init__(
+        self, pipeline: Pipeline, auth: AuthService, codec: Codec, allowed_origins: Sequence[str], body_timeout: float
+    ) -> None:
         self._pipeline, self._auth, self._codec, self._allowed = pipeline, auth, codec, allowed_origins
+        self._body_timeout = body_timeout
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
@@ -45,7 +50,11 @@ class CommandEndpoint:
             raise NotPermitted("this origin is not among the allowed_origins")
         command: str = request.path_params["command"]
         ref = _ref(request)
-        params = await _body(request)
+        try:
+            async with asyncio.timeout(self._body_timeout):
+                params = await _body(request)
+        except TimeoutError:
+            raise TimedOut(f"the body was not complete within {self._body_timeout:g} s") from None
         caller = Caller(None, ref, origin="http", address=request.client.host if request.client else None)
         token = _token(request)
         # An unknown command is told before anybody is asked for rights.

@@ -60,6 +60,11 @@ class Peers:
             return Peer(str(near), scheme)
         return self._far(near, forwarding, scheme)
 
+    def trusts(self, address: str) -> bool:
+        """Whether it is one of these proxies."""
+        found = _address(address)
+        return found is not None and self._trusts(found)
+
     def _trusts(self, address: Address) -> bool:
         return any(address in network for network in self._trusted if network.version == address.version)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import http
 import logging
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
@@ -26,9 +27,12 @@ except ImportError:  # Built without a C compiler.
     from websockets.utils import apply_mask
 
 from chat_server.gateway import ClientConnection, Gateway
+from chat_server.refusals import Refusals
+from chat_server.transports.admission import Admission
 from chat_server.transports.framing import messages
 from chat_server.transports.origins import PATH, names_token, origin_allowed
 from chat_server.transports.peers import Peers
+from chat_server.transports.settings import ConnectionSettings
 
 LINGER = 5.0
 """Seconds that a peer gets to answer a close before its connection is dropped."""
@@ -95,10 +99,10 @@ class WebSocketTransport:
         *,
         allowed_origins: Sequence[str] = (),
         path: str = PATH,
-        peers: Peers | None = None,
+        admission: Admission | None = None,
     ) -> None:
         self.gateway = gateway
-        self.peers = peers or Peers()
+        self.admission = admission or Admission(ConnectionSettings(), Peers(), Refusals())
         self.allowed_origins = tuple(allowed_origins)
         self.path = path
         self.framing = WebSocketFraming(gateway.codec)
@@ -129,8 +133,8 @@ class WebSocketConnection(asyncio.Protocol):
     """One connection: a `Wire` for the gateway, a protocol for the loop."""
 
     __slots__ = (
-        "_at_boundary", "_connections", "_lingering", "_link", "_open", "_parts", "_protocol", "_text",
-        "_transport", "_with", "address", "framing", "write",
+        "_at_boundary", "_began", "_connections", "_counted", "_host", "_lingering", "_link", "_open", "_parts",
+        "_protocol", "_text", "_transport", "_with", "address", "framing", "write",
     )  # fmt: skip
 
     def __init__(self, transport: WebSocketTransport, connections: set[Any]) -> None:
@@ -140,6 +144,8 @@ class WebSocketConnection(asyncio.Protocol):
         """The transport's own while the connection is open: a call less for each delivery."""
         self.address: str | None = None
         """Whoever is at the other end, as `Peers` tells it from the handshake; None: this machine itself."""
+        self._host: str | None = None  # The other end of the connection: the client, or its proxy.
+        self._counted: str | None = None  # The address of a client behind a proxy.
         self._connections = connections
         self._protocol: Protocol = ServerProtocol(
             subprotocols=transport.subprotocols,
@@ -151,6 +157,7 @@ class WebSocketConnection(asyncio.Protocol):
         self._link: ClientConnection | None = None
         self._open = False  # Whether frames may be written.
         self._parts: list[bytes] | None = None  # Of a fragmented message.
+        self._began = 0.0  # When it did.
         self._text = True
         self._at_boundary = False  # Whether what the protocol was fed so far ends with a frame.
         self._lingering: asyncio.TimerHandle | None = None
@@ -160,6 +167,8 @@ class WebSocketConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         self._connections.add(self)
+        self._host = _host(self._transport)
+        self._with.admission.enter(self._host)
 
     def data_received(self, data: bytes) -> None:
         if self._at_boundary:
@@ -192,6 +201,8 @@ class WebSocketConnection(asyncio.Protocol):
             self._lingering.cancel()
             self._lingering = None
         self._transport = None
+        self._with.admission.leave(self._host)
+        self._with.admission.part(self._counted)
         self._lost()
 
     def pause_writing(self) -> None:
@@ -253,37 +264,73 @@ class WebSocketConnection(asyncio.Protocol):
     def _handshake(self, request: Request) -> None:
         protocol = self._protocol
         assert isinstance(protocol, ServerProtocol)
-        response = self._with.refusal(request, protocol) or protocol.accept(request)
+        headers = [(name.encode(), value.encode()) for name, value in request.headers.raw_items()]
+        self.address = self._with.admission.peers.of(self._host, headers).address
+        response = self._with.refusal(request, protocol) or self._full(protocol) or protocol.accept(request)
         protocol.send_response(response)
         if protocol.state is State.OPEN:
             self._write_out()
             assert self._transport is not None
             self._open = True
-            headers = [(name.encode(), value.encode()) for name, value in request.headers.raw_items()]
-            self.address = self._with.peers.of(_host(self._transport), headers).address
             self.write = self._transport.write
             self._link = self._with.gateway.connect(self)
+
+    def _full(self, protocol: ServerProtocol) -> Response | None:
+        """Whether a client behind a proxy has too many connections; others were counted when they came."""
+        if self.address == self._with.admission.peers.of(self._host, ()).address:
+            return None
+        self._counted = self.address
+        refused = self._with.admission.join(self.address)
+        if refused is None:
+            return None
+        response = protocol.reject(http.HTTPStatus(refused.status), f"{refused.message}\n")
+        response.headers["Retry-After"] = str(math.ceil(refused.retry_after or 1.0))
+        return response
 
     def _frame(self, frame: Frame) -> None:
         link = self._link
         if link is None:
             return
         opcode = frame.opcode
+        if self._parts is not None and self._too_long(frame):
+            return
         if opcode is Opcode.TEXT or opcode is Opcode.BINARY:
             self._text = opcode is Opcode.TEXT
             if frame.fin:
                 self._message(link, bytes(frame.data))
             else:
                 self._parts = [bytes(frame.data)]
+                self._began = asyncio.get_running_loop().time()
         elif opcode is Opcode.CONT:
             assert self._parts is not None
+            # A part is no sign of life: only a whole message is.
             self._parts.append(bytes(frame.data))
-            link.heard()
             if frame.fin:
                 message, self._parts = b"".join(self._parts), None
                 self._message(link, message)
         elif opcode is not Opcode.CLOSE:
             link.heard()
+
+    def _too_long(self, frame: Frame) -> bool:
+        """Whether the fragmented message that is under way has too many parts or takes too long: then it is the end.
+
+        Looked at with every frame, since pings between the parts keep a connection alive.
+        """
+        assert self._parts is not None
+        limits, refusals = self._with.admission.settings, self._with.admission.refusals
+        if frame.opcode is Opcode.CONT and len(self._parts) >= limits.message_fragments:
+            refusals.note("fragments", peer=self.address)
+            code, text = 1009, f"a message has at most {limits.message_fragments} fragments"
+        elif asyncio.get_running_loop().time() - self._began > limits.message_timeout:
+            refusals.note("message_timeout", peer=self.address)
+            code, text = 1008, f"a message must be complete within {limits.message_timeout:g} s"
+        else:
+            return False
+        self._parts = None
+        if self._protocol.state is State.OPEN:
+            self._protocol.fail(code, text)
+        self._lost()
+        return True
 
     def _message(self, link: ClientConnection, data: bytes) -> None:
         if self._text is self._with.gateway.codec.binary:

@@ -1,0 +1,43 @@
+"""What is turned away at the door: counted by its reason, and said in one line a minute for each."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+import structlog
+from chat_common.clock import Clock, SystemClock
+from prometheus_client.core import CounterMetricFamily, Metric
+
+EVERY = 60.0
+"""Seconds between two lines about the same reason."""
+
+log = structlog.get_logger("chat.refused")
+
+
+class Refusals:
+    """One for a server. Reasons are words of the code, never a stranger's, so that there are few of them."""
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        self._clock = clock or SystemClock()
+        self._said: dict[str, float] = {}
+        self._since: Counter[str] = Counter()
+        self.counts: Counter[str] = Counter()
+
+    def note(self, reason: str, **fields: Any) -> None:
+        """Count it. The line that says it has the ``fields`` of the one that made it be written, and how many there
+        were since the last line."""
+        self.counts[reason] += 1
+        self._since[reason] += 1
+        now = self._clock.monotonic()
+        if now - self._said.get(reason, -EVERY) >= EVERY:
+            self._said[reason] = now
+            log.warning("refused", reason=reason, times=self._since.pop(reason), **fields)
+
+    def source(self) -> Iterable[Metric]:
+        """For `chat_server.metrics.Metrics.collect`."""
+        family = CounterMetricFamily("chat_refused", "Turned away, by reason.", labels=("reason",))
+        for reason, number in sorted(self.counts.items()):
+            family.add_metric((reason,), number)
+        yield family
