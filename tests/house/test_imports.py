@@ -78,7 +78,8 @@ STANDS_ON = {
     "chat_server.auth": ("contributions", "services", "store", "counting"),
     "chat_server.router": ("contributions", "services", "store"),
     "chat_server.gateway": ("contributions", "services"),
-    "chat_server.transports": ("gateway", "services", "counting"),
+    "chat_server.refusals": (),
+    "chat_server.transports": ("gateway", "services", "counting", "refusals"),
     "chat_server.http": ("metrics", "pipeline", "services", "transports"),
     # chat_common
     "chat_common.errors": (),

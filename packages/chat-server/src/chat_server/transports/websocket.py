@@ -9,6 +9,7 @@ import asyncio
 import http
 import logging
 import math
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
@@ -300,7 +301,7 @@ class WebSocketConnection(asyncio.Protocol):
                 self._message(link, bytes(frame.data))
             else:
                 self._parts = [bytes(frame.data)]
-                self._began = asyncio.get_running_loop().time()
+                self._began = time.monotonic()
         elif opcode is Opcode.CONT:
             assert self._parts is not None
             # A part is no sign of life: only a whole message is.
@@ -321,7 +322,7 @@ class WebSocketConnection(asyncio.Protocol):
         if frame.opcode is Opcode.CONT and len(self._parts) >= limits.message_fragments:
             refusals.note("fragments", peer=self.address)
             code, text = 1009, f"a message has at most {limits.message_fragments} fragments"
-        elif asyncio.get_running_loop().time() - self._began > limits.message_timeout:
+        elif time.monotonic() - self._began > limits.message_timeout:
             refusals.note("message_timeout", peer=self.address)
             code, text = 1008, f"a message must be complete within {limits.message_timeout:g} s"
         else:
