@@ -78,6 +78,13 @@ def soak(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none")
+def campaign(session: nox.Session) -> None:
+    """Rooms that turn hot and back: 200 kill runs over different seeds and 40 over one. `-- --seconds 200` makes as
+    many as fit; the next call goes on with the rest. Writes docs/reports/hot-rooms.md."""
+    _python(session, "tests.faults.campaign", *session.posargs)
+
+
+@nox.session(venv_backend="none")
 def ledger(session: nox.Session) -> None:
     """The long books of the outbox: 100,000 messages over 1,000 keys a broker, everybody killed meanwhile; and
     10,000 rows of 3 keys over eight relays."""

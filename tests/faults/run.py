@@ -38,7 +38,8 @@ class Plan:
     ``hot_members``: groups with more members are hot; some are now and then when it is below their size.
     ``config``: more of the server's configuration. ``disturb``: called between two kills, in a thread; may do something
     bad to what the server stands on, and then says what. ``patience``: how long a client may take to become equal to a
-    fresh one by itself, once all is quiet.
+    fresh one by itself, once all is quiet. ``late``: what the server's rooms answer one another comes up to so many
+    seconds late, which makes rare interleavings common.
     """
 
     seed: int
@@ -51,6 +52,7 @@ class Plan:
     hot_members: int = 500
     patience: float = 4 * HEARTBEAT
     config: str = ""
+    late: float = 0.0
     disturb: Callable[[random.Random], str | None] = lambda dice: None
 
 
@@ -67,8 +69,9 @@ class Report:
 
     def __str__(self) -> str:
         ledger, hit = self.ledger, self.windows
+        late = f", answers up to {self.plan.late} s late" if self.plan.late else ""
         lines = [
-            f"seed {self.plan.seed}: {len(ledger.killed)} kills, {len(ledger.lost_lines)} lines lost,"
+            f"seed {self.plan.seed}{late}: {len(ledger.killed)} kills, {len(ledger.lost_lines)} lines lost,"
             f" {self.seconds:.0f} s, {len(self.disturbed)} other faults {self.disturbed}",
             f"sent {len(ledger.sent)}, receipts {len(ledger.promised)}, refused {len(ledger.refused)},"
             f" told {len(ledger.heard)}, pushes {len(ledger.pushed)}, membership changes {len(ledger.moved)}",
@@ -100,7 +103,7 @@ class KillRun:
         self.ledger = Ledger()
         config = folder / "chat.toml"
         config.write_text(CONFIG.format(heartbeat=HEARTBEAT, hot_members=plan.hot_members) + plan.config)
-        self.server = Zygote(folder / "data", "--config", str(config))
+        self.server = Zygote(folder / "data", "--config", str(config), late=plan.late)
         self.places: list[Place] = []
         self.people: list[Watched] = []
         self.tokens: dict[str, str] = {}

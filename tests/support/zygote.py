@@ -16,10 +16,16 @@ from pathlib import Path
 
 from tests.services.process import free_port
 
+ROOT = Path(__file__).parents[2]
 MOTHER = """
 import json, os, sys
 import uvicorn, alembic.command, chat_server.server, chat_server.cli.serve
 from chat_server.cli import main
+
+if late := float(os.environ.get("CHAT_FAULT_LATE", "0")):
+    from tests.support.lateness import delay_answers
+
+    delay_answers(late)
 
 for line in sys.stdin:
     pid = os.fork()
@@ -36,10 +42,14 @@ for line in sys.stdin:
 
 
 class Zygote:
-    """`chat-server --dev` on a port that it keeps over lives. Use `open` first, `close` at the end."""
+    """`chat-server --dev` on a port that it keeps over lives. Use `open` first, `close` at the end.
 
-    def __init__(self, data: Path, *options: str) -> None:
+    ``late``: what its rooms answer one another comes up to so many seconds late; see `tests.support.lateness`.
+    """
+
+    def __init__(self, data: Path, *options: str, late: float = 0.0) -> None:
         self.data = data
+        self.late = late
         self.port = free_port()
         self.options = options
         self.output: list[str] = []
@@ -61,6 +71,8 @@ class Zygote:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
+            cwd=ROOT,
+            env={**os.environ, "CHAT_FAULT_LATE": str(self.late)},
         )
         self._reading = asyncio.create_task(self._read())
 

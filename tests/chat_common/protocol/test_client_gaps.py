@@ -36,7 +36,8 @@ def room(held: list[int], *, spans: list[list[int]] | None = None, rev: int = 10
         role="member",
         order=1,
     )
-    made = Room("c", rev=rev, heard=rev, inbox=row)
+    made = Room("c", rev=rev, heard=rev)
+    made.put_inbox(row)
     for seq in held:
         made.put_message(message(seq))
     return made
@@ -69,6 +70,15 @@ def test_what_the_list_tells_of_counts_once_the_copy_has_passed_its_stamp() -> N
     assert missing(it) is None  # 3 and 4 may still be on their way
     it.rev = 6
     assert missing(it) == (3, 4)
+
+
+def test_the_own_membership_may_know_of_a_hole_before_the_list_does() -> None:
+    it = room([1, 2, 9])
+    assert missing(it) == (3, 8)
+    it.put_spans([[1, 2], [9]])
+    assert missing(it) is None
+    it.put_spans([[1]])  # an older account
+    assert missing(it) is None
 
 
 def test_what_lies_before_the_copy_or_was_pruned_is_no_gap() -> None:

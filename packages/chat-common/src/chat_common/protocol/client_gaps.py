@@ -86,7 +86,7 @@ def missing(room: Room) -> tuple[int, int] | None:
     if room.rev is None or room.inbox is None:
         return None
     known = max(room.begun_at, room.checked, room.inbox.first_seq - 1)
-    for span in room.inbox.spans:
+    for span in room.spans:
         end = min(span[1], room.certain) if len(span) > 1 else room.certain
         first = max(span[0], known + 1)
         while first <= end and first in room.messages:

@@ -25,7 +25,7 @@ class Room:
     ``rev`` is how far it reaches (None: not begun), ``heard`` the newest stamp heard of; while ``rev`` is below it,
     a sync is owed. Messages up to ``begun_at`` are no news: they were there before this client began to listen, for
     the ``begun``-th time. Up to ``checked`` it is known that no message is missing; ``head`` is the newest (stamp,
-    number) that the list told of.
+    number) that the list told of. ``spans`` are this user's intervals, as far as the list or the own membership told.
     """
 
     conversation: str
@@ -37,6 +37,7 @@ class Room:
     newest: int = 0
     checked: int = 0
     head: tuple[int, int] = (0, 0)
+    spans: list[list[int]] = field(factory=list)
     members: dict[str, Member] = field(factory=dict)
     info: Conversation | None = None
     inbox: Inbox | None = None
@@ -65,9 +66,12 @@ class Room:
         first = max(self.newest, self.begun_at) + 1
         if self.inbox is None:
             return seq > first
-        return any(
-            max(first, start) < min(seq, (end + 1) if end else seq) for start, end in map(_ends, self.inbox.spans)
-        )
+        return any(max(first, start) < min(seq, (end + 1) if end else seq) for start, end in map(_ends, self.spans))
+
+    def put_spans(self, spans: list[list[int]]) -> None:
+        """Intervals are only ever closed and added, so of two accounts the longer one is the later one."""
+        if sum(map(len, spans)) > sum(map(len, self.spans)):
+            self.spans = spans
 
     def put_member(self, member: Member) -> bool:
         held = self.members.get(member.user.user)
@@ -93,6 +97,7 @@ class Room:
             elif row.head.rev < held.head.rev:
                 return False
         self.inbox = row
+        self.put_spans(row.spans)
         return True
 
     def timeline(self) -> list[Message]:
@@ -152,6 +157,15 @@ class State:
         self.users[user.user] = user
         if self.me is not None and self.me.user == user.user:
             self.me = user
+        return changed
+
+    def put_member(self, member: Member) -> bool:
+        room = self.room(member.conversation)
+        if self.me is not None and self.me.user == member.user.user:
+            room.put_spans(member.spans)
+        changed = room.put_member(member)
+        if changed:
+            self.put_user(member.user)
         return changed
 
     def put_contact(self, contact: Contact) -> bool:

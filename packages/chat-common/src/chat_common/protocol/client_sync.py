@@ -355,9 +355,7 @@ class Syncer:
             self._message(room, message)
 
     def _member(self, member: Member, tell: bool = True) -> bool:
-        changed = self.state.room(member.conversation).put_member(member)
-        if changed:
-            self.state.put_user(member.user)
+        changed = self.state.put_member(member)
         if changed and tell:
             self.told.append(events.MembersChanged(member.conversation, [member]))
         return changed
