@@ -22,6 +22,7 @@ from chat_common.memory.cache import MemoryCache
 from chat_common.memory.directory import MemoryDirectory
 from chat_common.plugins import Owned, Owner, Plugins
 from chat_common.ports.broker import BrokerRecord
+from chat_common.ports.identity import Proof
 from chat_common.ports.outbox import OutboxEntry
 from chat_common.records import Caller, Tables
 from chat_server.auth.settings import AuthSettings
@@ -146,8 +147,8 @@ class House:
     delivered: list[Delivery] = field(factory=list)
 
     async def user(self, name: str) -> str:
-        made = await self.rooms.executor.apply(lambda tx: self.rooms.auth.log_in(tx, "app", name, name, None))
-        return made.user.user
+        made = await self.rooms.executor.apply(lambda tx: self.rooms.auth.ensure_user(tx, Proof("app", name, name)))
+        return made.user
 
     async def users(self, *names: str) -> list[str]:
         return [await self.user(name) for name in names]
@@ -186,7 +187,9 @@ def plain(record: Any) -> Any:
 
 
 @contextlib.asynccontextmanager
-async def opened(store: Store, *, fanout: FanoutSettings | None = None) -> AsyncIterator[House]:
+async def opened(
+    store: Store, *, fanout: FanoutSettings | None = None, auth: AuthSettings | None = None
+) -> AsyncIterator[House]:
     """A house over this store."""
     clock, outbox = ManualClock(), HandOutbox()
     plugins = Plugins.load()
@@ -200,7 +203,7 @@ async def opened(store: Store, *, fanout: FanoutSettings | None = None) -> Async
             node="here",
             kinds={owned.record.name: owned.record for owned in plugins.kinds},
         )
-        settings = RoomSettings(fanout=fanout or FanoutSettings(), auth=AuthSettings(dev=True))
+        settings = RoomSettings(fanout=fanout or FanoutSettings(), auth=auth or AuthSettings(dev=True))
         rooms = await build(ports, settings, lambda event, data: None)
         commands = [Owned(command, Owner(room.room)) for room in rooms.contributions() for command in room.commands]
         pipeline = Pipeline(

@@ -98,7 +98,7 @@ ROWS: dict[str, Row] = {
     "auth.password": Row({"name": "nobody", "password": "wrong"}, member="not_authenticated"),
     "auth.register": Row({"name": "x", "password": "short"}, member="invalid", guest="invalid"),
     "auth.password.set": Row({"password": "long enough"}),
-    "auth.refresh": Row(),
+    "auth.refresh": Row(member="not_authenticated"),  # these callers have no token
     "auth.logout": Row(),
     "auth.devices": Row(),
     "auth.kick": Row({"all": True}),

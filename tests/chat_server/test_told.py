@@ -13,8 +13,9 @@ from attrs import define, field
 from chat_common.events import PUSHED
 from chat_common.protocol.frames import Bye, ClientNote, Error, Note, Push
 from chat_common.records import Caller
-from chat_server.auth.tokens import revoke_family
+from chat_server.auth.logins import end
 from chat_server.server import Server
+from chat_server.store.schema import login
 
 from tests.support.raw import RawClient, raw
 from tests.support.serving import in_process
@@ -30,10 +31,11 @@ class Site:
 
     async def log_in(self, name: str, device: str = "desk") -> RawClient:
         """A socket of this device, welcomed; a login of its own."""
-        login = await self.server.pipeline.call(Caller(None, "r"), "auth.dev", {"name": name, "device": device})
-        self.tokens[f"{name}/{device}"], self.users[name] = login.token, login.user.user
+        params = {"name": name, "device": {"id": device, "platform": "test"}}
+        made = await self.server.pipeline.call(Caller(None, "r"), "auth.dev", params)
+        self.tokens[f"{name}/{device}"], self.users[name] = made.token, made.user.user
         client = await self.stack.enter_async_context(raw(self.url.replace("http", "ws") + "/ws"))
-        await client.hello(login.token, device)
+        await client.hello(made.token, device)
         return client
 
 
@@ -66,7 +68,8 @@ async def test_devices_hear_of_new_ones_and_of_ended_ones(site: Site) -> None:
     assert await desk.closed() == 4409
     ended = await told(phone, "device")
     assert (ended["device"], ended["state"]) == ("desk", "ended")
-    await site.log_in("ada")  # known already
+    await site.log_in("ada")  # A device that is known, and all the same a login that its owner may not know of.
+    assert (await told(phone, "device"))["state"] == "added"
     assert await quiet(phone, "device")
     tablet = await site.log_in("ada", "tablet")
     assert (await told(phone, "device"))["device"] == "tablet"
@@ -92,7 +95,7 @@ async def test_a_login_that_was_ended_elsewhere_ends_with_its_renewal(site: Site
     desk = await site.log_in("ada")
     mine = await family(site, "ada/desk")
     now = site.server.rooms.clock.wall_ms()
-    await site.server.rooms.database.change(lambda connection: revoke_family(connection, mine, now))
+    await site.server.rooms.database.change(lambda connection: end(connection, login.c.login == mine, "logout", now))
     gateway = site.server.gateway
     (session,) = gateway.sessions.index
     session.token_due = now

@@ -403,8 +403,9 @@ async def test_fl08_resume_after_pruning_is_refused_and_a_refused_try_harms_nobo
             async with raw(url) as foreigner:
                 refused = await foreigner.hello(ann, resume=Resume(welcome.session, acknowledged))
                 assert not refused.resumed
+            another = (await dev_login(url, "bob", "another")).token
             async with raw(url) as other_device:
-                refused = await other_device.hello(bob, "another", resume=Resume(welcome.session, acknowledged))
+                refused = await other_device.hello(another, "another", resume=Resume(welcome.session, acknowledged))
                 assert not refused.resumed
             await say(url, ann, room, "four")
             assert await first.messages(1) == [4]
@@ -768,7 +769,7 @@ async def test_fl21_a_client_that_was_away_ends_equal_to_a_fresh_one(tmp_path: P
         ) as bob:
             await bob.settled()
             before = bob.state.picture()
-            assert before == (await fresh_of(url, login.token))
+            assert before == (await fresh_of(url, "bob"))
             await proxy.down()
             await until(lambda: not list(server.gateway.sessions.index.of((ids["bob"],))))
             for who, name, params in CHANGES[change]:
@@ -779,7 +780,7 @@ async def test_fl21_a_client_that_was_away_ends_equal_to_a_fresh_one(tmp_path: P
             assert not bob.session.welcome.resumed
             await bob.settled()
             end = asyncio.get_running_loop().time() + 10
-            while (after := bob.state.picture()) != (fresh := await fresh_of(url, login.token)):
+            while (after := bob.state.picture()) != (fresh := await fresh_of(url, "bob")):
                 if asyncio.get_running_loop().time() > end:
                     assert after == fresh
                 await asyncio.sleep(0.1)
@@ -791,8 +792,9 @@ UNSEEN = {"first direct message"}
 """What bob cannot see: a direct chat appears with its first message."""
 
 
-async def fresh_of(url: str, token: str) -> dict[str, Any]:
-    async with connect(url, token, whole=True, device=Device("fresh", "test")) as client:
+async def fresh_of(url: str, name: str) -> dict[str, Any]:
+    login = await dev_login(url, name, "fresh")
+    async with connect(url, login.token, whole=True, device=Device("fresh", "test")) as client:
         return client.state.picture()
 
 

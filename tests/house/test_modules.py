@@ -17,14 +17,12 @@ LINES = 400
 LONGER = {
     "chat_common.client.chat": (420, "the client's face: half of it are docstrings of its API"),
     "chat_common.contracts.broker": (520, "one check a guarantee of the port, run by every backend in one list"),
-    "chat_server.auth.service": (495, "being taken apart: may only shrink"),
     "chat_server.im.fanout": (470, "being taken apart: may only shrink"),
 }
 """Those that may be longer, up to where, and why."""
 PARAMETERS = 8
 """Above this a constructor is handed a whole neighbourhood: give it a record of its neighbours or its settings."""
 WIDER = {
-    "chat_server.auth.service.Auth": (14, "being taken apart: may only shrink"),
     "chat_server.gateway.gateway.Gateway": (13, "the composition root of the gateway: hands each part its few"),
     "chat_server.gateway.handshake.Handshake": (11, "meets every part of the gateway once, when a session begins"),
 }

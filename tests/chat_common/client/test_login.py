@@ -8,6 +8,7 @@ import pytest
 from chat_common.client import connect, dev_login, post
 from chat_common.client.login import error_of
 from chat_common.errors import Internal, Invalid, NotAuthenticated, RateLimited, Unavailable
+from chat_common.protocol.frames import Device
 
 from tests.support.serving import in_process
 
@@ -23,7 +24,7 @@ async def test_logging_in_by_name_and_calling(tmp_path: Path) -> None:
         with pytest.raises(Invalid) as refused:
             await post(url, "auth.dev", {"name": ""})
         assert refused.value.field == "name"
-        async with connect(url, ann.token) as client:
+        async with connect(url, ann.token, device=Device("laptop", "python")) as client:
             assert client.state.me == ann.user
 
 

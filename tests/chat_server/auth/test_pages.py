@@ -12,7 +12,7 @@ import pytest
 from chat_common.clock import ManualClock
 from chat_common.protocol.frames import Error, Push
 from chat_server.services import CloseSessions
-from chat_server.store.schema import token
+from chat_server.store.schema import login as logins
 from sqlalchemy import select
 
 from tests.chat_server.auth.screens import CSRF, press, site
@@ -146,7 +146,7 @@ async def test_when_the_screen_has_gone_nobody_is_logged_in(tmp_path: Path) -> N
         await here.server.gateway.close(CloseSessions(4100, "gone", "sync", session=session))
         assert (await press(here.browser(), begun["url"], "create", name="Ada")).status_code == 404
         live = await here.server.database.read(
-            lambda connection: connection.execute(select(token.c.revoked_at)).scalars().all()
+            lambda connection: connection.execute(select(logins.c.ended_at)).scalars().all()
         )
         # The phone's own, and the one that nobody was there to take.
         assert sorted(at is None for at in live) == [False, True]

@@ -117,9 +117,12 @@ class FakeAuth:
         user = token.partition(":")[0]
         return Identity(User(user=user, name=user.title()), device, token, self.clock.wall_ms() + self.lifetime_ms)
 
-    async def renew(self, identity: Identity) -> tuple[str, int]:
+    renew_before: float = 3600.0
+
+    async def renew(self, identity: Identity) -> tuple[str, Identity]:
         self.renewed += 1
-        return f"{identity.user.user}:{self.renewed}", self.clock.wall_ms() + self.lifetime_ms
+        token = f"{identity.user.user}:{self.renewed}"
+        return token, await self.authenticate(token, identity.device, None, None)
 
 
 @define

@@ -56,7 +56,9 @@ class OneToken:
             raise NotAuthenticated("token: ended", field="token")
         return Identity(wire.User(user="anna", name="Anna"), "phone", "family", 0)
 
-    async def renew(self, identity: Identity) -> tuple[str, int]:
+    renew_before = 0.0
+
+    async def renew(self, identity: Identity) -> tuple[str, Identity]:
         raise NotImplementedError
 
 

@@ -22,13 +22,15 @@ A vendor's exception never crosses a port: a backend translates it into one of t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 
 class ChatError(Exception):
     """The root. ``message`` is for a person and names the field and the limit.
 
-    ``retry_after`` is in seconds. ``field`` is the path of the offending parameter, without ``$.``.
+    ``retry_after`` is in seconds. ``field`` is the path of the offending parameter, without ``$.``. ``details``: what a
+    client needs beyond that to go on, for example the devices that keep a login out.
     """
 
     code: ClassVar[str] = "internal"
@@ -41,12 +43,14 @@ class ChatError(Exception):
         field: str | None = None,
         limit: int | None = None,
         retry_after: float | None = None,
+        details: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(message or self.code)
         self.message = message or self.code
         self.field = field
         self.limit = limit
         self.retry_after = retry_after
+        self.details = details
 
     def as_dict(self) -> dict[str, Any]:
         """The error as it stands in an ``error`` frame or an HTTP body; absent means absent."""
@@ -57,6 +61,8 @@ class ChatError(Exception):
             body["limit"] = self.limit
         if self.retry_after is not None:
             body["retry_after"] = self.retry_after
+        if self.details is not None:
+            body["details"] = dict(self.details)
         return body
 
 

@@ -31,24 +31,32 @@ class UserChanged:
 
 @define(kw_only=True)
 class DeviceChanged:
-    """Data of the event ``device``: one was seen for the first time, or its login was ended."""
+    """Data of the event ``device``: a device has logged in, or its login was ended.
+
+    ``device`` is empty for a login that has not named its device yet. ``login`` names the login, as in
+    ``auth.devices``; ``address`` and ``provider`` say where from and how. ``seen_at`` in ms since 1970.
+    """
 
     device: str
     platform: str
     seen_at: int
     state: Literal["added", "ended"]
     name: str | UnsetType = UNSET
+    login: str | UnsetType = UNSET
+    address: str | UnsetType = UNSET
+    provider: str | UnsetType = UNSET
 
 
 @define(kw_only=True)
 class LoginProgress:
-    """To the guest who began: how the login by ticket stands."""
+    """To the guest who began: how the login by ticket stands. ``devices``: those that keep a refused one out."""
 
     ticket: str
     state: Literal["scanned", "succeeded", "refused", "expired"]
     token: str | UnsetType = UNSET
     user: wire.User | UnsetType = UNSET
     expires_at: int | UnsetType = UNSET
+    devices: list[dict[str, Any]] | UnsetType = UNSET
 
 
 @define(kw_only=True)

@@ -64,9 +64,10 @@ class Caller:
     """Who calls a command. ``user`` is None for a guest. ``origin`` is ``ws``, ``http`` or ``local``. ``address`` is
     None for this machine itself, whose calls are counted nowhere.
 
-    ``ref`` is the request's idempotency key, unique per user. ``command`` is the command being called, ``request_hash``
-    covers it and the params as the client sent them: both are set by the pipeline, the hash only for commands that
-    change something; a handler that keeps its replies itself compares it.
+    ``token`` names the caller's login, which stays the same through all renewals of its token; ``jti`` is the id of the
+    very token. ``ref`` is the request's idempotency key, unique per user. ``command`` is the command being called,
+    ``request_hash`` covers it and the params as the client sent them: both are set by the pipeline, the hash only for
+    commands that change something; a handler that keeps its replies itself compares it.
     """
 
     user: str | None
@@ -78,6 +79,7 @@ class Caller:
     address: str | None = None
     command: str = ""
     request_hash: bytes = b""
+    jti: str | None = None
 
 
 @frozen

@@ -19,9 +19,10 @@ from chat_common.ports.outbox import Outbox
 from chat_common.ports.push import PushProvider
 from chat_common.records import ContentKind, Task
 
-from chat_server.auth.service import Auth, page_key
+from chat_server.auth import neighbours as auth_neighbours
+from chat_server.auth.service import Auth
 from chat_server.auth.settings import AuthSettings
-from chat_server.auth.tokens import Tokens, forget_expired, stored_secret
+from chat_server.auth.signer import stored_secret
 from chat_server.contributions import RoomContributions, every
 from chat_server.im import inbox
 from chat_server.im.fanout import Fanout, FanoutSettings
@@ -38,7 +39,6 @@ from chat_server.store.executor import CommandExecutor
 from chat_server.store.replies import forget_replies
 
 TIDY_EVERY = 60.0
-LOGIN_EVERY = 1.0
 
 
 @frozen(kw_only=True)
@@ -90,12 +90,7 @@ class Rooms:
         return [
             self.im.contributions(),
             self.logic.contributions(),
-            RoomContributions(
-                room="auth",
-                commands=self.auth.commands(),
-                tasks=[Task("login-expiry", every(LOGIN_EVERY, self.auth.logins.expire))],
-                routes=self.auth.pages.routes(),
-            ),
+            self.auth.contributions(),
             self.push.contributions(),
             RoomContributions(room="store", tasks=[Task("tidy", every(TIDY_EVERY, self.tidy))]),
         ]
@@ -104,7 +99,7 @@ class Rooms:
         """Forget kept replies and tokens that are over, in small batches."""
         now = self.clock.wall_ms()
         await self.database.change(lambda connection: forget_replies(connection, now))
-        await self.database.change(lambda connection: forget_expired(connection, now))
+        await self.database.change(self.auth.forget_old)
 
 
 async def build(ports: RoomPorts, settings: RoomSettings, observe: Callable[[str, Any], None]) -> Rooms:
@@ -124,22 +119,12 @@ async def build(ports: RoomPorts, settings: RoomSettings, observe: Callable[[str
     router = Router(ports.node, ports.directory, database)
     fanout = Fanout(database, executor, clock, settings.fanout, known.preview, router.deliver, observe)
     sweeper = Sweeper(database, outbox, clock)
-    tokens = Tokens({"1": secret}, clock, settings.auth.token_lifetime)
     auth = Auth(
-        database,
-        executor,
-        tokens,
-        clock,
+        auth_neighbours.Ports(database, executor, ports.cache, clock, ports.node),
+        auth_neighbours.Neighbours(users.create, router.close, router.online, router.tell, router.deliver),
         settings.auth,
-        users.create,
-        router.close,
-        router.online,
-        cache=ports.cache,
-        providers=ports.identity_providers,
-        node=ports.node,
-        tell=router.tell,
-        deliver=router.deliver,
-        page_key=page_key(secret),
+        {"1": secret},
+        ports.identity_providers,
     )
     logic = Logic(
         database, executor, lambda tx, me, name: inbox.one(tx.connection, tx.preview, me, name), router.deliver

@@ -33,7 +33,7 @@ from chat_common.ports.cache import Cache
 from chat_common.ports.database import Database
 from chat_common.ports.directory import Directory
 from chat_common.ports.files import FileRights
-from chat_common.ports.identity import IdentityProvider, Logins
+from chat_common.ports.identity import IdentityProvider, Logins, Proof
 from chat_common.ports.objects import DataFolder, ObjectTelemetry
 from chat_common.ports.outbox import DeadLetters, Outbox, Relay
 from chat_common.ports.push import PushProvider
@@ -43,6 +43,7 @@ from starlette.applications import Starlette
 from starlette.routing import WebSocketRoute
 
 from chat_server.auth.public_address import PublicAddress
+from chat_server.auth.settings import AuthSettings
 from chat_server.contributions import with_rooms
 from chat_server.files.plugin import attachments, store_origin
 from chat_server.files.rights import SqlFileRights
@@ -120,6 +121,7 @@ class Server:
         self.refusals = Refusals(self.clock)
         self.public_address = PublicAddress(server.public_url, server.host, server.port)
         assembly.provide(PublicAddress, self.public_address)
+        assembly.provide(AuthSettings, section("auth"))
         assembly.provide(DataFolder, DataFolder(Path(server.data)))
         self._file_telemetry = FileTelemetry()
         assembly.provide(ObjectTelemetry, self._file_telemetry)  # type: ignore[type-abstract]
@@ -263,9 +265,8 @@ class Server:
 
         ``subject``: the application's id for the person. ``name``: shown to others, at the first call.
         """
-        return (await self.rooms.executor.apply(
-            lambda tx: self.rooms.auth.log_in(tx, provider, subject, name or subject, None)
-        )).user  # fmt: skip
+        proof = Proof(provider, subject, name or subject)
+        return await self.rooms.executor.apply(lambda tx: self.rooms.auth.ensure_user(tx, proof))
 
     async def issue_token(self, user: str, device: str | None = None) -> str:
         """A token with which a client of this user says `hello`, for applications that log people in themselves."""

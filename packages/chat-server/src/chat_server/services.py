@@ -11,6 +11,7 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 from attrs import frozen
+from chat_common.errors import NotAuthenticated
 from chat_common.records import Caller, Push
 from chat_common.wire import User
 
@@ -19,24 +20,40 @@ from chat_common.wire import User
 
 @frozen
 class Identity:
-    """A proven caller. ``token`` is the token's id (jti), ``expires_at`` in ms since 1970."""
+    """A proven caller. ``token`` names the login, which stays the same through all renewals; ``jti`` is the id of the
+    token that was shown. ``expires_at`` in ms since 1970."""
 
     user: User
     device: str
     token: str
     expires_at: int
+    jti: str = ""
+
+
+class LoginEnded(NotAuthenticated):
+    """The token's login was ended; ``close_code`` is what a session of it is closed with."""
+
+    def __init__(self, message: str, *, close_code: int) -> None:
+        super().__init__(message, field="token")
+        self.close_code = close_code
 
 
 class AuthService(Protocol):
     """Who are you, and may you?"""
 
     async def authenticate(self, token: str, device: str, platform: str | None, name: str | None) -> Identity:
-        """The token's identity, its device noted as seen. `NotAuthenticated`: invalid, expired, revoked, or of another
-        device; `NotPermitted`: banned."""
+        """The token's identity, its device noted as seen. `NotAuthenticated`: invalid, expired, or of another device;
+        `LoginEnded`: ended; `NotPermitted`: banned; `Conflict`: the policy keeps this device out."""
         ...
 
-    async def renew(self, identity: Identity) -> tuple[str, int]:
-        """A fresh token for the same device and its expiry in ms: for the `token` push in good time."""
+    @property
+    def renew_before(self) -> float:
+        """Seconds before the end of a token at which its session is to be pushed a fresh one."""
+        ...
+
+    async def renew(self, identity: Identity) -> tuple[str, Identity]:
+        """A fresh token of the same login and its identity, for the `token` push in good time. Asked again before
+        that token was used, the answer is the same. Errors as with `authenticate`."""
         ...
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from attrs import frozen
 
@@ -26,37 +26,82 @@ class Waiting:
 
 @frozen
 class Link:
-    """Where the person proves who they are; shown as a QR picture. ``warning``: why that may not work, for people."""
+    """Where the person proves who they are; shown as a QR picture.
+
+    ``warning``: why that may not work, for people. ``lifetime``: seconds for which the login waits; a scan needs two
+    minutes, a password and a second factor at another site ten.
+    """
 
     url: str
     warning: str | None = None
+    lifetime: float = 120.0
 
 
 @frozen
 class Proof:
-    """A proven identity: ``subject`` is unique within ``provider`` and never changes; ``name`` is for a new user."""
+    """A proven identity: ``subject`` is unique within ``provider`` and never changes; ``name`` is for a new user.
+
+    ``avatar``: an https address of a picture, or None. ``aliases``: further (provider, subject) pairs of the same
+    person, for example an id that several applications of one owner share.
+    """
 
     provider: str
     subject: str
     name: str
+    avatar: str | None = None
+    aliases: tuple[tuple[str, str], ...] = ()
+
+
+@frozen
+class Attempt:
+    """Who tries to log in, for the limits of a provider. ``address``: as the server sees it; None inside the process.
+    ``device``: the id that the device gives itself."""
+
+    address: str | None = None
+    device: str | None = None
 
 
 class IdentityProvider(Protocol):
     """One login method. It proves an identity; tokens are made by auth alone.
 
-    ``name``: what clients say, as in the configuration. ``title``: for people. ``tickets``: whether `begin` works;
-    providers without tickets (password, dev) have commands of their own.
+    Every provider is a `DirectIdentity` or a `TicketIdentity`. ``name``: what clients say, as in the configuration:
+    a lower-case letter, then letters, digits or ``_``, at most 32. ``title``: for people.
     """
 
     name: str
     title: str
-    tickets: bool
+
+
+@runtime_checkable
+class DirectIdentity(IdentityProvider, Protocol):
+    """The person sends credentials, which prove the identity at once: a password, a directory, an application's users.
+
+    The server makes the command ``auth.NAME`` of it, whose parameters are the fields of ``credentials`` (an attrs class
+    read by msgspec, fields by keyword) beside ``device`` and ``replace``; its answer is a token. It counts the attempts
+    from one address before it asks the provider.
+    """
+
+    credentials: type[Any]
+
+    async def prove(self, credentials: Any, attempt: Attempt) -> Proof:
+        """Return the proven identity. ``credentials`` is an instance of `credentials`, or of a subclass.
+
+        `NotAuthenticated`: wrong, without telling which part; `RateLimited`: too many attempts for this account;
+        `Unavailable`: whatever knows the answer does not answer. Called at once for many logins; cancelling it leaves
+        nothing behind.
+        """
+        ...
+
+
+@runtime_checkable
+class TicketIdentity(IdentityProvider, Protocol):
+    """The person proves the identity elsewhere, on a phone or at a platform, while a screen waits with a ticket."""
 
     async def begin(self, waiting: Waiting) -> Link:
         """A login begins: the link that leads to it, of at most 2,048 characters and different for each code.
 
         Called at once for many logins. What the person does there the provider tells `Logins`, by ``waiting.code``.
-        `Invalid` for providers without tickets; `Unavailable` when the provider's platform does not answer.
+        `Unavailable` when the provider's platform does not answer.
         """
         ...
 

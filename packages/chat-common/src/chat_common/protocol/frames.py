@@ -99,6 +99,7 @@ class Error(Struct, tag_field="op", tag="error", frozen=True, omit_defaults=True
     field: str | UnsetType = UNSET
     limit: int | UnsetType = UNSET
     retry_after: float | UnsetType = UNSET
+    details: dict[str, Any] | UnsetType = UNSET
 
     @classmethod
     def of(cls, error: ChatError, ref: str | None = None) -> Error:
@@ -110,6 +111,7 @@ class Error(Struct, tag_field="op", tag="error", frozen=True, omit_defaults=True
             UNSET if error.field is None else error.field,
             UNSET if error.limit is None else error.limit,
             UNSET if error.retry_after is None else error.retry_after,
+            UNSET if error.details is None else dict(error.details),
         )
 
 

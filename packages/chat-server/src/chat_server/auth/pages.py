@@ -11,21 +11,23 @@ import asyncio
 import hmac
 import secrets
 from collections.abc import Mapping, Sequence
-from typing import Protocol
 from urllib.parse import parse_qsl
 
-from chat_common import wire
+from attrs import frozen
 from chat_common.clock import Clock
 from chat_common.errors import ChatError, Conflict, NotAuthenticated, NotPermitted, RateLimited
-from chat_common.ports.identity import Waiting
+from chat_common.ports.identity import Attempt, Waiting
 from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from chat_server.auth.accounts import PASSWORD_MAX, PASSWORD_MIN, Accounts
-from chat_server.auth.logins import TicketLogins
+from chat_server.auth.issue import TooManyLogins
+from chat_server.auth.passwords import PASSWORD_MAX, PASSWORD_MIN, PasswordCredentials, PasswordIdentity
+from chat_server.auth.phones import Phones
+from chat_server.auth.register import Registration
 from chat_server.auth.templates import STYLE, Confirmation, confirmation, notice, page
+from chat_server.auth.tickets import TicketLogins
 from chat_server.auth.translations import language, texts
 
 CSRF_COOKIE, PHONE_COOKIE = "chat_login", "chat_phone"
@@ -40,34 +42,32 @@ HEADERS = {
 }
 
 
-class Phones(Protocol):
-    """Phones that are remembered."""
+@frozen
+class PageNeighbours:
+    """What the pages ask. ``passwords`` is None where that provider is not offered."""
 
-    async def remember(self, user: str) -> str: ...
+    logins: TicketLogins
+    registration: Registration
+    passwords: PasswordIdentity | None
+    phones: Phones
 
-    async def remembered(self, text: str) -> wire.User | None: ...
 
-    async def forget(self, text: str) -> None: ...
+@frozen
+class PageSettings:
+    """``key`` signs CSRF tokens and is the same on every node. ``remember_for``: of a phone, in seconds."""
+
+    key: bytes
+    registration: str
+    remember_for: int
 
 
 class LoginPages:
-    """``GET`` and ``POST /login/CODE``. ``key`` signs CSRF tokens and is the same on every node."""
+    """``GET`` and ``POST /login/CODE``."""
 
-    def __init__(
-        self,
-        logins: TicketLogins,
-        accounts: Accounts,
-        phones: Phones,
-        clock: Clock,
-        key: bytes,
-        *,
-        passwords: bool,
-        remember_for: float,
-    ) -> None:
-        self._logins, self._accounts, self._phones = logins, accounts, phones
-        self._clock, self._key = clock, key
-        self._passwords = passwords
-        self._remember_for = round(remember_for)
+    def __init__(self, neighbours: PageNeighbours, settings: PageSettings, clock: Clock) -> None:
+        self._logins, self._registration = neighbours.logins, neighbours.registration
+        self._passwords, self._phones = neighbours.passwords, neighbours.phones
+        self._settings, self._clock = settings, clock
 
     def routes(self) -> Sequence[BaseRoute]:
         """For the HTTP application."""
@@ -113,7 +113,7 @@ class LoginPages:
             if user is None:
                 return await self._ask(request, waiting, t["stale"], status=403)
             # Before the decision: what fails here must not leave a screen that is logged in by nobody's phone.
-            phone = None if action == "confirm" else await self._phones.remember(user)
+            phone = None if action == "confirm" else await self._phones.remember(user, _address(request))
             if not await self._logins.succeed_as(code, user):
                 return self._gone(request)
         except _FieldError as problem:
@@ -123,12 +123,12 @@ class LoginPages:
             return await self._ask(request, waiting, said, status=error.status, name=form.get("name", ""))
         done = self._page(request, t["done"], notice(t["done.text"]))
         if phone is not None:
-            self._set(request, done, PHONE_COOKIE, phone, "lax", self._remember_for)
+            self._set(request, done, PHONE_COOKIE, phone, "lax", self._settings.remember_for)
         return done
 
     async def _who(self, request: Request, action: str, form: Mapping[str, str]) -> str | None:
         """The person who presses, proven; None where the cookie says nothing any more."""
-        address = request.client.host if request.client else None
+        address = _address(request)
         if action == "confirm":
             known = await self._phones.remembered(request.cookies.get(PHONE_COOKIE, ""))
             return None if known is None else known.user
@@ -138,11 +138,12 @@ class LoginPages:
         if action == "password" and self._passwords:
             if not 1 <= len(password) <= PASSWORD_MAX:
                 raise _FieldError("wrong")
-            return await self._accounts.passwords.check(name, password, address)
+            proof = await self._passwords.prove(PasswordCredentials(name=name, password=password), Attempt(address))
+            return await self._registration.user_of(proof)
         if action == "create":
             if password and not (self._passwords and PASSWORD_MIN <= len(password) <= PASSWORD_MAX):
                 raise _FieldError("password.bad")
-            return await self._accounts.create(name, password or None, form.get("invite"), address)
+            return await self._registration.create(name, password or None, form.get("invite"), address)
         return None
 
     async def _ask(
@@ -166,8 +167,8 @@ class LoginPages:
             host=request.headers.get("host", ""),
             csrf=self._csrf(cookie, waiting.code),
             known=None if known is None else known.name,
-            registration=self._accounts.registration,
-            password=self._passwords,
+            registration=self._settings.registration,
+            password=self._passwords is not None,
             error=error,
             name=name,
         )
@@ -185,7 +186,7 @@ class LoginPages:
         return Response(page(chosen, title, body), status, headers, "text/html; charset=utf-8")
 
     def _csrf(self, cookie: str, code: str) -> str:
-        return hmac.new(self._key, f"{cookie} {code}".encode(), "sha256").hexdigest()
+        return hmac.new(self._settings.key, f"{cookie} {code}".encode(), "sha256").hexdigest()
 
     def _csrf_good(self, request: Request, code: str, given: str) -> bool:
         cookie = request.cookies.get(CSRF_COOKIE, "")
@@ -214,6 +215,8 @@ def _said(t: Mapping[str, str], action: str, error: ChatError) -> str:
         return t["slow"].format(n=round(error.retry_after or 1))
     if isinstance(error, NotAuthenticated):
         return t["wrong"]
+    if isinstance(error, TooManyLogins):
+        return t["devices"]
     if isinstance(error, Conflict):
         return t["taken"]
     if isinstance(error, NotPermitted):
@@ -242,6 +245,10 @@ async def _form(request: Request) -> Mapping[str, str] | None:
 
 def _language(request: Request) -> str:
     return language(request.headers.get("accept-language", ""))
+
+
+def _address(request: Request) -> str | None:
+    return request.client.host if request.client else None
 
 
 def _path(request: Request) -> str:

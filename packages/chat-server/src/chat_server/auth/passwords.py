@@ -1,81 +1,79 @@
-"""Passwords: argon2id off the event loop, throttled, the same answer and cost for unknown names."""
+"""The provider ``password``: names and passwords of this server's own, kept as argon2id hashes."""
 
 from __future__ import annotations
 
-import asyncio
-import secrets
 import unicodedata
-from collections.abc import Callable
-from typing import TypeVar
+from typing import Annotated
 
-from argon2 import PasswordHasher
-from argon2.exceptions import InvalidHashError, VerificationError
-from chat_common.errors import Conflict, NotAuthenticated, RateLimited, Unavailable
+from attrs import define
+from chat_common.errors import Conflict, NotAuthenticated, RateLimited
 from chat_common.ports.cache import Cache
 from chat_common.ports.database import Database
+from chat_common.ports.identity import Attempt, Proof
+from chat_common.validation import named
+from msgspec import Meta
 from sqlalchemy import Connection, select, update
 
+from chat_server.auth.hashing import Hasher
 from chat_server.auth.settings import AuthSettings
 from chat_server.counting import allow_address_everywhere
-from chat_server.store.schema import identity
+from chat_server.store.schema import identity, login
 
-T = TypeVar("T")
 PROVIDER = "password"
-AT_ONCE = 2
-QUEUED = 64
+PASSWORD_MIN, PASSWORD_MAX = 8, 256
+Password = Annotated[str, Meta(min_length=PASSWORD_MIN, max_length=PASSWORD_MAX)]
 
 
 def folded(name: str) -> str:
-    """A login name as it is compared."""
+    """Return a login name as it is compared."""
     return unicodedata.normalize("NFKC", name).casefold().strip()
 
 
-class Passwords:
-    """Checks and keeps passwords. The login name is unique by its folded form."""
+@define(kw_only=True)
+class PasswordCredentials:
+    name: named(64)  # type: ignore[valid-type]
+    password: Annotated[str, Meta(min_length=1, max_length=PASSWORD_MAX)]
 
-    def __init__(self, database: Database, cache: Cache, settings: AuthSettings) -> None:
+
+class PasswordIdentity:
+    """`chat_common.ports.identity.DirectIdentity`. An unknown name and a wrong password look and cost the same.
+
+    Tries are limited by name and by address. Somebody who guesses at a name delays others there, but never a device
+    that has come in with that name before: that one has a limit of its own.
+    """
+
+    name, title, credentials = PROVIDER, "Name and password", PasswordCredentials
+
+    def __init__(self, database: Database, cache: Cache, settings: AuthSettings, hasher: Hasher | None = None) -> None:
         self._database = database
         self._cache = cache
         self._settings = settings
-        self._hasher = PasswordHasher()
-        self._places = asyncio.Semaphore(AT_ONCE)
-        self._queued = 0
-        self._decoy = self._hasher.hash(secrets.token_urlsafe(16))
+        self.hasher = hasher or Hasher()
 
-    async def check(self, name: str, password: str, address: str | None) -> str:
-        """The user of this name and password; `NotAuthenticated` without saying which was wrong, `RateLimited`."""
-        subject = folded(name)
-        await self.throttle(subject, address)
-        row = await self._database.read(
-            lambda connection: connection.execute(
-                select(identity.c.user, identity.c.secret).where(
-                    identity.c.provider == PROVIDER, identity.c.subject == subject
-                )
-            ).one_or_none()
-        )
-        good = await self._verify(row.secret if row is not None and row.secret else self._decoy, password)
-        if row is None or not good:
-            raise NotAuthenticated("name or password is wrong")
-        if self._hasher.check_needs_rehash(row.secret):
-            fresh = await self.hash(password)
-            await self._database.change(lambda connection: replace(connection, row.user, fresh))
-        return str(row.user)
+    async def prove(self, credentials: PasswordCredentials, attempt: Attempt) -> Proof:
+        """See `DirectIdentity.prove`."""
+        subject = folded(credentials.name)
+        row, known = await self._database.read(lambda connection: self._look(connection, subject, attempt.device))
+        await self.throttle(f"{subject} {attempt.device}" if known else subject, attempt.address)
+        kept = None if row is None else row[1]
+        if not await self.hasher.verify(kept, credentials.password, attempt.address) or row is None:
+            raise NotAuthenticated("The name or the password is wrong.")
+        if kept is not None and self.hasher.is_outdated(kept):
+            fresh = await self.hasher.hash(credentials.password)
+            await self._database.change(lambda connection: replace(connection, row[0], fresh))
+        return Proof(PROVIDER, subject, credentials.name.strip())
 
     async def throttle(self, subject: str, address: str | None) -> None:
         """Count one try for this name and from this address; `RateLimited` when there were too many."""
         limit, period = self._settings.attempts, self._settings.attempts_period
-        wait = await self._cache.allow(f"auth:name:{subject}", limit=limit, period=period)
-        if not wait:
-            wait = await allow_address_everywhere(self._cache, "auth:from", address, 5 * limit, period)
+        wait = await allow_address_everywhere(self._cache, "auth:from", address, 5 * limit, period)
+        # By address first: who has spent that share does not spend the share of a name as well.
+        wait = wait or await self._cache.allow(f"auth:name:{subject}", limit=limit, period=period)
         if wait:
-            raise RateLimited(f"too many tries: again in {wait:.0f} s", retry_after=round(wait, 3))
-
-    async def hash(self, password: str) -> str:
-        """What is kept of a password."""
-        return await self._run(self._hasher.hash, password)
+            raise RateLimited(f"Too many tries. Try again in {wait:.0f} seconds.", retry_after=round(wait, 3))
 
     async def of_user(self, user: str, password: str | None) -> bool | None:
-        """Whether this is the user's password; None: has none yet."""
+        """Whether this is the user's password; None: the user has none yet."""
         kept = await self._database.read(
             lambda connection: connection.execute(
                 select(identity.c.secret).where(identity.c.provider == PROVIDER, identity.c.user == user)
@@ -83,41 +81,36 @@ class Passwords:
         )
         if kept is None:
             return None
-        return password is not None and await self._verify(kept, password)
+        return password is not None and await self.hasher.verify(kept, password)
 
-    async def _verify(self, kept: str, password: str) -> bool:
-        def verify(text: str) -> bool:
-            try:
-                return self._hasher.verify(kept, text)
-            except (VerificationError, InvalidHashError):
-                return False
-
-        return await self._run(verify, password)
-
-    async def _run(self, work: Callable[[str], T], password: str) -> T:
-        if self._queued >= QUEUED:
-            raise Unavailable("too many logins at once: try again", retry_after=1.0)
-        self._queued += 1
-        try:
-            async with self._places:
-                return await asyncio.to_thread(work, password)
-        finally:
-            self._queued -= 1
+    @staticmethod
+    def _look(connection: Connection, subject: str, device: str | None) -> tuple[tuple[str, str | None] | None, bool]:
+        """(user and hash, or None), and whether this device has come in as this user before."""
+        row = connection.execute(
+            select(identity.c.user, identity.c.secret).where(
+                identity.c.provider == PROVIDER, identity.c.subject == subject
+            )
+        ).one_or_none()
+        if row is None:
+            return None, False
+        mine = select(login.c.login).where(login.c.user == row.user, login.c.device == device)
+        known = device is not None and connection.execute(mine.limit(1)).first() is not None
+        return (str(row.user), row.secret), known
 
 
 def keep(connection: Connection, user: str, name: str, secret: str) -> None:
-    """This user's first password; `Conflict` when somebody else logs in by that name."""
+    """Write this user's first password; `Conflict` when somebody else logs in by that name."""
     subject = folded(name)
     taken = connection.execute(
         select(identity.c.user).where(identity.c.provider == PROVIDER, identity.c.subject == subject)
     ).scalar_one_or_none()
     if taken is not None:
-        raise Conflict("name: somebody else logs in by this name", field="name")
+        raise Conflict("name: Somebody else logs in by this name: choose another.", field="name")
     connection.execute(identity.insert(), {"provider": PROVIDER, "subject": subject, "user": user, "secret": secret})
 
 
 def replace(connection: Connection, user: str, secret: str) -> str:
-    """Another password for one who has one; the name that goes with it."""
+    """Write another password for a user who has one; the name that goes with it."""
     mine = (identity.c.provider == PROVIDER) & (identity.c.user == user)
     connection.execute(update(identity).where(mine).values(secret=secret))
     return str(connection.execute(select(identity.c.subject).where(mine)).scalar_one())

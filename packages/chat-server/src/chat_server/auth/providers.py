@@ -2,39 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
-from chat_common.errors import Invalid
-from chat_common.ports.identity import IdentityProvider, Link, Waiting
+from attrs import define
+from chat_common.ports.cache import Cache
+from chat_common.ports.database import Database
+from chat_common.ports.identity import Attempt, IdentityProvider, Link, Proof, Waiting
 from chat_common.records import Backend, Context
+from chat_common.validation import named
 
+from chat_server.auth.passwords import PasswordIdentity
 from chat_server.auth.public_address import PublicAddress
+from chat_server.auth.settings import AuthSettings
 
 
 class QrIdentity:
-    """Any phone's camera opens a page of this server; see `chat_server.auth.pages`."""
+    """`TicketIdentity`: any phone's camera opens a page of this server; see `chat_server.auth.pages`."""
 
-    name, title, tickets = "qr", "Scan with a phone", True
+    name, title = "qr", "Scan with a phone"
 
     def __init__(self, address: PublicAddress) -> None:
         self._address = address
 
     async def begin(self, waiting: Waiting) -> Link:
+        """See `TicketIdentity.begin`."""
         base = self._address.url
         return Link(f"{base}/login/{waiting.code}", self._address.warning(base))
 
 
-class DirectIdentity:
-    """A method without a ticket: its command is ``auth.NAME``."""
+@define(kw_only=True)
+class DevCredentials:
+    """The user is made at the first use of the name."""
 
-    tickets = False
+    name: named(64)  # type: ignore[valid-type]
 
-    def __init__(self, name: str, title: str) -> None:
-        self.name, self.title = name, title
 
-    async def begin(self, waiting: Waiting) -> Link:
-        raise Invalid(f"provider: {self.name!r} needs no ticket: call auth.{self.name}", field="provider")
+class DevIdentity:
+    """`DirectIdentity`: whoever says a name is believed. Offered where ``auth.dev`` says so, never by ``[ports]``."""
+
+    name, title, credentials = "dev", "Name only (for trying out)", DevCredentials
+
+    async def prove(self, credentials: DevCredentials, attempt: Attempt) -> Proof:
+        """See `DirectIdentity.prove`."""
+        return Proof("dev", credentials.name, credentials.name)
 
 
 @asynccontextmanager
@@ -42,23 +53,21 @@ async def _qr(context: Context) -> AsyncIterator[IdentityProvider]:
     yield QrIdentity(await context.get(PublicAddress))
 
 
-def _direct(name: str, title: str) -> Callable[[Context], AbstractAsyncContextManager[IdentityProvider]]:
-    @asynccontextmanager
-    async def opened(context: Context) -> AsyncIterator[IdentityProvider]:
-        yield DirectIdentity(name, title)
+@asynccontextmanager
+async def _password(context: Context) -> AsyncIterator[IdentityProvider]:
+    yield PasswordIdentity(
+        await context.get(Database),  # type: ignore[type-abstract]
+        await context.get(Cache),  # type: ignore[type-abstract]
+        await context.get(AuthSettings),
+    )
 
-    return opened
-
-
-DEV = DirectIdentity("dev", "Name only (for trying out)")
-"""Offered where ``auth.dev`` says so, never chosen by ``[ports]``."""
 
 BACKENDS = (
     Backend(IdentityProvider, "qr", _qr, summary="Scan a code with any phone's camera.", default=True),
     Backend(
         IdentityProvider,
         "password",
-        _direct("password", "Name and password"),
+        _password,
         summary="Name and password, kept as argon2id hashes.",
         default=True,
     ),

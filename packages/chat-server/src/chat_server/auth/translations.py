@@ -43,6 +43,8 @@ ENGLISH: Mapping[str, str] = {
     "invite.bad": "This invite code is not good.",
     "slow": "Too many tries. Wait {n} seconds.",
     "banned": "This account is banned.",
+    "devices": "You are logged in on other devices, and only so many may be in at a time. "
+    "Begin again on the new screen and choose which of them to log out.",
     "failed": "That did not work. Try again.",
 }
 
@@ -85,6 +87,7 @@ CHINESE: Mapping[str, str] = {
     "invite.bad": "邀请码无效。",
     "slow": "尝试次数过多，请等待 {n} 秒。",
     "banned": "此账号已被封禁。",
+    "devices": "您已在其他设备上登录，且同时登录的设备数量有限。请在新屏幕上重新开始，并选择要退出的设备。",
     "failed": "未成功，请重试。",
 }
 

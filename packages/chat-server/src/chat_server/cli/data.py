@@ -17,6 +17,7 @@ from chat_common.settings import Settings, SetupError
 from sqlalchemy import create_engine
 
 from chat_server.auth.public_address import PublicAddress
+from chat_server.auth.settings import AuthSettings
 from chat_server.cli.choice import Choice
 from chat_server.files.rights import SqlFileRights
 from chat_server.settings import ServerSettings
@@ -41,6 +42,7 @@ def furnish(assembly: Assembly, settings: Settings) -> None:
     assembly.provide(ServerSettings, settings.section("server"))
     server: ServerSettings = settings.section("server")
     assembly.provide(PublicAddress, PublicAddress(server.public_url, server.host, server.port))
+    assembly.provide(AuthSettings, settings.section("auth"))
     assembly.provide(DataFolder, DataFolder(data_folder(settings)))
     assembly.provide(FileRights, SqlFileRights())  # type: ignore[type-abstract]
 

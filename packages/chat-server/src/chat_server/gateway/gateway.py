@@ -72,7 +72,7 @@ class Gateway:
         self.routes = Routes(here, directory, sessions.index)
         self.acknowledgements = Acknowledgements(router, report_acks)
         self.rooms = Rooms(im, sessions, cursors, encoding, tasks, clock, settings.backlog)
-        self.token_watch = TokenWatch(auth, sessions, encoding, tasks, clock, settings.renew_before)
+        self.token_watch = TokenWatch(auth, sessions, encoding, tasks, clock)
         self.presence = Presence(node, im, directory, sessions, codec, tasks)
         self.check = Check(im, sessions, self.rooms, settings.grace)
         self.deliveries = Deliveries(sessions, self.rooms, cursors, encoding, clock, drop)

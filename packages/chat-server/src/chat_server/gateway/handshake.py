@@ -22,7 +22,7 @@ from chat_server.gateway.session import Connection, Session
 from chat_server.gateway.sessions import Sessions
 from chat_server.gateway.tasks import Tasks
 from chat_server.gateway.token_watch import TokenWatch
-from chat_server.services import AuthService, Dispatcher, Identity, ImService
+from chat_server.services import AuthService, Dispatcher, Identity, ImService, LoginEnded
 
 log = structlog.get_logger("chat.gateway")
 
@@ -67,6 +67,8 @@ class Handshake:
                 await self._guest(connection, session, hello)
             else:
                 await self._user(connection, session, hello, hello.token)
+        except LoginEnded as error:
+            session.close(error.close_code, error.message)
         except NotAuthenticated as error:
             session.close(CloseCode.TOKEN_INVALID, error.message)
         except NotPermitted as error:

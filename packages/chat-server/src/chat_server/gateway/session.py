@@ -73,9 +73,9 @@ class Session(ServerSession):
 
     def caller(self, ref: str) -> Caller:
         """Who asks, for the pipeline."""
-        token = self.identity.token if self.identity is not None else None
+        token, jti = (self.identity.token, self.identity.jti) if self.identity is not None else (None, None)
         address = self.connection.wire.address if self.connection is not None else None
-        return Caller(self.user, ref, self.device or None, self.id or None, token, "ws", address)
+        return Caller(self.user, ref, self.device or None, self.id or None, token, "ws", address, jti=jti)
 
     def matches(self, request: CloseSessions) -> bool:
         """Whether every field given fits this session."""

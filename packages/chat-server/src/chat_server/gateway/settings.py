@@ -43,9 +43,6 @@ class GatewaySettings:
         default=1.0,
         metadata={"help": "Seconds after which a session below its user's version counts as behind, not as under way."},
     )
-    renew_before: float = field(
-        default=3600.0, metadata={"help": "Seconds before a token's end at which a fresh one is pushed to its session."}
-    )
     cursor_cache_size: int = field(
         default=100_000, metadata={"help": "Conversations whose newest delivered rev is remembered, to drop doubles."}
     )

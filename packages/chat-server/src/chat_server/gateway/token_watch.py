@@ -21,16 +21,12 @@ RETRY_MS = 30_000
 
 
 class TokenWatch:
-    def __init__(
-        self, auth: AuthService, sessions: Sessions, encoding: Encoding, tasks: Tasks, clock: Clock, before: float
-    ) -> None:
-        """``before``: seconds before a token's end at which it is renewed."""
+    def __init__(self, auth: AuthService, sessions: Sessions, encoding: Encoding, tasks: Tasks, clock: Clock) -> None:
         self._auth = auth
         self._sessions = sessions
         self._encoding = encoding
         self._tasks = tasks
         self._clock = clock
-        self._before = before
         sessions.due.append(self.due)
 
     def watch(self, session: Session) -> None:
@@ -39,7 +35,7 @@ class TokenWatch:
             return
         wall = self._clock.wall_ms()
         left = session.identity.expires_at - wall
-        session.token_due = wall + max(left - round(self._before * 1000), left // 2)
+        session.token_due = wall + max(left - round(self._auth.renew_before * 1000), left // 2)
 
     def due(self, session: Session) -> float:
         """Renew or end what is due; returns in how many seconds to look again."""
@@ -60,8 +56,7 @@ class TokenWatch:
         sessions, identity = self._sessions, session.identity
         assert identity is not None
         try:
-            token, expires_at = await self._auth.renew(identity)
-            fresh = await self._auth.authenticate(token, session.device, None, None)
+            token, fresh = await self._auth.renew(identity)
         except (NotAuthenticated, NotPermitted) as error:
             # Ended where this node was not told of it.
             banned = isinstance(error, NotPermitted)
@@ -75,6 +70,6 @@ class TokenWatch:
         if session.identity is identity:
             session.identity = fresh
             self.watch(session)
-            push = Push("token", TokenRenewed(token=token, expires_at=expires_at))
+            push = Push("token", TokenRenewed(token=token, expires_at=fresh.expires_at))
             session.push(self._encoding.chunk([push]), 0, self._clock.monotonic())
             sessions.flush.touch(session)

@@ -60,7 +60,9 @@ class CommandEndpoint:
         # An unknown command is told before anybody is asked for rights.
         if token is not None and command in self._pipeline.commands:
             known = await self._auth.authenticate(token, "", None, None)
-            caller = Caller(known.user.user, ref, known.device or None, None, known.token, "http", caller.address)
+            caller = Caller(
+                known.user.user, ref, known.device or None, None, known.token, "http", caller.address, jti=known.jti
+            )
         result = await self._pipeline.call(caller, command, msgspec.Raw(params))
         return Response(self._codec.encode(result), media_type="application/json")
 

@@ -196,4 +196,5 @@ def _named(caller: Caller, command: str, digest: bytes) -> Caller:
         caller.address,
         command,
         digest,
+        caller.jti,
     )

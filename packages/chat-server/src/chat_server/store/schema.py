@@ -191,28 +191,43 @@ contact = _table(
     Index("chat_contact_version", "user", "version"),
 )
 
+login = _table(
+    "chat_login",
+    _id("login", primary_key=True),
+    _id("user"),
+    _id("device", nullable=True),
+    Column("platform", Bytewise),
+    Column("name", Bytewise),
+    Column("provider", Bytewise),
+    Column("audience", Bytewise),
+    Column("address", Bytewise),
+    Column("region", Text),
+    _number("created_at"),
+    _number("seen_at"),
+    _number("expires_at"),
+    _number("ends_at", None),
+    _number("ended_at", None),
+    Column("ended_by", Bytewise),
+    Index("chat_login_user", "user"),
+    Index("chat_login_ended", "ended_at"),
+    Index("chat_login_expires", "expires_at"),
+)
+"""Who has come in, on which device: a family of tokens. It lives while ``ended_at`` is null and ``expires_at``, the end
+of its newest token, lies ahead. ``ends_at``: its absolute end. ``provider``: how the person was proven. ``audience``:
+``phone`` for a phone that is remembered to confirm logins, null for what a client uses."""
+
 token = _table(
     "chat_token",
     _id("token", primary_key=True),
-    _id("family"),
-    _id("user"),
-    _id("device", nullable=True),
-    _number("created_at"),
+    _id("login"),
+    _number("issued_at"),
     _number("expires_at"),
-    _number("revoked_at", None),
-    Index("chat_token_user", "user"),
-    Index("chat_token_family", "family"),
+    _number("used_at", None),
+    _id("replaced_by", nullable=True),
+    Index("chat_token_login", "login"),
     Index("chat_token_expires", "expires_at"),
 )
-
-device = _table(
-    "chat_device",
-    _id("user", primary_key=True),
-    _id("device", primary_key=True),
-    Column("platform", Bytewise),
-    Column("name", Bytewise),
-    _number("seen_at"),
-)
+"""``used_at``: when a renewed token was first used, which retires the one before it. ``replaced_by``: its renewal."""
 
 ban = _table(
     "chat_ban",
