@@ -13,6 +13,7 @@ import pytest
 import websockets
 from chat_server.services import CloseSessions, Delivery
 from chat_server.transports.asgi import AsgiTransport
+from chat_server.transports.origins import Origins
 from fastapi import FastAPI
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -80,7 +81,7 @@ async def test_a_session_in_a_mounted_application() -> None:
     ],
 )
 async def test_who_may_not_open_one(path: str, origin: Any, subprotocol: Any, allowed: tuple[str, ...]) -> None:
-    async with House() as house, host(house, allowed_origins=allowed) as port:
+    async with House() as house, host(house, origins=Origins(allowed)) as port:
         with pytest.raises(InvalidStatus):
             async with client(port, path, origin=origin, subprotocols=[subprotocol] if subprotocol else None):
                 pass

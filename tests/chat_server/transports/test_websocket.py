@@ -17,6 +17,7 @@ from chat_common.codec.json import JsonCodec
 from chat_server.refusals import Refusals
 from chat_server.services import Delivery
 from chat_server.transports.admission import Admission
+from chat_server.transports.origins import Origins
 from chat_server.transports.peers import Peers
 from chat_server.transports.settings import ConnectionSettings
 from chat_server.transports.websocket import WebSocketConnection, WebSocketFraming, WebSocketTransport
@@ -109,6 +110,7 @@ async def test_without_a_subprotocol_it_is_the_same_and_a_foreign_one_is_refused
         ("/ws", "http://{host}", (), 101),
         ("/ws", "https://evil.example", (), 403),
         ("/ws", "null", (), 403),
+        ("/ws", "http://[", (), 403),
         ("/ws", "https://chat.example", ("https://chat.example",), 101),
         ("/ws", "http://{host}", ("https://chat.example",), 101),
         ("/ws", "https://evil.example", ("https://chat.example",), 403),
@@ -120,7 +122,7 @@ async def test_without_a_subprotocol_it_is_the_same_and_a_foreign_one_is_refused
     ],
 )
 async def test_who_may_open_a_websocket(path: str, origin: str | None, allowed: tuple[str, ...], status: int) -> None:
-    async with House() as house, server(house, allowed_origins=allowed) as port:
+    async with House() as house, server(house, origins=Origins(allowed)) as port:
         named: Any = origin and origin.format(host=f"127.0.0.1:{port}")
         try:
             async with client(port, path, origin=named) as socket:

@@ -61,6 +61,7 @@ from chat_server.store import migrate
 from chat_server.store.backup import data_lock
 from chat_server.store.replies import SqlReplies
 from chat_server.transports.asgi import AsgiTransport
+from chat_server.transports.origins import Origins
 from chat_server.transports.peers import Peers
 
 log = structlog.get_logger("chat.server")
@@ -119,6 +120,7 @@ class Server:
         assembly.provide(ServerSettings, server)
         self.peers = Peers(server.trusted_proxies)
         self.refusals = Refusals(self.clock)
+        self.origins = Origins(server.allowed_origins, public_url=server.public_url, refusals=self.refusals)
         self.public_address = PublicAddress(server.public_url, server.host, server.port)
         assembly.provide(PublicAddress, self.public_address)
         assembly.provide(AuthSettings, section("auth"))
@@ -195,21 +197,20 @@ class Server:
         )
 
     def _app(self, stores: Sequence[str]) -> Starlette:
-        origins = self.settings.section("server").allowed_origins
         return http_app(
             pipeline=self.pipeline,
             auth=self.rooms.auth,
             codec=self.codec,
             metrics=self.metrics,
             checks={"database": self._database_ready, "broker": self._broker_ready},
-            allowed_origins=origins,
+            origins=self.origins,
             settings=self.settings.section("http"),
             stores=stores,
             peers=self.peers,
             body_timeout=self.settings.section("connections").body_timeout,
             # Our own server hands sockets to a faster transport before they come here (`cli.serve`).
             routes=[
-                WebSocketRoute("/ws", AsgiTransport(self.gateway, allowed_origins=origins)),
+                WebSocketRoute("/ws", AsgiTransport(self.gateway, origins=self.origins)),
                 *_records(self.contributions.routes),
             ],
         )

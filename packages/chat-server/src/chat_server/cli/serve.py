@@ -101,7 +101,7 @@ async def _serve(server: Server, listener: socket.socket, host: str, ready: Call
                 # Factories are all that uvicorn needs.
                 ws=WebSocketTransport(  # type: ignore[arg-type]
                     server.gateway,
-                    allowed_origins=server.settings.section("server").allowed_origins,
+                    origins=server.origins,
                     admission=admission,
                 ),
                 http=HttpTransport(admission),  # type: ignore[arg-type]

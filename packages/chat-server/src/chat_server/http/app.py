@@ -16,10 +16,11 @@ from chat_server.http.documents import asyncapi, openapi
 from chat_server.http.errors import HANDLERS
 from chat_server.http.pages import SecurityHeaders, WebClient, index
 from chat_server.http.settings import HttpSettings
-from chat_server.http.status import Check, document, healthz, metrics_page, readyz
+from chat_server.http.status import Check, Insiders, document, healthz, metrics_page, readyz, security_txt
 from chat_server.metrics import Metrics
 from chat_server.pipeline import Pipeline
 from chat_server.services import AuthService
+from chat_server.transports.origins import Origins
 from chat_server.transports.peers import PeerOf, Peers
 
 WEB_CLIENT = Path(__file__).parent.parent / "webclient"
@@ -32,7 +33,7 @@ def http_app(
     codec: Codec,
     metrics: Metrics,
     checks: Mapping[str, Check],
-    allowed_origins: Sequence[str] = (),
+    origins: Origins | None = None,
     settings: HttpSettings | None = None,
     routes: Sequence[BaseRoute] = (),
     stores: Sequence[str] = (),
@@ -42,34 +43,41 @@ def http_app(
     """The application. It has no lifespan: whoever builds it opens and closes what it stands on.
 
     ``checks``: the parts of readiness, each a coroutine function that raises when the part is not ready.
-    ``allowed_origins``: see `chat_server.transports.origins`. ``routes``: more of them (login pages, a local object
+    ``origins``: whose pages may use it. ``routes``: more of them (login pages, a local object
     store); they are matched before the web client and get the same security headers unless they set their own.
     ``stores``: origins of object stores that the web client may talk to. ``peers`` knows the proxies to believe.
     ``body_timeout``: seconds within which the body of a command is complete.
     """
     settings = settings or HttpSettings()
+    origins = origins or Origins()
+    insider = Insiders(settings)
     mine: list[BaseRoute] = [
         Route("/healthz", healthz),
-        Route("/readyz", readyz(checks)),
+        Route("/readyz", readyz(checks, insider)),
         Route("/api/openapi.json", document(lambda: openapi(pipeline.commands))),
         Route("/api/asyncapi.json", document(lambda: asyncapi(pipeline.commands))),
         Route(
             "/api/{command}",
-            CommandEndpoint(pipeline, auth, codec, allowed_origins, body_timeout),
+            CommandEndpoint(pipeline, auth, codec, origins, body_timeout),
             methods=["POST"],
         ),
     ]
-    if settings.metrics:
-        mine.append(Route("/metrics", metrics_page(metrics)))
+    if settings.metrics != "off":
+        mine.append(Route("/metrics", metrics_page(metrics, insider)))
+    if settings.security_contact:
+        mine.append(Route("/.well-known/security.txt", security_txt(settings.security_contact)))
     mine += routes
     if settings.web_client:
         mine += [Route("/", index(WEB_CLIENT)), Mount("/static", WebClient(directory=WEB_CLIENT))]
-    middleware = [Middleware(PeerOf, peers=peers or Peers()), Middleware(SecurityHeaders, stores=stores)]
-    if allowed_origins:
+    middleware = [
+        Middleware(PeerOf, peers=peers or Peers()),
+        Middleware(SecurityHeaders, stores=stores, public=origins.public, shared=bool(origins.others)),
+    ]
+    if origins.others:
         middleware.append(
             Middleware(
                 CORSMiddleware,
-                allow_origins=list(allowed_origins),
+                allow_origins=list(origins.others),
                 allow_methods=["GET", "POST"],
                 allow_headers=["authorization", "content-type", "idempotency-key"],
                 expose_headers=["retry-after"],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from uuid import uuid4
 
 import msgspec
@@ -19,7 +18,7 @@ from chat_server.http.errors import error_answer
 from chat_server.pipeline import Pipeline
 from chat_server.services import AuthService
 from chat_server.transports.errors import TimedOut
-from chat_server.transports.origins import names_token, origin_allowed
+from chat_server.transports.origins import Origins, names_token
 
 BODY_BYTES = 65_536
 REF_CHARS = 64
@@ -29,9 +28,9 @@ class CommandEndpoint:
     """An ASGI application: body = params, bearer token = caller, ``Idempotency-Key`` = ref."""
 
     def __init__(
-        self, pipeline: Pipeline, auth: AuthService, codec: Codec, allowed_origins: Sequence[str], body_timeout: float
+        self, pipeline: Pipeline, auth: AuthService, codec: Codec, origins: Origins, body_timeout: float
     ) -> None:
-        self._pipeline, self._auth, self._codec, self._allowed = pipeline, auth, codec, allowed_origins
+        self._pipeline, self._auth, self._codec, self._origins = pipeline, auth, codec, origins
         self._body_timeout = body_timeout
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -46,8 +45,9 @@ class CommandEndpoint:
     async def _answer(self, request: Request) -> Response:
         if names_token(request.url.query):
             raise Invalid("a token in the query string is not accepted: send it as Authorization: Bearer")
-        if not origin_allowed(request.headers.get("origin"), request.headers.get("host"), self._allowed):
-            raise NotPermitted("this origin is not among the allowed_origins")
+        refused = self._origins.refusal(request.headers.get("origin"), request.headers.get("host"))
+        if refused is not None:
+            raise NotPermitted(refused)
         command: str = request.path_params["command"]
         ref = _ref(request)
         try:

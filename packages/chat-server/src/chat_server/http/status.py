@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import hmac
+import time
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
-from chat_common.errors import ChatError
+from chat_common.errors import ChatError, NotPermitted
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
+from chat_server.http.settings import HttpSettings
 from chat_server.metrics import Metrics
 
 Check = Callable[[], Awaitable[Any]]
 Endpoint = Callable[[Request], Awaitable[Response]]
 PATIENCE = 5.0
+FRESH = 1.0
 
 
 async def healthz(request: Request) -> Response:
@@ -23,8 +28,28 @@ async def healthz(request: Request) -> Response:
     return PlainTextResponse("ok\n", headers={"cache-control": "no-store"})
 
 
-def readyz(checks: Mapping[str, Check]) -> Endpoint:
-    """200 when every part is ready, else 503; ``{ready, parts: {name: "ok" or what is wrong}}``."""
+class Insiders:
+    """Who may look inside, by `[http] metrics`: what happens here is nobody else's business."""
+
+    def __init__(self, settings: HttpSettings) -> None:
+        self._rule = settings.metrics
+        self._token = settings.metrics_token.encode()
+
+    def __call__(self, request: Request) -> bool:
+        """Whether this request may. This machine has no address (see `transports.peers`); a proxy on it has one."""
+        if self._rule == "token":
+            given = request.headers.get("authorization", "").encode()
+            return hmac.compare_digest(given, b"Bearer " + self._token)
+        return self._rule == "open" or (self._rule == "loopback" and request.client is None)
+
+
+def readyz(checks: Mapping[str, Check], insider: Callable[[Request], bool]) -> Endpoint:
+    """200 when every part is ready, else 503; ``{ready, parts: {name: "ok" or what is wrong}}``.
+
+    Only insiders are told the parts, which are asked at most once a second, however often somebody asks for them.
+    """
+    latest: list[tuple[float, dict[str, str]]] = []
+    asking = asyncio.Lock()
 
     async def ask(check: Check) -> str:
         try:
@@ -39,24 +64,41 @@ def readyz(checks: Mapping[str, Check]) -> Endpoint:
             return type(error).__name__
         return "ok"
 
+    async def look() -> dict[str, str]:
+        async with asking:
+            if not latest or time.monotonic() - latest[0][0] >= FRESH:
+                answers = await asyncio.gather(*(ask(check) for check in checks.values()))
+                latest[:] = [(time.monotonic(), dict(zip(checks, answers, strict=True)))]
+            return latest[0][1]
+
     async def endpoint(request: Request) -> Response:
-        answers = await asyncio.gather(*(ask(check) for check in checks.values()))
-        parts = dict(zip(checks, answers, strict=True))
-        ready = all(answer == "ok" for answer in answers)
-        return JSONResponse(
-            {"ready": ready, "parts": parts}, 200 if ready else 503, headers={"cache-control": "no-store"}
-        )
+        parts = await look()
+        ready = all(answer == "ok" for answer in parts.values())
+        told: dict[str, Any] = {"ready": ready, "parts": parts} if insider(request) else {"ready": ready}
+        return JSONResponse(told, 200 if ready else 503, headers={"cache-control": "no-store"})
 
     return endpoint
 
 
-def metrics_page(metrics: Metrics) -> Endpoint:
-    """Prometheus' text format."""
+def metrics_page(metrics: Metrics, insider: Callable[[Request], bool]) -> Endpoint:
+    """Prometheus' text format, for insiders."""
 
     async def endpoint(request: Request) -> Response:
+        if not insider(request):
+            raise NotPermitted("the metrics are not for everybody: see [http] metrics")
         await asyncio.gather(*(ask() for ask in metrics.questions))
         text, kind = metrics.render()
         return Response(text, media_type=kind, headers={"cache-control": "no-store"})
+
+    return endpoint
+
+
+def security_txt(contact: str) -> Endpoint:
+    """RFC 9116: where to report what is found."""
+
+    async def endpoint(request: Request) -> Response:
+        until = datetime.now(UTC) + timedelta(days=180)
+        return PlainTextResponse(f"Contact: {contact}\nExpires: {until:%Y-%m-%dT%H:%M:%SZ}\n")
 
     return endpoint
 

@@ -15,7 +15,7 @@ from chat_common.errors import Invalid
 
 from chat_server.gateway import ClientConnection, Gateway
 from chat_server.transports.framing import messages
-from chat_server.transports.origins import PATH, names_token, origin_allowed
+from chat_server.transports.origins import PATH, Origins, names_token
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -47,9 +47,9 @@ class AsgiTransport:
     The server in front must close messages above 64 KiB by itself; here they end the connection with 1009.
     """
 
-    def __init__(self, gateway: Gateway, *, allowed_origins: Sequence[str] = (), path: str = PATH) -> None:
+    def __init__(self, gateway: Gateway, *, origins: Origins | None = None, path: str = PATH) -> None:
         self.gateway = gateway
-        self.allowed_origins = tuple(allowed_origins)
+        self.origins = origins or Origins()
         self.path = path
         self.framing = AsgiFraming(gateway.codec)
 
@@ -77,12 +77,11 @@ class AsgiTransport:
         if offered and self.gateway.codec.subprotocol not in offered:
             return 400
         origin, host = headers.get(b"origin"), headers.get(b"host")
-        known = origin_allowed(
+        refused = self.origins.refusal(
             origin.decode("latin-1") if origin is not None else None,
             host.decode("latin-1") if host is not None else None,
-            self.allowed_origins,
         )
-        return None if known else 403
+        return None if refused is None else 403
 
 
 async def _refuse(scope: Scope, send: Send, status: int) -> None:

@@ -15,6 +15,7 @@ from typing import Any, cast
 
 from chat_common.codec import Codec
 from chat_common.errors import Invalid
+from websockets.datastructures import Headers
 from websockets.exceptions import NegotiationError
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Request, Response
@@ -31,7 +32,7 @@ from chat_server.gateway import ClientConnection, Gateway
 from chat_server.refusals import Refusals
 from chat_server.transports.admission import Admission
 from chat_server.transports.framing import messages
-from chat_server.transports.origins import PATH, names_token, origin_allowed
+from chat_server.transports.origins import PATH, Origins, names_token
 from chat_server.transports.peers import Peers
 from chat_server.transports.settings import ConnectionSettings
 
@@ -49,6 +50,11 @@ def _nowhere(packed: bytes) -> None:
 def _host(transport: asyncio.Transport) -> str | None:
     peer = transport.get_extra_info("peername")
     return str(peer[0]) if isinstance(peer, tuple) else None
+
+
+def _only(headers: Headers, name: str) -> str | None:
+    """The value of a header; several are as one that nobody allows."""
+    return ", ".join(headers.get_all(name)) if name in headers else None
 
 
 def _select(protocol: ServerProtocol, offered: Sequence[Subprotocol]) -> Subprotocol | None:
@@ -91,20 +97,20 @@ class WebSocketFraming:
 class WebSocketTransport:
     """What uvicorn's ``ws=`` calls to make a protocol for each connection that asks to be upgraded.
 
-    ``allowed_origins``: see `origin_allowed`. A message above ``limits.frame_bytes`` is closed with 1009.
+    ``origins``: whose pages may open it. A message above ``limits.frame_bytes`` is closed with 1009.
     """
 
     def __init__(
         self,
         gateway: Gateway,
         *,
-        allowed_origins: Sequence[str] = (),
+        origins: Origins | None = None,
         path: str = PATH,
         admission: Admission | None = None,
     ) -> None:
         self.gateway = gateway
         self.admission = admission or Admission(ConnectionSettings(), Peers(), Refusals())
-        self.allowed_origins = tuple(allowed_origins)
+        self.origins = origins or Origins()
         self.path = path
         self.framing = WebSocketFraming(gateway.codec)
         self.subprotocols = [Subprotocol(gateway.codec.subprotocol)]
@@ -125,8 +131,9 @@ class WebSocketTransport:
         if names_token(query):
             text = "A token in the query string is not accepted; say it in hello\n"
             return protocol.reject(http.HTTPStatus.BAD_REQUEST, text)
-        if not origin_allowed(headers.get("Origin"), headers.get("Host"), self.allowed_origins):
-            return protocol.reject(http.HTTPStatus.FORBIDDEN, "This origin is not among the allowed_origins\n")
+        refused = self.origins.refusal(_only(headers, "Origin"), _only(headers, "Host"))
+        if refused is not None:
+            return protocol.reject(http.HTTPStatus.FORBIDDEN, f"{refused}\n")
         return None
 
 
