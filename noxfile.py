@@ -36,10 +36,36 @@ def _python(session: nox.Session, *words: str, **options: object) -> None:
     session.run(sys.executable, "-m", *words, external=True, **options)  # type: ignore[arg-type]
 
 
+WORKERS = ("-n", "2", "--dist", "loadgroup", "--durations", "10")
+"""Two workers; see tests/conftest.py for what they share and what comes first."""
+FLOOR = 0
+"""Per cent of branch coverage that the quick tests alone must reach."""
+COVERAGE = ("--cov", "--cov-branch", "--cov-report", "", "--cov-fail-under", str(FLOOR))
+
+
 @nox.session(venv_backend="none")
 def tests(session: nox.Session) -> None:
-    """Everything under tests/: `nox -s tests -- -k window` for a part."""
-    _python(session, "pytest", *session.posargs)
+    """Everything under tests/: `nox -s tests -- tests/chat_oss -k window` for a part, in one process."""
+    _python(session, "pytest", *(session.posargs or (*WORKERS, *COVERAGE)))
+
+
+@nox.session(venv_backend="none")
+def quick(session: nox.Session) -> None:
+    """What needs no server: for the minute between two edits."""
+    _python(session, "pytest", "-m", "quick", *WORKERS, *session.posargs)
+
+
+@nox.session(venv_backend="none")
+def coverage(session: nox.Session) -> None:
+    """Branch coverage of the quick tests, file by file, into htmlcov/."""
+    report = ("--cov-report", "term-missing", "--cov-report", "html")
+    _python(session, "pytest", "-m", "quick", *WORKERS, "--cov", "--cov-branch", *report, *session.posargs)
+
+
+@nox.session(venv_backend="none")
+def pins(session: nox.Session) -> None:
+    """Exact versions into pyproject.toml: of new packages, or with `-- --renew` the newest of everything."""
+    session.run(sys.executable, ".ci/pins.py", *session.posargs, external=True)
 
 
 @nox.session(venv_backend="none")

@@ -114,15 +114,20 @@ def csend(*flags: str) -> contextlib.AbstractContextManager[Running]:
     return running("csend", [BUILD / "csend", *flags])
 
 
-def chat_server(data: Path, env: Mapping[str, str] | None = None) -> contextlib.AbstractContextManager[Running]:
-    """The server under test in its embedded default, on a free port, with its store in `data`."""
-    program = Path(sys.executable).with_name("chat-server")
+def chat_server(
+    data: Path, program: Path | None = None, env: Mapping[str, str] | None = None
+) -> contextlib.AbstractContextManager[Running]:
+    """The server under test in its embedded default, on a free port, with its store in `data`.
+
+    `program`: another installation's `chat-server`.
+    """
+    program = program or Path(sys.executable).with_name("chat-server")
     return running("chat-server", [program, "--dev", "--port", "0", "--data", data], env)
 
 
-def mounted(data: Path) -> contextlib.AbstractContextManager[Running]:
-    """The server in a FastAPI host that knows nothing of our transport."""
-    return running("mounted", [sys.executable, HERE / "mounted.py", data])
+def mounted(data: Path, python: Path | None = None) -> contextlib.AbstractContextManager[Running]:
+    """The server in a FastAPI host that knows nothing of our transport; `python`: another installation's."""
+    return running("mounted", [python or Path(sys.executable), HERE / "mounted.py", data])
 
 
 def load(server: Running, scenario: str, tokens: Path, stacks: Path | None = None, **options: object) -> dict[str, Any]:

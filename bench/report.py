@@ -10,17 +10,18 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from attrs import frozen
+from attrs import field, frozen
 
 
 @frozen
 class Row:
-    """One line of the table. `met` is None where a figure is given without a bar."""
+    """One line of the table. `met` is None where a figure is given without a bar; `figures` can be compared."""
 
     what: str
     measured: str
     bar: str = ""
     met: bool | None = None
+    figures: dict[str, float] = field(factory=dict)
 
 
 def table(rows: Sequence[Row]) -> str:
@@ -53,6 +54,15 @@ def faults(results: Sequence[dict[str, Any]], *, gaps: bool = False) -> str:
                 continue
             found[name] = found.get(name, 0) + count
     return ", ".join(f"{name} {count}" for name, count in found.items() if count)
+
+
+def caption(where: dict[str, Any], commit: str, against: str = "") -> str:
+    """Commit, date and machine of a table, and how busy the machine was besides."""
+    return (
+        f"Commit {commit}{f' against {against}' if against else ''}, {time.strftime('%Y-%m-%d %H:%M')}, {where['cpu']},"
+        f" {where['cores']} cores, Linux {where['kernel']}, Python {where['python']}, fsync {where['fsync_ms']} ms,"
+        f" load {os.getloadavg()[1]:.1f} over the last five minutes (idle: about 1)."
+    )
 
 
 def machine(folder: Path) -> dict[str, Any]:

@@ -4,6 +4,8 @@
     python bench/run.py fanout durable      # some of it
     python bench/run.py --quick             # short windows, one round: does it work?
     python bench/run.py --baseline          # the baseline and the generator alone, planted defects too
+    python bench/run.py fanout --against HEAD~20     # old and new in turn in one run, and their ratios
+    python bench/run.py fanout --write      # also into the page docs/performance-results.md
 
 Raw answers go to bench/results/, the table to stdout. No figure fails the run; what the server did wrong (a message
 lost, doubled, swapped) does: exit status 2.
@@ -17,6 +19,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -26,7 +29,9 @@ from attrs import asdict, define, field
 if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from bench import crowd, process, report, seed
+from bench import against, crowd, page, process, report, seed
+from bench.against import Tree
+from bench.process import Running
 from bench.report import Row
 
 RESULTS = process.HERE / "results"
@@ -39,6 +44,7 @@ class Bench:
     rounds: int
     seconds: float
     folder: Path
+    tree: Tree
     small: bool = False
     raw: dict[str, Any] = field(factory=dict)
     rows: list[Row] = field(factory=list)
@@ -47,6 +53,10 @@ class Bench:
     def data(self, name: str) -> Path:
         """An empty data folder."""
         return process.emptied(self.folder / name)
+
+    def server(self, data: Path) -> AbstractContextManager[Running]:
+        """The server under test, with its store in ``data``."""
+        return process.chat_server(data, self.tree.program)
 
     def keep(self, name: str, results: Sequence[dict[str, Any]], *, gaps: bool = False) -> None:
         """Takes results into the raw file, and what was wrong in the server's into the verdict."""
@@ -57,7 +67,7 @@ class Bench:
 
 
 def _room_of(bench: Bench, data: Path, count: int) -> tuple[Path, str, list[crowd.User]]:
-    with process.chat_server(data) as server:
+    with bench.server(data) as server:
         api = crowd.Api(server)
         users = crowd.users(api, count)
         conversation = crowd.room(api, users)
@@ -80,7 +90,7 @@ def fanout(bench: Bench) -> None:
     base: dict[str, list[dict[str, Any]]] = {way: [] for way in ways}
     for _ in range(bench.rounds):
         for way, options in ways.items():
-            with process.chat_server(data) as server:
+            with bench.server(data) as server:
                 ours[way].append(process.load(server, "room", tokens, **options))
             with process.csend() as server:
                 base[way].append(process.load(server, "room", plain, **options))
@@ -91,12 +101,12 @@ def fanout(bench: Bench) -> None:
         ratio = mine / theirs
         rate = report.middle(ours[way], "window", "deliveries_per_second")
         shown = f"{mine:.2f} µs, {ratio:.2f} × of {theirs:.2f} µs, {rate / 1000:.0f} k/s"
+        figures = {"µs CPU a delivery": mine, "× of C": ratio, "k deliveries/s": rate / 1000}
         if way == "8 in flight":
-            bench.rows.append(
-                Row(f"fan-out, {members} members, {way}", shown, "≤ 3 µs and ≤ 0.35 ×", mine <= 3 and ratio <= 0.35)
-            )
+            met = mine <= 3 and ratio <= 0.35
+            bench.rows.append(Row(f"fan-out, {members} members, {way}", shown, "≤ 3 µs and ≤ 0.35 ×", met, figures))
         elif way == "1 in flight":
-            bench.rows.append(Row(f"fan-out, {members} members, {way}", shown, "≤ 1.3 ×", ratio <= 1.3))
+            bench.rows.append(Row(f"fan-out, {members} members, {way}", shown, "≤ 1.3 ×", ratio <= 1.3, figures))
         else:
             p50 = report.middle(ours[way], "delivery_ms", "p50")
             p99 = report.middle(ours[way], "delivery_ms", "p99")
@@ -108,7 +118,7 @@ def fanout(bench: Bench) -> None:
             )
             bench.rows.append(
                 Row(f"the same room, {way}, submit to every member", shown, "p50 ≤ 5 ms, p99 ≤ 10 ms",
-                    last50 <= 5 and last99 <= 10)
+                    last50 <= 5 and last99 <= 10, {**figures, "p50 ms": last50, "p99 ms": last99})
             )  # fmt: skip
 
 
@@ -119,14 +129,14 @@ def mounted(bench: Bench) -> None:
     tokens, _, _ = _room_of(bench, data, members)
     results = []
     for _ in range(bench.rounds):
-        with process.mounted(data) as server:
+        with process.mounted(data, bench.tree.python) as server:
             results.append(process.load(server, "room", tokens, inflight=8, seconds=bench.seconds))
     bench.keep("mounted", results)
     took = report.middle(results, "window", "server_us_per_delivery")
     rate = report.middle(results, "window", "deliveries_per_second")
     bench.rows.append(
         Row(f"fan-out, {members} members, 8 in flight, mounted in FastAPI", f"{took:.1f} µs, {rate / 1000:.0f} k/s",
-            "≤ 40 µs", took <= 40)
+            "≤ 40 µs", took <= 40, {"µs CPU a delivery": took, "k deliveries/s": rate / 1000})
     )  # fmt: skip
 
 
@@ -134,7 +144,7 @@ def durable(bench: Bench) -> None:
     """Direct chats, receipts after commit; afterwards the whole history is read and compared with the receipts."""
     count = 20 if bench.small else 100
     data = bench.data("durable")
-    with process.chat_server(data) as server:
+    with bench.server(data) as server:
         api = crowd.Api(server)
         users = crowd.users(api, 2 * count)
         chats = crowd.pairs(api, users)
@@ -150,7 +160,7 @@ def durable(bench: Bench) -> None:
         results, audits = [], []
         for number in range(bench.rounds if shape.startswith(str(count)) else 1):
             refs = data / f"refs-{number}"
-            with process.chat_server(data) as server:
+            with bench.server(data) as server:
                 results.append(
                     process.load(server, "room", tokens, release="receipt", seconds=bench.seconds, refs=refs, **options)
                 )
@@ -170,15 +180,16 @@ def durable(bench: Bench) -> None:
             f" {us:.0f} µs CPU a submit; {'every one stored, delivered, acknowledged' if not bad else 'AUDIT FAILED'}"
         )
         barred = shape.startswith(str(count))
+        figures = {"submits/s": rate, "µs CPU a submit": us, "receipt p50 ms": p50, "receipt p99 ms": p99}
         bench.rows.append(
             Row(f"durable 1:1, {shape}", shown, "≥ 5,000/s, p99 ≤ 50 ms" if barred else "",
-                (rate >= 5000 and p99 <= 50 and not bad) if barred else None)
+                (rate >= 5000 and p99 <= 50 and not bad) if barred else None, figures)
         )  # fmt: skip
 
 
 def _crowds(bench: Bench, data: Path, count: int, size: int) -> Path:
     """`count` users in rooms of `size`."""
-    with process.chat_server(data) as server:
+    with bench.server(data) as server:
         api = crowd.Api(server)
         users = crowd.users(api, count)
         groups = [users[at : at + size] for at in range(0, count, size)]
@@ -192,14 +203,14 @@ def idle(bench: Bench) -> None:
     count = 500 if bench.small else 10_000
     data = bench.data("idle")
     tokens = _crowds(bench, data, count, 100)
-    with process.chat_server(data) as server:
+    with bench.server(data) as server:
         result = process.load(server, "idle", tokens, seconds=bench.seconds if bench.small else 90)
     bench.keep("idle", [result])
     kilobytes = result["window"]["rss_per_connection"] / 1024
     percent = result["window"]["percent_of_core_per_10000"]
     bench.rows.append(
         Row(f"idle, {count:,} connections", f"{kilobytes:.1f} KB RSS each, {percent:.2f} % of a core per 10,000",
-            "≤ 8 KB, ≤ 1 %", kilobytes <= 8 and percent <= 1)
+            "≤ 8 KB, ≤ 1 %", kilobytes <= 8 and percent <= 1, {"KB each": kilobytes, "% of a core": percent})
     )  # fmt: skip
 
 
@@ -209,7 +220,7 @@ def storm(bench: Bench) -> None:
     data = bench.data("storm")
     tokens = _crowds(bench, data, count + count // 100, 101)
     for resume in (1, 0):
-        with process.chat_server(data) as server:
+        with bench.server(data) as server:
             result = process.load(server, "storm", tokens, resume=resume, parallel=count)
         way = "resume" if resume else "sync"
         bench.keep(f"storm, {way}", [result], gaps=not resume)
@@ -221,7 +232,8 @@ def storm(bench: Bench) -> None:
         )
         bench.rows.append(
             Row(f"{window['dropped']:,} clients reconnect at once and {way}", shown, "≤ 10 s, nothing lost",
-                0 < back <= 10 and not result["defects"]["lost"])
+                0 < back <= 10 and not result["defects"]["lost"],
+                {"s until all are back": back, "µs CPU each": window["server_us_per_client"]})
         )  # fmt: skip
 
 
@@ -237,7 +249,7 @@ def bigroom(bench: Bench) -> None:
     costs: dict[Path, list[dict[str, Any]]] = {small: [], big: []}
     for _ in range(bench.rounds):
         for data, results in costs.items():
-            with process.chat_server(data) as server:
+            with bench.server(data) as server:
                 results.append(process.load(server, "room", tokens, inflight=2, seconds=bench.seconds, parallel=64))
     bench.keep(f"room of {online}", costs[small])
     bench.keep(f"room of {members}", costs[big])
@@ -253,13 +265,13 @@ def history(bench: Bench) -> None:
     """Pages of a conversation of a million messages, read at random depths, over HTTP."""
     count = 20_000 if bench.small else 1_000_000
     data = bench.data("history")
-    with process.chat_server(data) as server:
+    with bench.server(data) as server:
         api = crowd.Api(server)
         users = crowd.users(api, 2)
         chat = crowd.pairs(api, users)[0]
         api("submit", {"conversation": chat, "kind": "text", "body": {"text": "first"}}, users[0].token)
     head = seed.add_messages(data, chat, users[0].user, count)
-    with process.chat_server(data) as server:
+    with bench.server(data) as server:
         api = crowd.Api(server)
 
         def page(before: int | None) -> float:
@@ -292,17 +304,17 @@ def history(bench: Bench) -> None:
 def start(bench: Bench) -> None:
     """From exec to the first accepted connection, with a store that exists, and with a new one."""
     data = bench.data("start")
-    with process.chat_server(data) as server:
+    with bench.server(data) as server:
         fresh = server.start
     times = []
     for _ in range(5):
-        with process.chat_server(data) as server:
+        with bench.server(data) as server:
             times.append(server.start)
     bench.raw["start"] = [{"server": "chat-server", "fresh": fresh, "again": times}]
     took = median(times)
     bench.rows.append(
         Row("import and start to first accepted connection", f"{took:.2f} s (with a new store {fresh:.2f} s)",
-            "≤ 1.0 s", took <= 1.0)
+            "≤ 1.0 s", took <= 1.0, {"s": took, "s with a new store": fresh})
     )  # fmt: skip
 
 
@@ -347,6 +359,47 @@ SCENARIOS: dict[str, Callable[[Bench], None]] = {
 }
 
 
+SEEDED = {"bigroom", "history"}
+
+
+@define
+class Measuring:
+    """What all scenarios of one call share: machine, lengths, verdict."""
+
+    where: dict[str, Any]
+    folder: Path
+    rounds: int
+    seconds: float
+    small: bool
+    wrong: list[str] = field(factory=list)
+
+    def alone(self, name: str, scenario: Callable[[Bench], None], tree: Tree) -> list[Row]:
+        """The rows of one scenario; its rounds give medians."""
+        return self._once(name, scenario, tree, self.rounds)
+
+    def in_turn(
+        self, name: str, scenario: Callable[[Bench], None], new: Tree, old: Tree
+    ) -> tuple[list[list[Row]], list[list[Row]]]:
+        """The rows of each round of both trees, old and new in turn, so that both meet the same machine."""
+        olds, news = [], []
+        for _ in range(self.rounds):
+            olds.append(self._once(name, scenario, old, 1))
+            news.append(self._once(name, scenario, new, 1))
+        return news, olds
+
+    def _once(self, name: str, scenario: Callable[[Bench], None], tree: Tree, rounds: int) -> list[Row]:
+        bench = Bench(rounds, self.seconds, self.folder, tree, self.small)
+        try:
+            scenario(bench)
+        finally:
+            RESULTS.mkdir(exist_ok=True)
+            path = RESULTS / f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{name}-{tree.commit}.json"
+            about = {"machine": self.where, "commit": tree.commit, "rows": [asdict(row) for row in bench.rows]}
+            path.write_text(json.dumps({**about, "raw": bench.raw}))
+            self.wrong += [f"{tree.commit}: {line}" for line in bench.wrong]
+        return bench.rows
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("scenario", nargs="*", help=f"of {', '.join(SCENARIOS)}; default: all")
@@ -354,33 +407,40 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=6, help="length of a window")
     parser.add_argument("--quick", action="store_true", help="one round of one second, small crowds")
     parser.add_argument("--baseline", action="store_true", help="measure and check the measuring side alone")
+    parser.add_argument("--against", metavar="COMMIT", help="measure this commit too, in turn, and give the ratios")
+    parser.add_argument("--write", action="store_true", help="put the tables into docs/performance-results.md")
     options = parser.parse_args()
     if unknown := set(options.scenario) - set(SCENARIOS):
         parser.error(f"unknown scenario {', '.join(sorted(unknown))}; known: {', '.join(SCENARIOS)}")
+    if options.against and (seeded := set(options.scenario or SCENARIOS) & SEEDED):
+        parser.error(f"{', '.join(sorted(seeded))}: writes into the store by this tree's tables; not with --against")
     process.compile_programs()
-    bench = Bench(
+    folder = process.BUILD / "data"
+    folder.mkdir(parents=True, exist_ok=True)
+    run = Measuring(
+        where=report.machine(folder),
+        folder=folder,
         rounds=1 if options.quick else options.rounds,
         seconds=1 if options.quick else options.seconds,
-        folder=process.BUILD / "data",
         small=options.quick,
     )
-    bench.folder.mkdir(parents=True, exist_ok=True)
-    where = report.machine(bench.folder)
+    new = against.this_tree()
+    old = against.tree_of(options.against) if options.against else None
     chosen = {"baseline": baseline} if options.baseline else {n: SCENARIOS[n] for n in options.scenario or SCENARIOS}
+    print(report.caption(run.where, new.commit, old.commit if old else ""))
     for name, scenario in chosen.items():
         print(f"{name}: {scenario.__doc__}", file=sys.stderr)
-        try:
-            scenario(bench)
-        finally:
-            RESULTS.mkdir(exist_ok=True)
-            path = RESULTS / f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{name}.json"
-            path.write_text(json.dumps({"machine": where, "rows": [asdict(r) for r in bench.rows], "raw": bench.raw}))
-    print(f"\n{where['cpu']}, {where['cores']} cores, Linux {where['kernel']}, Python {where['python']},"
-          f" fsync {where['fsync_ms']} ms\n")  # fmt: skip
-    print(report.table(bench.rows))
-    for line in bench.wrong:
+        if old is None:
+            text = report.table(run.alone(name, scenario, new))
+        else:
+            text = against.table(*run.in_turn(name, scenario, new, old))
+        caption = report.caption(run.where, new.commit, old.commit if old else "")
+        print(f"\n{text}", flush=True)
+        if options.write:
+            page.write(f"{name} against" if old else name, f"{caption}\n\n{text}")
+    for line in run.wrong:
         print(f"\nWRONG: {line}")
-    return 2 if bench.wrong else 0
+    return 2 if run.wrong else 0
 
 
 if __name__ == "__main__":

@@ -1,0 +1,79 @@
+"""How the tests are cut into parts: which are quick, which share a worker, which begin first.
+
+- ``quick``: needs no server beside this process and its children of one moment; `nox -s quick` runs these alone, and
+  branch coverage is counted over them (a tracer makes whole servers several times as slow on Python 3.11).
+- Workers of pytest-xdist (`-n 2`) take whole files, so that a file's servers are started once. Everything that starts
+  RocketMQ goes to one worker: two of its brokers do not fit beside each other on a small machine.
+- Files that take long begin first, so that no worker is left alone with one of them at the end.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+HERE = Path(__file__).parent
+
+SERVERS = {"postgresql", "minio", "redis", "seaweedfs", "rocketmq", "browser"}
+"""Fixtures, and parameters of fixtures, that stand for a real server."""
+
+NOT_QUICK = ("contracts", "e2e", "examples", "faults", "faults_transaction", "services", "webclient")
+"""Folders whose tests start servers, browsers, or many processes."""
+
+LONG = {
+    "faults/test_kill_run_scaled.py": "kills under load on PostgreSQL and brokers",
+    "faults/test_kill_run.py": "kills under load",
+    "faults_transaction/test_kill_ledger.py": "kills of relays",
+    "faults_transaction/test_eight_relays.py": "eight relays",
+    "faults/test_failure_list.py": "a server for each line of the list",
+    "contracts/test_broker_rocketmq.py": "RocketMQ is slow to notice what is dead",
+    "e2e/test_large.py": "100,000 messages in a browser",
+    "chat_oss/test_random_uploads.py": "thousands of random uploads",
+    "chat_oss/test_converter.py": "pictures in processes of their own",
+    "chat_oss/test_dead_store.py": "a store that is killed",
+}
+"""Files that take more than a quarter of a minute; none of them is quick."""
+
+ROCKETMQ = {
+    "contracts/test_broker_rocketmq.py",
+    "faults/test_kill_run_scaled.py",
+    "faults_transaction/test_kill_ledger.py",
+    "chat_transaction/brokers/test_rocketmq_refusals.py",
+}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "quick: needs no server; given by tests/conftest.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        name = _file(item)
+        if _quick(item, name):
+            item.add_marker(pytest.mark.quick)
+        else:
+            item.add_marker(pytest.mark.no_cover)
+        item.add_marker(pytest.mark.xdist_group("rocketmq" if name in ROCKETMQ else name))
+    order = {name: place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: order.get(_file(item), len(order)))
+
+
+def _file(item: pytest.Item) -> str:
+    return item.path.relative_to(HERE).as_posix() if HERE in item.path.parents else item.path.name
+
+
+def _quick(item: pytest.Item, name: str) -> bool:
+    if name in LONG or name.startswith(tuple(f"{folder}/" for folder in NOT_QUICK)):
+        return False
+    fixtures: Any = getattr(item, "fixturenames", ())
+    call = getattr(item, "callspec", None)
+    values = {value for value in call.params.values() if isinstance(value, str)} if call is not None else set()
+    return SERVERS.isdisjoint(fixtures) and SERVERS.isdisjoint(values) and not _uses_services(item)
+
+
+def _uses_services(item: pytest.Item) -> bool:
+    """Whether the test's module took the starting of a server from `tests.services`."""
+    homes = {str(getattr(value, "__module__", "")) for value in vars(getattr(item, "module", object)).values()}
+    return any(home.removeprefix("tests.services.") in SERVERS for home in homes)
