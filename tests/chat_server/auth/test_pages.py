@@ -194,7 +194,7 @@ async def test_pages_keep_to_themselves(tmp_path: Path) -> None:
                 "default-src 'none'; style-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
             )
             assert page.headers["cache-control"] == "no-store"
-            assert page.headers["referrer-policy"] == "no-referrer"
+            assert page.headers["referrer-policy"] == "same-origin"
             assert "location" not in page.headers
             assert not re.search(r"<script|style=|<style|\son\w+=", page.text)
             assert begun["ticket"] not in page.text
@@ -323,3 +323,54 @@ async def test_only_providers_with_tickets_begin(tmp_path: Path) -> None:
             assert (answer.status_code, answer.json()["field"]) == (400, "provider")
         await guest.hello(None, "tv")
         assert isinstance(await guest.call("user.me"), Error)
+
+
+FOREIGN = [
+    {"origin": "https://evil.example"},
+    {"origin": "null"},
+    {"origin": "http://[broken"},
+    {"sec-fetch-site": "cross-site"},
+    {"sec-fetch-site": "same-site"},
+]
+
+
+@pytest.mark.parametrize("headers", FOREIGN, ids=str)
+async def test_a_press_from_a_page_of_another_site_is_not_done(tmp_path: Path, headers: dict[str, str]) -> None:
+    async with site(tmp_path) as here:
+        begun = await here.begin()
+        phone = here.browser()
+        csrf = CSRF.search((await phone.get(begun["url"])).text)[1]  # type: ignore[index]
+        data = {"csrf": csrf, "action": "create", "name": "Ada"}
+        refused = await phone.post(begun["url"], data=data, headers=headers)
+        assert refused.status_code == 403
+        assert "another site" in refused.text
+        assert await here.state(begun["ticket"]) == {"state": "scanned"}
+        mine = {"origin": here.url, "sec-fetch-site": "same-origin"}
+        assert (await phone.post(begun["url"], data=data, headers=mine)).status_code == 200
+
+
+async def test_over_https_the_cookies_are_this_hosts_alone(tmp_path: Path) -> None:
+    settings = {"server": {"public_url": "https://chat.example"}}
+    async with site(tmp_path, settings=settings) as here:
+        begun = await here.begin()
+        assert begun["url"].startswith("https://chat.example/login/")
+        phone, path = here.browser(), begun["url"].removeprefix("https://chat.example")
+        shown = await phone.get(path)
+        (cookie,) = shown.headers.get_list("set-cookie")
+        assert cookie.startswith("__Host-chat_login=")
+        for part in ("Secure", "HttpOnly", "Path=/", "SameSite=strict"):
+            assert part in cookie.split("; ")
+        assert "Domain" not in cookie
+        # The client here speaks plain http, as a proxy does, so it takes the cookie along by hand.
+        phone.headers["cookie"] = cookie.partition(";")[0]
+        fields = {"csrf": CSRF.search(shown.text)[1], "action": "create", "name": "Ada"}  # type: ignore[index]
+        done = await phone.post(path, data=fields, headers={"origin": "https://chat.example"})
+        assert done.status_code == 200
+        kept = done.headers.get_list("set-cookie")[-1]
+        assert kept.startswith("__Host-chat_phone=")
+        assert "SameSite=lax" in kept
+        phone.headers["cookie"] = kept.partition(";")[0].replace("__Host-", "")
+        path = (await here.begin())["url"].removeprefix("https://chat.example")
+        assert "Log in as" not in (await phone.get(path)).text, "a cookie that a neighbour could have planted"
+        phone.headers["cookie"] = kept.partition(";")[0]
+        assert "Log in as Ada" in (await phone.get(path)).text

@@ -20,9 +20,9 @@ from chat_common.ports.push import PushProvider
 from chat_common.records import ContentKind, Task
 
 from chat_server.auth import neighbours as auth_neighbours
+from chat_server.auth.keys import signing_keys
 from chat_server.auth.service import Auth
 from chat_server.auth.settings import AuthSettings
-from chat_server.auth.signer import stored_secret
 from chat_server.contributions import RoomContributions, every
 from chat_server.im import inbox
 from chat_server.im.fanout import Fanout, FanoutSettings
@@ -59,12 +59,14 @@ class RoomPorts:
 
 @frozen(kw_only=True)
 class RoomSettings:
-    """The settings sections of the rooms. ``lease``: seconds that a session's route lasts, the gateway's setting."""
+    """The settings sections of the rooms. ``lease``: seconds that a session's route lasts, the gateway's setting.
+    ``public_url``: the address that browsers use, the server's setting."""
 
     im: ImSettings = field(factory=ImSettings)
     fanout: FanoutSettings = field(factory=FanoutSettings)
     auth: AuthSettings = field(factory=AuthSettings)
     lease: float = 60.0
+    public_url: str = ""
 
 
 @define
@@ -110,10 +112,10 @@ async def build(ports: RoomPorts, settings: RoomSettings, observe: Callable[[str
     database, outbox, clock = ports.database, ports.outbox, ports.clock
     known = Kinds(ports.kinds)
 
-    def first_start(connection: Any) -> tuple[str, str]:
-        return epoch.ensure(connection), settings.auth.secret or stored_secret(connection)
+    def first_start(connection: Any) -> tuple[str, Mapping[str, str]]:
+        return epoch.ensure(connection), signing_keys(connection, settings.auth)
 
-    current, secret = await database.change(first_start)
+    current, keys = await database.change(first_start)
     executor = CommandExecutor(database, outbox, clock, known.preview)
     submit = Submit(database, outbox, clock, known, ports.attachments)
     router = Router(ports.node, ports.directory, database)
@@ -123,8 +125,9 @@ async def build(ports: RoomPorts, settings: RoomSettings, observe: Callable[[str
         auth_neighbours.Ports(database, executor, ports.cache, clock, ports.node),
         auth_neighbours.Neighbours(users.create, router.close, router.online, router.tell, router.deliver),
         settings.auth,
-        {"1": secret},
+        keys,
         ports.identity_providers,
+        settings.public_url,
     )
     logic = Logic(
         database, executor, lambda tx, me, name: inbox.one(tx.connection, tx.preview, me, name), router.deliver

@@ -120,7 +120,9 @@ class Server:
         assembly.provide(ServerSettings, server)
         self.peers = Peers(server.trusted_proxies)
         self.refusals = Refusals(self.clock)
-        self.origins = Origins(server.allowed_origins, public_url=server.public_url, refusals=self.refusals)
+        self.origins = Origins(
+            server.allowed_origins, public_url=server.public_url, hosts=server.hosts, refusals=self.refusals
+        )
         self.public_address = PublicAddress(server.public_url, server.host, server.port)
         assembly.provide(PublicAddress, self.public_address)
         assembly.provide(AuthSettings, section("auth"))
@@ -193,7 +195,11 @@ class Server:
     def _room_settings(self) -> RoomSettings:
         section = self.settings.section
         return RoomSettings(
-            im=section("im"), fanout=section("fanout"), auth=section("auth"), lease=section("gateway").lease
+            im=section("im"),
+            fanout=section("fanout"),
+            auth=section("auth"),
+            lease=section("gateway").lease,
+            public_url=section("server").public_url,
         )
 
     def _app(self, stores: Sequence[str]) -> Starlette:

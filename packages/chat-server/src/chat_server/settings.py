@@ -12,6 +12,13 @@ class ServerSettings:
     port: int = setting(8080, help="Port for HTTP and WebSocket; 0: a free one.")
     data: str = setting("chat-data", help="Folder for the embedded database and files.")
     public_url: str = setting("", help="The address that phones and browsers use, where it is not the one above.")
+    hosts: list[str] = field(
+        factory=list,
+        metadata={
+            "help": "Names by which browsers may use this server, beside that of `public_url`, its addresses and"
+            " localhost, such as chat.example or *.chat.example; *: any, which lets a page under another name in."
+        },
+    )
     trusted_proxies: list[str] = field(
         factory=list,
         metadata={

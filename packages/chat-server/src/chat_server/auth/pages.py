@@ -11,7 +11,7 @@ import asyncio
 import hmac
 import secrets
 from collections.abc import Mapping, Sequence
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlsplit
 
 from attrs import frozen
 from chat_common.clock import Clock
@@ -31,12 +31,15 @@ from chat_server.auth.tickets import TicketLogins
 from chat_server.auth.translations import language, texts
 
 CSRF_COOKIE, PHONE_COOKIE = "chat_login", "chat_phone"
+PREFIX = "__Host-"
+"""Of cookies over https: a browser takes such a cookie from this very host only, so no neighbour can plant it."""
 BODY_BYTES, BODY_SECONDS = 8_192, 30.0
 HEADERS = {
     "content-security-policy": "default-src 'none'; style-src 'self'; form-action 'self'; frame-ancestors 'none';"
     " base-uri 'none'",
     "cache-control": "no-store",
-    "referrer-policy": "no-referrer",
+    # Not "no-referrer": a form would then be sent with the Origin "null", and nobody could tell whose it is.
+    "referrer-policy": "same-origin",
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
 }
@@ -54,11 +57,13 @@ class PageNeighbours:
 
 @frozen
 class PageSettings:
-    """``key`` signs CSRF tokens and is the same on every node. ``remember_for``: of a phone, in seconds."""
+    """``key`` signs CSRF tokens and is the same on every node. ``remember_for``: of a phone, in seconds.
+    ``public_url``: what browsers use, where it is set; with https the cookies are `Secure` whatever the proxy says."""
 
     key: bytes
     registration: str
     remember_for: int
+    public_url: str = ""
 
 
 class LoginPages:
@@ -94,6 +99,8 @@ class LoginPages:
         if waiting is None:
             return self._gone(request)
         t = texts(_language(request))
+        if is_foreign(request, self._settings.public_url):
+            return await self._ask(request, waiting, t["foreign"], status=403)
         form = await _form(request)
         if form is None:
             return await self._ask(request, waiting, t["form"], status=400)
@@ -104,9 +111,9 @@ class LoginPages:
             await self._logins.refuse(code)
             return self._page(request, t["refused"], notice(t["refused.text"]))
         if action == "forget":
-            await self._phones.forget(request.cookies.get(PHONE_COOKIE, ""))
+            await self._phones.forget(self._cookie(request, PHONE_COOKIE))
             answer = await self._ask(request, waiting, stranger=True)
-            answer.delete_cookie(PHONE_COOKIE, path=_path(request), httponly=True, samesite="lax")
+            self._set(request, answer, PHONE_COOKIE, "", "lax", 0)
             return answer
         try:
             user = await self._who(request, action, form)
@@ -130,7 +137,7 @@ class LoginPages:
         """The person who presses, proven; None where the cookie says nothing any more."""
         address = _address(request)
         if action == "confirm":
-            known = await self._phones.remembered(request.cookies.get(PHONE_COOKIE, ""))
+            known = await self._phones.remembered(self._cookie(request, PHONE_COOKIE))
             return None if known is None else known.user
         name, password = form.get("name", "").strip(), form.get("password", "")
         if not 1 <= len(name) <= 64 or not name.isprintable():
@@ -157,10 +164,10 @@ class LoginPages:
         stranger: bool = False,
     ) -> Response:
         t = texts(_language(request))
-        cookie = request.cookies.get(CSRF_COOKIE, "")
+        cookie = self._cookie(request, CSRF_COOKIE)
         if not 20 <= len(cookie) <= 64:
             cookie = secrets.token_urlsafe(24)
-        known = None if stranger else await self._phones.remembered(request.cookies.get(PHONE_COOKIE, ""))
+        known = None if stranger else await self._phones.remembered(self._cookie(request, PHONE_COOKIE))
         shown = Confirmation(
             waiting,
             age=max(0, (self._clock.wall_ms() - waiting.begun_at) // 1000),
@@ -189,25 +196,46 @@ class LoginPages:
         return hmac.new(self._settings.key, f"{cookie} {code}".encode(), "sha256").hexdigest()
 
     def _csrf_good(self, request: Request, code: str, given: str) -> bool:
-        cookie = request.cookies.get(CSRF_COOKIE, "")
+        cookie = self._cookie(request, CSRF_COOKIE)
         return bool(cookie) and hmac.compare_digest(self._csrf(cookie, code).encode(), given.encode())
 
     def _set(self, request: Request, answer: Response, name: str, value: str, same: str, age: int | None) -> None:
+        secure = self._secure(request)
         answer.set_cookie(
-            name,
+            PREFIX + name if secure else name,
             value,
             max_age=age,
-            path=_path(request),
-            secure=request.url.scheme == "https",
+            path="/" if secure else _path(request),
+            secure=secure,
             httponly=True,
             samesite="strict" if same == "strict" else "lax",
         )
+
+    def _cookie(self, request: Request, name: str) -> str:
+        return request.cookies.get(PREFIX + name if self._secure(request) else name, "")
+
+    def _secure(self, request: Request) -> bool:
+        return request.url.scheme == "https" or self._settings.public_url.startswith("https://")
 
 
 class _FieldError(Exception):
     def __init__(self, word: str) -> None:
         super().__init__(word)
         self.word = word
+
+
+def is_foreign(request: Request, public_url: str) -> bool:
+    """Whether a browser says that a page of another site has sent this. Old browsers say nothing, and are not asked."""
+    if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
+        return True
+    origin = request.headers.get("origin")
+    if origin is None:
+        return False
+    try:
+        found, public = urlsplit(origin).netloc.lower(), urlsplit(public_url).netloc.lower()
+    except ValueError:
+        return True
+    return not found or found not in (request.headers.get("host", "").lower(), public)
 
 
 def _said(t: Mapping[str, str], action: str, error: ChatError) -> str:

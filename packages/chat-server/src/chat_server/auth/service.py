@@ -60,7 +60,8 @@ class Methods:
 
 
 class Auth:
-    """Who are you, and may you? Implements `AuthService`. ``keys``: those that sign tokens, see `TokenSigner`."""
+    """Who are you, and may you? Implements `AuthService`. ``keys``: those that sign tokens, see `TokenSigner`.
+    ``public_url``: the address that browsers use, where it is set."""
 
     def __init__(
         self,
@@ -69,6 +70,7 @@ class Auth:
         settings: AuthSettings,
         keys: Mapping[str, str],
         providers: Mapping[str, IdentityProvider],
+        public_url: str = "",
     ) -> None:
         self._settings = settings = with_preset(settings)
         self._ports = ports
@@ -102,7 +104,9 @@ class Auth:
                 self.passwords,
                 Phones(ports, settings, signer, standings, self.endings),
             ),
-            PageSettings(page_key(next(iter(keys.values()))), settings.registration, round(settings.token_lifetime)),
+            PageSettings(
+                page_key(next(iter(keys.values()))), settings.registration, round(settings.token_lifetime), public_url
+            ),
             ports.clock,
         )
         self._change_password = (

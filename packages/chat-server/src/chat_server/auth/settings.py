@@ -15,7 +15,16 @@ DAY = 24 * 3600.0
 @define(kw_only=True)
 class AuthSettings:
     secret: str = setting(
-        "", help="Signing key of 32 bytes or more; empty: made at the first start and kept in the store.", secret=True
+        "",
+        help="Signing key of 32 bytes or more, or file:PATH of one; empty: made at the first start and kept in the"
+        " store.",
+        secret=True,
+    )
+    keys: list[str] = setting(
+        Factory(list),
+        help="Signing keys to change to without logging anybody out, newest first: the first signs, all are believed,"
+        " and `secret` too. Each is a key, file:PATH, or `stored` for the one in the store.",
+        secret=True,
     )
     preset: Literal["", "single"] = setting(
         "", help="`single`: one login per user at a time, 5 days, renewed in its last day, unless set otherwise."

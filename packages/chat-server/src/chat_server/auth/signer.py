@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
@@ -12,9 +11,6 @@ from attrs import frozen
 from chat_common.clock import Clock
 from chat_common.errors import NotAuthenticated
 from chat_common.settings import SetupError
-from sqlalchemy import Connection, select
-
-from chat_server.store.schema import meta
 
 ISSUER = "interesting-chat"
 LEAST_SECRET = 32
@@ -96,12 +92,3 @@ class TokenSigner:
             )
         except (jwt.PyJWTError, KeyError, TypeError, ValueError, UnicodeError):
             raise NotAuthenticated("token: it is not valid", field="token") from None
-
-
-def stored_secret(connection: Connection) -> str:
-    """Return the signing key of this store, made at the first start; a configured one is used instead of it."""
-    value = connection.execute(select(meta.c.value).where(meta.c.key == "token_secret")).scalar_one_or_none()
-    if value is None:
-        value = secrets.token_urlsafe(48)
-        connection.execute(meta.insert().values(key="token_secret", value=value))
-    return str(value)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from urllib.parse import parse_qs, urlsplit
 
 from chat_server.refusals import Refusals
+from chat_server.transports.hosts import Hosts
 
 PATH = "/ws"
 SHOWN = 200
@@ -18,10 +19,19 @@ class Origins:
     """The server's own origin, which is what the Host header or ``public_url`` says, and the ``allowed`` others, such
     as ``https://chat.example`` or ``*``."""
 
-    def __init__(self, allowed: Sequence[str] = (), *, public_url: str = "", refusals: Refusals | None = None) -> None:
+    def __init__(
+        self,
+        allowed: Sequence[str] = (),
+        *,
+        public_url: str = "",
+        hosts: Sequence[str] | None = None,
+        refusals: Refusals | None = None,
+    ) -> None:
+        """``hosts``: names by which pages may use the server, see `Hosts`; None: whatever the Host header says."""
         self.others = tuple(allowed)
         self.public = _origin(public_url) or ""
         self._refusals = refusals or Refusals()
+        self._hosts = None if hosts is None else Hosts(hosts, public_url)
         self._accepted = {_origin(each) or each for each in [*allowed, *([self.public] if self.public else [])]}
 
     def refusal(self, origin: str | None, host: str | None) -> str | None:
@@ -32,8 +42,17 @@ class Origins:
         if origin is None or "*" in self._accepted:
             return None
         found = _origin(origin)
-        if found is not None and (found in self._accepted or _same_host(found, host)):
+        if found is not None and found in self._accepted:
             return None
+        if found is not None and _same_host(found, host):
+            if self._hosts is None or self._hosts.knows(urlsplit(found).hostname or ""):
+                return None
+            # A name that a stranger has pointed here makes the stranger's page look like the server's own.
+            self._refusals.note("host", host=(host or "")[:SHOWN])
+            return (
+                f"This server does not go by the name {(host or '')[:SHOWN]!r}. If it is its name, set [server]"
+                " public_url to the whole address, or add the name to [server] hosts."
+            )
         accepted = sorted(self._accepted) + ([f"that of Host: {host[:SHOWN]}"] if host else [])
         self._refusals.note("origin", origin=origin[:SHOWN], accepted=accepted)
         return (
