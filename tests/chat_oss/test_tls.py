@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import shutil
-import subprocess
 from pathlib import Path
 
 import httpx2
@@ -14,25 +12,8 @@ from attrs import evolve
 from chat_common.errors import Invalid, Unavailable
 from chat_oss.s3 import open_minio
 
-from tests.services.absent import absent
+from tests.services.certificates import self_signed
 from tests.services.minio import running_minio
-
-
-def self_signed(folder: Path) -> Path:
-    """A certificate for 127.0.0.1; its folder."""
-    if shutil.which("openssl") is None:
-        absent("no openssl to make a certificate")
-    folder.mkdir()
-    subprocess.run(
-        [
-            "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
-            "-days", "2", "-subj", "/CN=chat-test", "-addext", "subjectAltName=IP:127.0.0.1",
-            "-keyout", str(folder / "private.key"), "-out", str(folder / "public.crt"),
-        ],
-        check=True,
-        capture_output=True,
-    )  # fmt: skip
-    return folder
 
 
 @pytest.mark.filterwarnings("ignore:Unverified HTTPS request")

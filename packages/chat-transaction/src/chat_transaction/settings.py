@@ -53,10 +53,27 @@ class MemoryBrokerSettings:
 
 
 @frozen(kw_only=True)
-class RedisBrokerSettings:
+class RedisSettings:
+    """How to reach Redis: what the sections of all backends on Redis have in common."""
+
+    url: str = setting(
+        "redis://127.0.0.1:6379/0",
+        help="Where Redis is: redis://[user:password@]host:port/database; rediss:// with TLS; "
+        "redis+sentinel://[user:password@]host:port,host:port/name/database asks Sentinels for the primary of that "
+        "name (rediss+sentinel:// with TLS).",
+        secret=True,
+    )
+    ca_file: str = setting("", help="With TLS: the certificates to trust; empty: those of the system.")
+    cert_file: str = setting("", help="With TLS: the certificate to show; empty: none.")
+    key_file: str = setting("", help="With TLS: the key of that certificate; empty: it is in the same file.")
+    sentinel_user: str = setting("", help="User name that Sentinels ask for; empty: none.")
+    sentinel_password: str = setting("", help="Password that Sentinels ask for; empty: none.", secret=True)
+
+
+@frozen(kw_only=True)
+class RedisBrokerSettings(RedisSettings):
     """Section ``[broker.redis]``. ``shards`` and ``prefix`` must be the same for all that share a Redis."""
 
-    url: str = setting("redis://127.0.0.1:6379/0", help="Where Redis is.", secret=True)
     prefix: str = setting("chat:broker", help="All keys begin with it.")
     shards: Annotated[int, Meta(ge=1, le=256)] = setting(8, help="Streams per topic: consumers of a group at most.")
     capacity: Count = setting(100_000, help="Records a stream may hold; then publishing waits.")
@@ -66,6 +83,27 @@ class RedisBrokerSettings:
     lease: Seconds = setting(6.0, help="How long a consumer that vanished keeps its shards.")
     retry_first: Seconds = setting(0.2, help="Pause after the first failure; it doubles from there.")
     retry_cap: Seconds = setting(60.0, help="Longest pause between two attempts.")
+
+
+@frozen(kw_only=True)
+class RedisDirectorySettings(RedisSettings):
+    """Section ``[directory.redis]``. ``prefix`` must be the same for all nodes."""
+
+    prefix: str = setting("chat:directory", help="All keys begin with it.")
+    timeout: Seconds = setting(2.0, help="An answer that takes longer counts as Redis being away.")
+    open_calls: Count = setting(100_000, help="Calls that may wait for Redis at once; more are refused.")
+
+
+@frozen(kw_only=True)
+class RedisCacheSettings(RedisSettings):
+    """Section ``[cache.redis]``. ``prefix`` must be the same for all nodes."""
+
+    prefix: str = setting("chat:cache", help="All keys begin with it.")
+    timeout: Seconds = setting(2.0, help="An answer that takes longer counts as Redis being away.")
+    open_calls: Count = setting(100_000, help="Calls that may wait for Redis at once; more are refused.")
+    count_nodes: Seconds = setting(
+        5.0, help="Note this often that this node lives: while Redis is away, each counts its part of a rate limit."
+    )
 
 
 @frozen(kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from uuid import uuid4
 
@@ -14,16 +15,20 @@ Check = Callable[[Directory, Elapse], Awaitable[None]]
 def checks() -> Sequence[Check]:
     """All checks, in no order that matters."""
     return [
-        seats_are_found_by_user,
-        a_session_that_sits_down_again_moves,
+        routes_are_found_by_user,
+        a_session_that_registers_again_moves,
         a_session_may_change_its_user,
-        only_the_one_who_sat_down_gets_up,
+        only_its_own_route_is_removed,
         a_late_clean_up_leaves_the_new_route,
         a_lease_ends,
         a_renewed_lease_goes_on,
         renewal_tells_what_is_unknown,
         another_boot_renews_nothing,
         nodes_are_those_with_routes,
+        a_node_that_starts_again_takes_its_own_place,
+        what_was_asked_first_is_done_first,
+        pages_of_any_size_are_taken,
+        a_route_whose_lease_is_over_is_not_there_to_be_removed,
         memory_grows_older,
     ]
 
@@ -33,7 +38,7 @@ def _route(user: str, **fields: str) -> Route:
     return Route(user=user, **whole)
 
 
-async def seats_are_found_by_user(directory: Directory, elapse: Elapse) -> None:
+async def routes_are_found_by_user(directory: Directory, elapse: Elapse) -> None:
     anna, bert, nobody = uuid4().hex, uuid4().hex, uuid4().hex
     routes = [_route(anna), _route(anna, device="laptop"), _route(bert)]
     for route in routes:
@@ -45,7 +50,7 @@ async def seats_are_found_by_user(directory: Directory, elapse: Elapse) -> None:
     assert not await directory.routes([])
 
 
-async def a_session_that_sits_down_again_moves(directory: Directory, elapse: Elapse) -> None:
+async def a_session_that_registers_again_moves(directory: Directory, elapse: Elapse) -> None:
     user = uuid4().hex
     first = _route(user)
     moved = _route(user, session=first.session)
@@ -62,7 +67,7 @@ async def a_session_may_change_its_user(directory: Directory, elapse: Elapse) ->
     assert set(await directory.routes([anna, bert])) == {bert}
 
 
-async def only_the_one_who_sat_down_gets_up(directory: Directory, elapse: Elapse) -> None:
+async def only_its_own_route_is_removed(directory: Directory, elapse: Elapse) -> None:
     user = uuid4().hex
     route = _route(user)
     await directory.register(route, lease=5)
@@ -130,6 +135,53 @@ async def nodes_are_those_with_routes(directory: Directory, elapse: Elapse) -> N
     nodes = await directory.nodes()
     assert nodes[first.node] == first.boot
     assert nodes[second.node] == second.boot
+
+
+async def a_node_that_starts_again_takes_its_own_place(directory: Directory, elapse: Elapse) -> None:
+    old = _route(uuid4().hex)
+    new = _route(uuid4().hex, node=old.node)
+    await directory.register(old, lease=5)
+    await directory.register(new, lease=5)
+    assert (await directory.nodes())[old.node] == new.boot
+    # What is left of the former start renews nothing in the name of the new one.
+    assert list(await directory.renew(old.node, old.boot, [new.session], lease=5)) == [new.session]
+    assert (await directory.nodes())[old.node] == new.boot
+
+
+async def what_was_asked_first_is_done_first(directory: Directory, elapse: Elapse) -> None:
+    """Calls of one node that do not wait for each other: the last word on a session counts."""
+    user = uuid4().hex
+    session = uuid4().hex
+    for _ in range(5):
+        first, second, third = (_route(user, session=session) for _ in range(3))
+        done = await asyncio.gather(
+            directory.register(first, lease=5),
+            directory.unregister(first),
+            directory.register(second, lease=5),
+            directory.register(third, lease=5),
+            directory.unregister(second),
+        )
+        assert done[1] is True
+        assert done[4] is False
+        assert list((await directory.routes([user]))[user]) == [third]
+
+
+async def pages_of_any_size_are_taken(directory: Directory, elapse: Elapse) -> None:
+    node, boot = uuid4().hex, uuid4().hex
+    routes = [_route(uuid4().hex, node=node, boot=boot) for _ in range(700)]
+    await asyncio.gather(*(directory.register(route, lease=5) for route in routes))
+    found = await directory.routes([route.user for route in routes])
+    assert [found[route.user] for route in routes] == [[route] for route in routes]
+    asked = [*(route.session for route in routes), "never"]
+    assert list(await directory.renew(node, boot, asked, lease=5)) == ["never"]
+    assert list(await directory.renew(node, boot, [], lease=5)) == []
+
+
+async def a_route_whose_lease_is_over_is_not_there_to_be_removed(directory: Directory, elapse: Elapse) -> None:
+    route = _route(uuid4().hex)
+    await directory.register(route, lease=0.2)
+    await elapse(0.3)
+    assert not await directory.unregister(route)
 
 
 async def memory_grows_older(directory: Directory, elapse: Elapse) -> None:

@@ -13,14 +13,14 @@ import msgspec
 from chat_common.backoff import pause
 from chat_common.errors import Unavailable
 from chat_common.ports.broker import BrokerRecord, Handler, Refusal, Refused
-from chat_common.settings import SetupError
-from redis.asyncio import BlockingConnectionPool, Redis
 from redis.exceptions import NoPermissionError, RedisError
 
 from chat_transaction.brokers.chunks import chunks
 from chat_transaction.brokers.delivery import cancelled
 from chat_transaction.redis import broker_scripts
 from chat_transaction.redis.broker_keys import BrokerKeys
+from chat_transaction.redis.connection import connect, disconnect
+from chat_transaction.redis.eviction import eviction, refuse_eviction
 from chat_transaction.redis.shard import Entry
 from chat_transaction.redis.subscription import Subscription
 from chat_transaction.settings import RedisBrokerSettings
@@ -39,15 +39,7 @@ class RedisBroker:
 
     def __init__(self, settings: RedisBrokerSettings | None = None) -> None:
         self.settings = settings or RedisBrokerSettings()
-        pool = BlockingConnectionPool.from_url(
-            self.settings.url,
-            max_connections=self.settings.connections,
-            timeout=5,
-            socket_connect_timeout=2,
-            socket_timeout=10,
-            health_check_interval=15,
-        )
-        self.client: Redis = Redis(connection_pool=pool)
+        self.client = connect(self.settings, connections=self.settings.connections, timeout=10)
         script = self.client.register_script
         self._publish, self._delay = script(broker_scripts.PUBLISH), script(broker_scripts.DELAY)
         self.keys = BrokerKeys(self.settings.prefix, self.settings.shards)
@@ -57,33 +49,16 @@ class RedisBroker:
     async def opened(self) -> AsyncIterator[RedisBroker]:
         try:
             try:
-                await self._check_policy()
-            except (RedisError, OSError) as error:
-                log.warning("Redis does not answer yet, so its maxmemory-policy is unknown: %s", error)
+                await refuse_eviction(self.client, "the broker")
+            except Unavailable as error:
+                log.warning("the broker begins without Redis, whose maxmemory-policy is unknown: %s", error.message)
             yield self
         finally:
-            await self.client.aclose()
-            await self.client.connection_pool.disconnect()
+            await disconnect(self.client)
 
     async def ready(self) -> None:
-        try:
-            wrong = await self._wrong_policy()
-        except (RedisError, OSError) as error:
-            raise Unavailable(f"Redis does not answer: {error}") from error
-        if wrong is not None:
+        if (wrong := await eviction(self.client, "the broker")) is not None:
             raise Unavailable(wrong)
-
-    async def _check_policy(self) -> None:
-        if (wrong := await self._wrong_policy()) is not None:
-            raise SetupError(wrong)
-
-    async def _wrong_policy(self) -> str | None:
-        """What is wrong when Redis may throw away what it was given."""
-        memory = await self.client.info("memory")
-        policy = memory.get("maxmemory_policy", "noeviction")
-        if not int(memory.get("maxmemory", 0)) or policy == "noeviction":
-            return None
-        return f"Redis has maxmemory-policy {policy}; the broker needs noeviction, or records get lost"
 
     async def publish(self, records: Sequence[BrokerRecord], *, delay: float = 0.0) -> None:
         parts: dict[tuple[str, int], list[BrokerRecord]] = {}
@@ -126,7 +101,7 @@ class RedisBroker:
         subscription = Subscription(self.client, self.settings, self.keys, topic, group, handler, batch)
         try:
             # Again, for it may have been away when the broker was opened.
-            await self._check_policy()
+            await refuse_eviction(self.client, "the broker")
             await subscription.create_groups()
         except (RedisError, OSError) as error:
             raise Unavailable(f"Redis does not answer: {error}") from error

@@ -1,0 +1,127 @@
+"""The Lua scripts of the directory: each is one atomic step.
+
+Per session a hash ``…:s:<session>`` (u user, n node, b boot, r the route), which Redis itself removes when the lease
+ends; per user a set ``…:u:<user>`` of sessions, which may name some that are gone; ``…:nodes`` (sorted by the end of
+their leases) and ``…:boots``.
+"""
+
+from __future__ import annotations
+
+_NOW = """
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+"""
+
+_PROLONG = """
+local function prolong(key, lease)
+  -- A set lives as long as the longest lease of what it names.
+  if redis.call('PTTL', key) < lease then redis.call('PEXPIRE', key, lease) end
+end
+local function alive(nodes, boots, node, boot, till)
+  local known = redis.call('ZSCORE', nodes, node)
+  if not known or tonumber(known) < till or redis.call('HGET', boots, node) ~= boot then
+    redis.call('ZADD', nodes, till, node)
+    redis.call('HSET', boots, node, boot)
+  end
+end
+"""
+
+REGISTER = (
+    _NOW
+    + _PROLONG
+    + """
+-- KEYS: session, user, nodes, boots. ARGV: prefix, session, user, node, boot, route, lease in milliseconds.
+local lease = tonumber(ARGV[7])
+local before = redis.call('HGET', KEYS[1], 'u')
+if before and before ~= ARGV[3] then redis.call('SREM', ARGV[1] .. ':u:' .. before, ARGV[2]) end
+redis.call('HSET', KEYS[1], 'u', ARGV[3], 'n', ARGV[4], 'b', ARGV[5], 'r', ARGV[6])
+redis.call('PEXPIRE', KEYS[1], lease)
+redis.call('SADD', KEYS[2], ARGV[2])
+prolong(KEYS[2], lease)
+alive(KEYS[3], KEYS[4], ARGV[4], ARGV[5], now + lease)
+return 1
+"""
+)
+
+UNREGISTER = """
+-- KEYS: session, user. ARGV: session, route. Removes exactly this route; 0 when another one stands there.
+if redis.call('HGET', KEYS[1], 'r') ~= ARGV[2] then return 0 end
+redis.call('DEL', KEYS[1])
+redis.call('SREM', KEYS[2], ARGV[1])
+return 1
+"""
+
+RENEW = (
+    _NOW
+    + _PROLONG
+    + """
+-- KEYS: nodes, boots. ARGV: prefix, node, boot, lease in milliseconds, then sessions. Returns those that are not this
+-- node's. The user's set is written again: Redis may have lost it and kept the session.
+local lease, unknown, renewed = tonumber(ARGV[4]), {}, false
+for number = 5, #ARGV do
+  local key = ARGV[1] .. ':s:' .. ARGV[number]
+  local found = redis.call('HMGET', key, 'u', 'n', 'b')
+  if found[1] and found[2] == ARGV[2] and found[3] == ARGV[3] then
+    redis.call('PEXPIRE', key, lease)
+    local user = ARGV[1] .. ':u:' .. found[1]
+    redis.call('SADD', user, ARGV[number])
+    prolong(user, lease)
+    renewed = true
+  else
+    unknown[#unknown + 1] = ARGV[number]
+  end
+end
+if renewed then alive(KEYS[1], KEYS[2], ARGV[2], ARGV[3], now + lease) end
+return unknown
+"""
+)
+
+ROUTES = """
+-- ARGV: prefix, then users. Returns the routes of all of them. Sessions that are gone, or another user's by now, are
+-- forgotten on the way.
+local routes = {}
+for number = 2, #ARGV do
+  local user = ARGV[1] .. ':u:' .. ARGV[number]
+  for _, session in ipairs(redis.call('SMEMBERS', user)) do
+    local found = redis.call('HMGET', ARGV[1] .. ':s:' .. session, 'u', 'r')
+    if found[1] == ARGV[number] then
+      routes[#routes + 1] = found[2]
+    else
+      redis.call('SREM', user, session)
+    end
+  end
+end
+return routes
+"""
+
+NODES = (
+    _NOW
+    + """
+-- KEYS: nodes, boots. Returns node, boot, node, boot … of those whose lease has not ended; forgets the others.
+for _, node in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now)) do
+  redis.call('ZREM', KEYS[1], node)
+  redis.call('HDEL', KEYS[2], node)
+end
+local found = {}
+for _, node in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
+  found[#found + 1] = node
+  found[#found + 1] = redis.call('HGET', KEYS[2], node) or ''
+end
+return found
+"""
+)
+
+KNOWN_SINCE = (
+    _NOW
+    + """
+-- KEYS: since. Milliseconds since this very process of Redis was first asked. Another process (a restart, a replica
+-- that has taken over) may lack what was written last, and an emptied one lacks everything: both begin anew.
+local run = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)')
+local process, since = string.match(redis.call('GET', KEYS[1]) or '', '^(%w+) (%d+)$')
+if process ~= run then
+  redis.call('SET', KEYS[1], run .. ' ' .. string.format('%.0f', now))
+  return 0
+end
+return now - since
+"""
+)
