@@ -23,6 +23,7 @@ LONGER = {
 PARAMETERS = 8
 """Above this a constructor is handed a whole neighbourhood: give it a record of its neighbours or its settings."""
 WIDER = {
+    "chat_common.client.chat.ChatClient": (9, "what a program may choose; each has a default but the address"),
     "chat_server.gateway.gateway.Gateway": (13, "the composition root of the gateway: hands each part its few"),
     "chat_server.gateway.handshake.Handshake": (11, "meets every part of the gateway once, when a session begins"),
 }

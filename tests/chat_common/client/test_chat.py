@@ -212,3 +212,72 @@ async def test_a_handler_that_fails_harms_nobody(web: ReferenceWeb, caplog: pyte
         await ann.submit(name, "x")
         assert await asyncio.wait_for(heard, 5) == [1]
     assert "a handler of MessageReceived failed" in caplog.text
+
+
+async def test_a_coroutine_function_hears_one_event_after_the_other(web: ReferenceWeb) -> None:
+    heard: list[int] = []
+    running = 0
+
+    async def slow(event: MessageReceived) -> None:
+        nonlocal running
+        running += 1
+        assert running == 1
+        await asyncio.sleep(0)
+        running -= 1
+        heard.append(event.message.seq)
+        if event.message.seq == 2:
+            raise RuntimeError("boom")
+
+    async with connect(web.url, "ann", **QUICK) as ann:
+        end = ann.on(MessageReceived, slow)
+        name = await group(ann)
+        for n in range(4):
+            await ann.submit(name, str(n))
+        await until(lambda: heard == [1, 2, 3, 4])
+        end()
+        end()  # once more is no error
+        await ann.submit(name, "not heard")
+    assert heard == [1, 2, 3, 4]
+
+
+async def test_connect_gives_up_in_time_and_says_why(unused_tcp_port: int, caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(Unavailable, match="Connect call failed"):
+        async with connect(f"http://127.0.0.1:{unused_tcp_port}", "ann", timeout=0.2, backoff=quick()):
+            pass
+    warnings = [record for record in caplog.records if record.levelname == "WARNING"]
+    assert len(warnings) == 1  # of several tries
+    assert "trying again" in warnings[0].getMessage()
+
+
+async def test_a_server_that_is_no_chat_is_named_as_such(unused_tcp_port: int) -> None:
+    async def other(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(other, "127.0.0.1", unused_tcp_port):
+        with pytest.raises(Unavailable, match="404"):
+            async with connect(f"http://127.0.0.1:{unused_tcp_port}", "ann", timeout=0.5, backoff=quick()):
+                pass
+
+
+async def test_an_address_without_a_scheme_is_refused_at_once() -> None:
+    with pytest.raises(Invalid, match="give http"):
+        ChatClient("127.0.0.1:8080", "ann")
+
+
+async def test_memory_holds_the_newest_messages_and_history_brings_the_others(web: ReferenceWeb) -> None:
+    async with connect(web.url, "ann", **QUICK) as ann, connect(web.url, "bob", keep=16) as bob:
+        name = await group(ann, bob)
+        heard = asyncio.create_task(first(bob, 50))
+        await asyncio.sleep(0)
+        for n in range(50):
+            await ann.submit(name, str(n))
+        assert await asyncio.wait_for(heard, 5) == list(range(1, 51))
+        held = sorted(bob.state.rooms[name].messages)
+        assert 16 <= len(held) <= 18
+        assert held[-1] == 50
+        page = await bob.history(name, before=held[0], limit=5)
+        assert [message.seq for message in page] == list(range(held[0] - 5, held[0]))
+        assert min(bob.state.rooms[name].messages) == held[0] - 5
+        assert bob.session.gaps == 0

@@ -198,6 +198,7 @@ def test_a_renewed_token_is_used_next_time() -> None:
     session = ClientSession(DEVICE, "old")
     greeted(session)
     session.receive(Push("token", {"token": "new", "expires_at": 1}), 0)
+    assert session.take_events() == [events.TokenRenewed("new", 1)]
     session.lost(None, 0)
     session.connected(0)
     (hello,) = session.take_frames(0)

@@ -15,10 +15,12 @@ Needs the extra ``client`` (websockets). The protocol itself is `chat_common.pro
 from __future__ import annotations
 
 from chat_common.client.backoff import Backoff
-from chat_common.client.chat import ChatClient, connect
+from chat_common.client.chat import ChatClient
+from chat_common.client.commands import ReadState
+from chat_common.client.connecting import connect
 from chat_common.client.line import Line, LineClosed, Opener, open_websocket
-from chat_common.client.login import Login, dev_login, post
-from chat_common.client.sending import MessageRefused, MessageSent, Outgoing, Receipt, SendQueue
+from chat_common.client.login import Login, dev_login, password_login, post
+from chat_common.client.sending import MessageRefused, MessageSent, Outgoing, SendQueue
 from chat_common.protocol.client_events import (
     Answered,
     ContactChanged,
@@ -35,11 +37,13 @@ from chat_common.protocol.client_events import (
     Refused,
     StartedOver,
     Synced,
+    TokenRenewed,
     Told,
     UserChanged,
     Welcomed,
 )
 from chat_common.protocol.client_state import Room, State
+from chat_common.wire import Receipt
 
 __all__ = [
     "Answered",
@@ -63,6 +67,7 @@ __all__ = [
     "Noted",
     "Opener",
     "Outgoing",
+    "ReadState",
     "Receipt",
     "Refused",
     "Room",
@@ -70,11 +75,13 @@ __all__ = [
     "StartedOver",
     "State",
     "Synced",
+    "TokenRenewed",
     "Told",
     "UserChanged",
     "Welcomed",
     "connect",
     "dev_login",
     "open_websocket",
+    "password_login",
     "post",
 ]

@@ -6,37 +6,48 @@ import asyncio
 import logging
 import secrets
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import msgspec
 
 from chat_common.client.backoff import Backoff
-from chat_common.client.line import Line, LineClosed, Opener, open_websocket
-from chat_common.client.sending import MessageRefused, MessageSent, Outgoing, Receipt, SendQueue
+from chat_common.client.commands import Commands
+from chat_common.client.handlers import Handlers
+from chat_common.client.line import (
+    Line,
+    LineClosed,
+    Opener,
+    http_url,
+    open_websocket,
+    transport_messages,
+    websocket_url,
+)
+from chat_common.client.sending import MessageRefused, MessageSent, Outgoing, SendQueue
 from chat_common.client.subscription import Subscription
 from chat_common.clock import Clock, SystemClock
-from chat_common.codec import MAX_FRAMES
 from chat_common.codec.json import JsonCodec
 from chat_common.errors import ChatError, Invalid
 from chat_common.protocol.client import ClientSession
 from chat_common.protocol.client_events import Answered, Ended, Event
 from chat_common.protocol.client_state import State
 from chat_common.protocol.frames import Device
-from chat_common.wire import Inbox, Limits, Message
+from chat_common.wire import Limits, Receipt
 
 logger = logging.getLogger(__name__)
 
 STEADY_AFTER = 1.0
 """Seconds that a connection has to live before the next loss counts as the first."""
 
+KEPT_MESSAGES = 2_000
+"""Messages of each conversation that a client holds which is not ``whole``."""
+
 E = TypeVar("E")
 ClientEvent = Event | MessageSent | MessageRefused
 
 
-class ChatClient:
+class ChatClient(Commands):
     """A client that stays a client: it reconnects (jittered, exponential), resumes, syncs, repeats and sends on.
 
     Use it as an async context manager; it connects in the background from then on. Guarantees:
@@ -45,6 +56,7 @@ class ChatClient:
       once. Cancelling it gives up the answer, not what the server may have done.
     - `submit` keeps the order per conversation across reconnects, and returns when the message is stored for good.
     - `state` ends up as the server's, and each message is one `MessageReceived`, in order of ``seq`` per conversation.
+      It holds the newest ``keep`` messages of each conversation, or with ``whole`` all there ever were.
 
     After the server's final word (token invalid, banned, replaced) calls raise, and `events` ends with `Ended`.
     Not for use from several threads.
@@ -57,13 +69,18 @@ class ChatClient:
         *,
         device: Device | None = None,
         whole: bool = False,
+        keep: int = KEPT_MESSAGES,
         queue: SendQueue | None = None,
         backoff: Backoff | None = None,
         opener: Opener = open_websocket,
         clock: Clock | None = None,
     ) -> None:
+        if opener is open_websocket:
+            websocket_url(url)  # a wrong address is told now, not by trying it for ever
         self._url = url
-        self._session = ClientSession(device or Device(secrets.token_hex(8), "python"), token, whole=whole)
+        self._failure = ""
+        device = device or Device(secrets.token_hex(8), "python")
+        self._session = ClientSession(device, token, whole=whole, keep=keep)
         self._queue = queue if queue is not None else SendQueue()
         self._backoff = backoff if backoff is not None else Backoff()
         self._opener = opener
@@ -74,7 +91,7 @@ class ChatClient:
         self._receipts: dict[str, asyncio.Future[Receipt]] = {}
         self._sending: dict[str, Outgoing] = {}
         self._subscriptions: set[Subscription] = set()
-        self._handlers: dict[type[Any], list[Callable[[Any], None]]] = {}
+        self._handlers = Handlers()
         self._wake = asyncio.Event()
         self._changed = asyncio.Condition()
         self._task: asyncio.Task[None] | None = None
@@ -95,6 +112,7 @@ class ChatClient:
             await asyncio.wait([self._task])
         self._session.end()
         await self._turn()
+        await self._handlers.close()
         self._queue.close()
 
     # --- what it knows --------------------------------------------------------------------------------------------
@@ -108,6 +126,16 @@ class ChatClient:
     def state(self) -> State:
         """The copy of everything this user may see."""
         return self._session.state
+
+    @property
+    def address(self) -> str:
+        """The server's ``http(s)://HOST:PORT``."""
+        return http_url(self._url)
+
+    @property
+    def failure(self) -> str:
+        """Why the last try to connect failed; empty once a connection was open."""
+        return self._failure
 
     @property
     def connected(self) -> bool:
@@ -147,11 +175,12 @@ class ChatClient:
             self._subscriptions.add(subscription)
         return subscription
 
-    def on(self, kind: type[E], handler: Callable[[E], None]) -> Callable[[], None]:
-        """Call ``handler`` for each event of this class, in the order they come; returns what ends that."""
-        handlers = self._handlers.setdefault(kind, [])
-        handlers.append(handler)
-        return lambda: handlers.remove(handler)
+    def on(self, kind: type[E], handler: Callable[[E], Awaitable[None] | None]) -> Callable[[], None]:
+        """Call ``handler`` for each event of this class, in the order they come; returns what ends that.
+
+        A coroutine function runs beside the client, one event after the other, at most 10,000 events behind.
+        """
+        return self._handlers.add(kind, handler)
 
     # --- doing ----------------------------------------------------------------------------------------------------
 
@@ -218,23 +247,6 @@ class ChatClient:
         self._session.resync(conversation)
         self._wake.set()
 
-    async def history(
-        self, conversation: str, *, before: int | None = None, after: int | None = None, limit: int = 50
-    ) -> list[Message]:
-        """A page of messages, ascending; the newest page when neither bound is given. They join the copy."""
-        bounds = {"before": before, "after": after}
-        params = {name: value for name, value in bounds.items() if value is not None}
-        result = await self.call("history", {"conversation": conversation, "limit": limit, **params})
-        return msgspec.convert(result["messages"], list[Message])
-
-    async def direct(self, user: str) -> Inbox:
-        """The direct chat with this user id, opened when it is new."""
-        return msgspec.convert(await self.call("direct.open", {"user": user}), Inbox)
-
-    async def group(self, name: str, members: list[str]) -> Inbox:
-        """A new group of these user ids, and mine."""
-        return msgspec.convert(await self.call("group.create", {"name": name, "members": members}), Inbox)
-
     # --- the connection -------------------------------------------------------------------------------------------
 
     def _now(self) -> float:
@@ -260,8 +272,12 @@ class ChatClient:
         try:
             line = await self._opener(self._url)
         except (OSError, LineClosed) as error:  # a timeout is an OSError, too
-            logger.debug("no connection: %s", error)
+            # The first failure in a row is worth a line; that a server stays away is not worth a thousand.
+            level = logging.DEBUG if self._failure else logging.WARNING
+            self._failure = str(error) or type(error).__name__
+            logger.log(level, "no connection to %s: %s; trying again until there is one", self._url, self._failure)
             return
+        self._failure = ""
         began = self._now()
         await self._serve(line)
         if self._now() - began >= STEADY_AFTER:
@@ -311,17 +327,8 @@ class ChatClient:
                 self._sending[outgoing.ref] = outgoing
                 self._session.call(outgoing.ref, "submit", outgoing.params())
         limit = self._session.welcome.limits.frame_bytes if self._session.welcome else Limits().frame_bytes
-        batch: list[bytes] = []
-        size = 2
-        for frame in self._session.take_frames(self._now()):
-            encoded = self._codec.encode(frame)
-            if batch and (len(batch) == MAX_FRAMES or size + len(encoded) + 1 > limit):
-                await line.send(self._codec.join(batch))
-                batch, size = [], 2
-            batch.append(encoded)
-            size += len(encoded) + 1
-        if batch:
-            await line.send(self._codec.join(batch))
+        for message in transport_messages(self._codec, self._session.take_frames(self._now()), limit):
+            await line.send(message)
 
     async def _sleep(self) -> None:
         """Until there is something to do."""
@@ -377,11 +384,7 @@ class ChatClient:
         self._wake.set()
 
     def _emit(self, event: ClientEvent) -> None:
-        for handler in self._handlers.get(type(event), ()):
-            try:
-                handler(event)
-            except Exception:
-                logger.exception("a handler of %s failed", type(event).__name__)
+        self._handlers.emit(event)
         for subscription in list(self._subscriptions):
             subscription.put(event)
 
@@ -400,17 +403,3 @@ def _looked_at(receipt: asyncio.Future[Receipt]) -> None:
     """A refusal that nobody waits for any more was still told as an event."""
     if not receipt.cancelled():
         receipt.exception()
-
-
-@asynccontextmanager
-async def connect(url: str, token: str | None = None, **options: Any) -> AsyncIterator[ChatClient]:
-    """A `ChatClient` that is connected and has synced. Raises when the server refuses the token.
-
-    ``url`` is the server's ``http://HOST:PORT`` or its ``ws://…/ws``; options as for `ChatClient`.
-    """
-    async with ChatClient(url, token, **options) as client:
-        if token is None:
-            await client.live()
-        else:
-            await client.settled()
-        yield client

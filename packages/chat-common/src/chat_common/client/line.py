@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import Protocol
 from urllib.parse import urlsplit, urlunsplit
 
@@ -11,7 +11,9 @@ from websockets.asyncio.client import connect as _connect
 from websockets.exceptions import ConnectionClosed, WebSocketException
 from websockets.typing import Subprotocol
 
-from chat_common.protocol.frames import SUBPROTOCOL
+from chat_common.codec import MAX_FRAMES, Codec
+from chat_common.errors import Invalid
+from chat_common.protocol.frames import SUBPROTOCOL, ClientFrame
 from chat_common.wire import Limits
 
 OPEN_WITHIN = 10.0
@@ -84,12 +86,39 @@ async def open_websocket(url: str) -> Line:
     return WebSocketLine(socket)
 
 
-def websocket_url(url: str) -> str:
-    """``http://HOST:PORT`` → ``ws://HOST:PORT/ws``; a WebSocket URL stays as it is."""
+def transport_messages(codec: Codec, frames: Iterable[ClientFrame], limit: int) -> Iterator[bytes]:
+    """The frames, in order, in as few transport messages as ``limit`` (bytes of one) and the protocol allow."""
+    batch: list[bytes] = []
+    size = 2
+    for frame in frames:
+        encoded = codec.encode(frame)
+        if batch and (len(batch) == MAX_FRAMES or size + len(encoded) + 1 > limit):
+            yield codec.join(batch)
+            batch, size = [], 2
+        batch.append(encoded)
+        size += len(encoded) + 1
+    if batch:
+        yield codec.join(batch)
+
+
+def http_url(url: str) -> str:
+    """The server's ``http(s)://HOST:PORT`` and its path, of either kind of address."""
     parts = urlsplit(url)
-    if parts.scheme in ("ws", "wss"):
+    scheme = {"ws": "http", "wss": "https"}.get(parts.scheme)
+    if scheme is None:
+        return url
+    return urlunsplit((scheme, parts.netloc, parts.path.removesuffix("/ws"), "", ""))
+
+
+def websocket_url(url: str) -> str:
+    """``http://HOST:PORT`` → ``ws://HOST:PORT/ws``; a WebSocket URL stays as it is. Raises `Invalid`."""
+    parts = urlsplit(url)
+    if parts.scheme in ("ws", "wss") and parts.netloc:
         return url
     scheme = {"http": "ws", "https": "wss"}.get(parts.scheme)
-    if scheme is None:
-        raise ValueError(f"{url!r} is no http(s) or ws(s) URL")
+    if scheme is None or not parts.netloc:
+        raise Invalid(
+            f"{url!r} is not the address of a server: give http://HOST:PORT, https://HOST, or ws(s)://HOST/ws",
+            field="url",
+        )
     return urlunsplit((scheme, parts.netloc, parts.path.rstrip("/") + "/ws", "", ""))

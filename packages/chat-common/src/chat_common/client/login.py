@@ -36,6 +36,12 @@ async def dev_login(url: str, name: str, device: str | None = None) -> Login:
     return msgspec.convert(answer, Login)
 
 
+async def password_login(url: str, name: str, password: str, device: str | None = None) -> Login:
+    """Log in by name and password. Raises the server's error, or `Unavailable` when it cannot be reached."""
+    params = {"name": name, "password": password} | ({} if device is None else {"device": device})
+    return msgspec.convert(await post(url, "auth.password", params), Login)
+
+
 async def post(
     url: str, command: str, params: Any = None, *, token: str | None = None, ref: str | None = None
 ) -> dict[str, Any]:

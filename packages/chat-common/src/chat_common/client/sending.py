@@ -15,16 +15,7 @@ from attrs import asdict, define, field, frozen
 
 from chat_common.errors import ChatError
 from chat_common.protocol.client_jobs import FIRST_PAUSE, LONGEST_PAUSE, PASSING
-
-
-@frozen
-class Receipt:
-    """The message is stored, under this number, whatever is killed from now on. ``time`` in ms since 1970."""
-
-    conversation: str
-    seq: int
-    rev: int
-    time: int
+from chat_common.wire import Receipt
 
 
 @frozen

@@ -79,11 +79,17 @@ class ClientSession:
     conversation (again only after `StartedOver`).
 
     Without a token it is a guest's. ``whole`` holds conversations from their first message; otherwise what was read
-    before is fetched only when asked for.
+    before is fetched only when asked for, and at most the newest ``keep`` messages of each conversation are held.
     """
 
     def __init__(
-        self, device: Device, token: str | None = None, *, state: State | None = None, whole: bool = False
+        self,
+        device: Device,
+        token: str | None = None,
+        *,
+        state: State | None = None,
+        whole: bool = False,
+        keep: int | None = None,
     ) -> None:
         self.device = device
         self.token = token
@@ -93,7 +99,7 @@ class ClientSession:
         self.received = 0
         self.acked = 0
         self._session: str | None = None
-        self._sync = Syncer(state or State(), whole)
+        self._sync = Syncer(state or State(), whole, None if whole else keep)
         self._calls: dict[str, Call] = {}
         self._jobs: dict[str, Job] = {}
         self._job_count = 0
@@ -140,7 +146,9 @@ class ClientSession:
                 self._counted(now)
                 if event == "token":
                     self.token = data["token"]
-                self._sync.pushed(event, data)
+                    self._tell(events.TokenRenewed(data["token"], data["expires_at"]))
+                else:
+                    self._sync.pushed(event, data)
             case Lagged():
                 self._counted(now)
                 self._sync.owe_version()

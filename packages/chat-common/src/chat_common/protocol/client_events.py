@@ -84,8 +84,19 @@ class Noted:
 
 
 @frozen
+class TokenRenewed:
+    """The server has given a new token, which this client uses from now on: store it for the next start.
+
+    ``expires_at`` in ms since 1970.
+    """
+
+    token: str
+    expires_at: int
+
+
+@frozen
 class Told:
-    """A counted push that changes nothing in the copy: login, token, and what plugins add."""
+    """A counted push that changes nothing in the copy: login, and what plugins add."""
 
     event: str
     data: Any
@@ -145,6 +156,7 @@ Event = (
     | ContactChanged
     | UserChanged
     | Noted
+    | TokenRenewed
     | Told
     | Synced
     | StartedOver

@@ -61,6 +61,15 @@ class Room:
         self.newest = max(self.newest, message.seq)
         return True
 
+    def trim(self, keep: int | None) -> None:
+        """Let go of the oldest messages above ``keep``, some at a time; they count as read before this copy began."""
+        if keep is None or len(self.messages) <= keep + keep // 8:
+            return
+        seqs = sorted(self.messages)
+        for seq in seqs[: len(seqs) - keep]:
+            del self.messages[seq]
+        self.begun_at = max(self.begun_at, seqs[len(seqs) - keep] - 1)
+
     def skips(self, seq: int) -> bool:
         """Whether a message that this user may see lies between the newest one held and this one."""
         first = max(self.newest, self.begun_at) + 1

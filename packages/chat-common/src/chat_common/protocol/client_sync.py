@@ -34,6 +34,7 @@ class Syncer:
 
     state: State
     whole: bool = False
+    keep: int | None = None
     told: list[events.Event] = field(factory=list)
     gaps: Gaps = field(factory=Gaps)
     _stage: Literal["list", "contacts", "ready"] = "list"
@@ -195,8 +196,6 @@ class Syncer:
     def _landed(self, job: Job) -> None:
         self._flying.discard(f"room:{job.conversation}" if job.conversation else job.kind)
 
-    # --- jobs -----------------------------------------------------------------------------------------------------
-
     def _general(self) -> Job | None:
         if self._stage != "ready":
             return list_job(self._stage, self._cursor)
@@ -283,6 +282,7 @@ class Syncer:
         """A sync brings rows in order of their last change; what is news among them is told in order of `seq`."""
         room = self.state.room(conversation)
         self.told += [events.MessageReceived(room.messages[seq]) for seq in sorted(self._news.pop(conversation, ()))]
+        room.trim(self.keep)
 
     # --- rows -----------------------------------------------------------------------------------------------------
 
@@ -346,6 +346,7 @@ class Syncer:
             self._news.setdefault(room.conversation, []).append(message.seq)
         else:
             self.told.append(events.MessageReceived(message))
+            room.trim(self.keep)
 
     def _known_message(self, row: dict[str, Any]) -> None:
         # A message that is news comes with its stamp in turn; taken from here it would overtake the ones before it.

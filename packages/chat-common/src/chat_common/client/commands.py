@@ -1,0 +1,84 @@
+"""The commands that most programs need, as methods with typed results; everything else goes through `call`."""
+
+from __future__ import annotations
+
+import abc
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from attrs import frozen
+
+from chat_common.client.upload import upload
+from chat_common.ports.files import FileFacts
+from chat_common.wire import Inbox, Message, User
+
+
+@frozen
+class ReadState:
+    """How far the user has read a conversation, and how many messages lie after that."""
+
+    read: int
+    unread: int
+
+
+class Commands(abc.ABC):
+    """Each method is one `call`: it raises the server's error as its class, and is done once however often it is
+    repeated on the way."""
+
+    @abc.abstractmethod
+    async def call(self, command: str, params: Any = None, *, ref: str | None = None) -> Any:
+        """The command's result, as JSON's own types."""
+
+    @property
+    @abc.abstractmethod
+    def address(self) -> str:
+        """The server's ``http(s)://HOST:PORT``."""
+
+    async def history(
+        self, conversation: str, *, before: int | None = None, after: int | None = None, limit: int = 50
+    ) -> list[Message]:
+        """A page of messages, ascending; the newest page when neither bound is given. They join the copy."""
+        bounds = {"before": before, "after": after}
+        params = {name: value for name, value in bounds.items() if value is not None}
+        result = await self.call("history", {"conversation": conversation, "limit": limit, **params})
+        return msgspec.convert(result["messages"], list[Message])
+
+    async def direct(self, user: str) -> Inbox:
+        """The direct chat with this user id, opened when it is new."""
+        return msgspec.convert(await self.call("direct.open", {"user": user}), Inbox)
+
+    async def group(self, name: str, members: list[str]) -> Inbox:
+        """A new group of these user ids, and mine."""
+        return msgspec.convert(await self.call("group.create", {"name": name, "members": members}), Inbox)
+
+    async def edit(self, conversation: str, seq: int, text: str | None = None, *, body: Any = None) -> Message:
+        """Replace the text, or the ``body``, of one of my messages; the message as it is now."""
+        what = {"text": text} if body is None else body
+        params = {"conversation": conversation, "seq": seq, "body": what}
+        return msgspec.convert(await self.call("message.edit", params), Message)
+
+    async def recall(self, conversation: str, seq: int) -> Message:
+        """Take a message back, for everybody."""
+        return msgspec.convert(await self.call("message.recall", {"conversation": conversation, "seq": seq}), Message)
+
+    async def react(self, conversation: str, seq: int, emoji: str, *, on: bool = True) -> Message:
+        """Put my reaction to a message, or take it away."""
+        params = {"conversation": conversation, "seq": seq, "emoji": emoji, "on": on}
+        return msgspec.convert(await self.call("message.react", params), Message)
+
+    async def read(self, conversation: str, seq: int) -> ReadState:
+        """Everything up to ``seq`` is read. Forward only."""
+        return msgspec.convert(await self.call("read", {"conversation": conversation, "seq": seq}), ReadState)
+
+    async def search(self, query: str, *, limit: int = 50) -> list[User]:
+        """Users whose name begins so."""
+        return msgspec.convert((await self.call("user.search", {"query": query, "limit": limit}))["users"], list[User])
+
+    async def upload(self, conversation: str, content: Path | bytes, *, name: str, type: str) -> FileFacts:
+        """Upload a file for one message of this conversation; then `submit` a message with its ``file`` id.
+
+        ``type`` is a media type, which the server compares with the content. Large files go in parts, which are read
+        from the path one after the other. Raises `Unavailable` when the storage does not take it.
+        """
+        return await upload(self.call, self.address, conversation, content, name, type)
