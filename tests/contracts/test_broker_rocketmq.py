@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from chat_common.contracts.broker import SHARED_CHECKS, Seen, Stage, numbers, once, record
 from chat_common.errors import Unavailable
-from chat_common.ports.broker import Broker, BrokerRecord, Refused
+from chat_common.ports.broker import Broker, BrokerRecord, RecordsRefused
 from chat_transaction.brokers.rocketmq import RocketBroker
 from chat_transaction.settings import RocketBrokerSettings
 
@@ -86,7 +86,7 @@ async def test_a_record_that_the_broker_refuses_stops_no_other(server: RocketMQ,
     large = BrokerRecord(topic, "a", b"x" * 5_000_000, "large")
     async with RocketBroker(settings).opened() as broker, broker.subscribe(topic, next(names), seen.add):
         sent = [record(topic, "a", 0), record(topic, "a", 1), large, record(topic, "a", 2), record(topic, "b", 0)]
-        with pytest.raises(Refused) as caught:
+        with pytest.raises(RecordsRefused) as caught:
             await broker.publish(sent)
         await seen.payloads(4)
     assert [(each.record.id, each.fault) for each in caught.value.refusals] == [("large", "record")]
@@ -100,7 +100,7 @@ async def test_a_missing_or_wrong_topic_is_named_and_stops_no_other(server: Rock
     settings = RocketBrokerSettings(endpoints=server.endpoint)
     async with RocketBroker(settings).opened() as broker, broker.subscribe(topic, next(names), seen.add):
         for _ in range(2):
-            with pytest.raises(Refused) as caught:
+            with pytest.raises(RecordsRefused) as caught:
                 await broker.publish([bad[0], record(topic, "a", 0), *bad[1:]])
             refusals = {each.record.topic: each for each in caught.value.refusals}
             assert refusals.keys() == {each.topic for each in bad}

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from chat_common.contracts.broker import Seen, record
 from chat_common.errors import Unavailable
-from chat_common.ports.broker import BrokerRecord, Refused
+from chat_common.ports.broker import BrokerRecord, RecordsRefused
 from chat_common.settings import SetupError
 from chat_transaction.redis import broker_scripts
 from chat_transaction.redis.broker import RedisBroker
@@ -81,7 +81,7 @@ async def test_a_topic_whose_name_is_taken_is_named_and_stops_no_other(url: str)
     async with RedisBroker(settings(url, shards=1)).opened() as broker:
         await broker.client.set(broker.keys.stream("taken", 0), "something else")
         good = record("fine", "a", 0)
-        with pytest.raises(Refused) as caught:
+        with pytest.raises(RecordsRefused) as caught:
             await broker.publish([record("taken", "a", 0), good, record("taken", "b", 0)])
         assert {(each.record.topic, each.fault) for each in caught.value.refusals} == {("taken", "topic")}
         assert len(caught.value.refusals) == 2

@@ -10,7 +10,7 @@ from typing import Literal
 
 import pytest
 from chat_common.clock import ManualClock
-from chat_common.ports.broker import BrokerRecord, Handler, Refusal, Refused
+from chat_common.ports.broker import BrokerRecord, Handler, RecordsRefused, Refusal
 from chat_common.records import Consumer
 from chat_transaction.brokers.memory import MemoryBroker
 from chat_transaction.headers import ROW
@@ -46,7 +46,7 @@ class Between:
         names = {each.record.id for each in refused}
         await self.inner.publish([record for record in records if record.id not in names], delay=delay)
         if refused:
-            raise Refused(refused)
+            raise RecordsRefused(refused)
 
     def subscribe(
         self, topic: str, group: str, handler: Handler, *, batch: int = 100

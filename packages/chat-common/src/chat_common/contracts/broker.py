@@ -17,7 +17,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from secrets import token_hex
 from typing import Protocol
 
-from chat_common.ports.broker import Broker, BrokerRecord, NotHandled, Refusal, Refused
+from chat_common.ports.broker import Broker, BrokerRecord, NotHandled, RecordsRefused, Refusal
 
 
 class Stage(Protocol):
@@ -449,7 +449,7 @@ async def refuses_what_is_too_large_alone(stage: Stage) -> None:
 async def _refusals(broker: Broker, records: Sequence[BrokerRecord]) -> Sequence[Refusal]:
     try:
         await broker.publish(records)
-    except Refused as error:
+    except RecordsRefused as error:
         return error.refusals
     return ()
 

@@ -67,7 +67,7 @@ class Refusal:
     fault: Literal["record", "topic"] = "record"
 
 
-class Refused(Exception):
+class RecordsRefused(Exception):
     """Raised by `Broker.publish` when the backend is well and refuses some of the records for good.
 
     All other records of the call are taken, in order per key: only those of ``refusals`` are not.
@@ -89,7 +89,7 @@ class Broker(Protocol):
         """Hand records over; returns when the backend has taken them. ``delay`` is in seconds (≥).
 
         `Unavailable`: the backend cannot be reached or has no room now; any part of the records may have been taken,
-        so publish all of them again. `Refused`: some will never be taken, all the others are. When both are so, it
+        so publish all of them again. `RecordsRefused`: some will never be taken, all the others are. When both are so, it
         says `Unavailable` first.
         """
         ...

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 from zlib import crc32
 
-from chat_common.ports.broker import BrokerRecord, Handler, NotHandled, Refused
+from chat_common.ports.broker import BrokerRecord, Handler, NotHandled, RecordsRefused
 
 from chat_transaction.brokers.chunks import chunks
 from chat_transaction.brokers.delivery import cancelled, outcome, persistently, retry_in
@@ -50,7 +50,7 @@ class MemoryBroker:
         else:
             self.offer(records)
         if refusals:
-            raise Refused(refusals)
+            raise RecordsRefused(refusals)
 
     def offer(self, records: Sequence[BrokerRecord]) -> None:
         """`publish` without waiting, for a caller who bounds by himself what is on its way."""

@@ -23,7 +23,7 @@ import msgspec
 from attrs import define
 from chat_common.backoff import pause
 from chat_common.errors import Unavailable
-from chat_common.ports.broker import BrokerRecord, Handler, Refusal, Refused
+from chat_common.ports.broker import BrokerRecord, Handler, RecordsRefused, Refusal
 
 from chat_transaction.brokers.chunks import Chunk, chunks
 from chat_transaction.brokers.delivery import ended, outcome, persistently, retry_in
@@ -115,7 +115,7 @@ class RocketBroker:
                 raise Unavailable(f"RocketMQ does not take records: {found}") from found
             refusals += found
         if refusals:
-            raise Refused(refusals)
+            raise RecordsRefused(refusals)
 
     async def _start_producer(self) -> None:
         async with self._starting:

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from chat_common.backoff import pause
 from chat_common.errors import Unavailable
-from chat_common.ports.broker import BrokerRecord, Handler, Refusal, Refused
+from chat_common.ports.broker import BrokerRecord, Handler, RecordsRefused, Refusal
 from redis.exceptions import NoPermissionError, RedisError
 
 from chat_transaction.brokers.chunks import chunks
@@ -82,7 +82,7 @@ class RedisBroker:
                 reason = f"Redis says {error}"
                 refusals += [Refusal(each, reason, "topic") for chunk in sized for each, _ in chunk]
         if refusals:
-            raise Refused(refusals)
+            raise RecordsRefused(refusals)
 
     async def _append(self, stream: str, encoded: Sequence[bytes]) -> None:
         # One publisher at a time: one that waits for room is not overtaken by a later one.

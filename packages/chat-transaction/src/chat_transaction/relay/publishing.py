@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 import attrs
 from chat_common.backoff import pause
 from chat_common.clock import Clock
-from chat_common.ports.broker import Broker, BrokerRecord, Refusal, Refused
+from chat_common.ports.broker import Broker, BrokerRecord, RecordsRefused, Refusal
 
 from chat_transaction.headers import AFTER, GROUPS, ROW
 from chat_transaction.sql.outbox import OutboxRow
@@ -182,7 +182,7 @@ class _Lane:
         if rows:
             try:
                 await self._publishing.broker.publish([_addressed(row) for row in rows])
-            except Refused as error:
+            except RecordsRefused as error:
                 refused = {each.record.id: each for each in error.refusals}
             now = self._publishing.clock.monotonic()
             for row in rows:
