@@ -21,7 +21,7 @@ PAGE = 200  # members that one call may name
 WORKERS = 8
 
 
-class RecordsRefused(Exception):
+class Refused(Exception):
     """The server answered with an error; `code` is the wire code."""
 
     def __init__(self, command: str, status: int, answer: dict[str, Any]) -> None:
@@ -43,7 +43,7 @@ class Api:
         self._local = threading.local()
 
     def __call__(self, command: str, params: dict[str, Any], token: str | None = None) -> dict[str, Any]:
-        """The command's result. Raises `RecordsRefused`."""
+        """The command's result. Raises `Refused`."""
         connection = getattr(self._local, "connection", None)
         if connection is None:
             connection = http.client.HTTPConnection(self._server.host, self._server.port, timeout=60)
@@ -56,7 +56,7 @@ class Api:
         body = response.read()
         answer: dict[str, Any] = json.loads(body) if body else {}
         if response.status != 200:
-            raise RecordsRefused(command, response.status, answer)
+            raise Refused(command, response.status, answer)
         return answer
 
     def each(self, call: Callable[[T], R], over: Iterable[T]) -> list[R]:
@@ -84,7 +84,7 @@ def room(api: Api, members: Sequence[User], name: str = "bench") -> str:
         page = others[at : at + PAGE]
         done = api("group.invite", {"conversation": conversation, "users": page}, owner.token)
         if len(done["done"]) != len(page):
-            raise RecordsRefused("group.invite", 200, done)
+            raise Refused("group.invite", 200, done)
     return conversation
 
 

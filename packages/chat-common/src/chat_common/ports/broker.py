@@ -89,8 +89,8 @@ class Broker(Protocol):
         """Hand records over; returns when the backend has taken them. ``delay`` is in seconds (≥).
 
         `Unavailable`: the backend cannot be reached or has no room now; any part of the records may have been taken,
-        so publish all of them again. `RecordsRefused`: some will never be taken, all the others are. When both are so, it
-        says `Unavailable` first.
+        so publish all of them again. `RecordsRefused`: some will never be taken, all the others are. When both are so,
+        it says `Unavailable` first.
         """
         ...
 
