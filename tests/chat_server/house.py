@@ -26,7 +26,7 @@ from chat_common.ports.identity import Proof
 from chat_common.ports.outbox import OutboxEntry
 from chat_common.records import Caller, Tables
 from chat_server.auth.settings import AuthSettings
-from chat_server.im.fanout import FanoutSettings
+from chat_server.im.heat import FanoutSettings
 from chat_server.pipeline import Pipeline
 from chat_server.pipeline.limits import LimitSettings
 from chat_server.rooms import RoomPorts, Rooms, RoomSettings, build
@@ -172,7 +172,7 @@ class House:
             if stored:
                 await self.rooms.fanout.stored(stored)
             if changed:
-                await self.rooms.fanout.changed(changed)
+                await self.rooms.im._parts.own_changes.changed(changed)
 
     def pushed(self, user: str) -> list[Any]:
         """The pushes that deliveries named this user for, in order."""
@@ -214,7 +214,7 @@ async def opened(
         async def deliver(deliveries: Sequence[Delivery]) -> None:
             house.delivered.extend(deliveries)
 
-        rooms.fanout._deliver = deliver
+        rooms.fanout._deliver = rooms.im._parts.own_changes._deliver = deliver
         yield house
 
 

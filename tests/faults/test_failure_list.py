@@ -486,7 +486,7 @@ async def test_fl11_a_slow_reader_in_a_lively_group_costs_bounded_memory_and_del
                 held.append(session.window.held)
             await until(lambda: len(texts(bob, room)) == 600, 20)
             assert max(held) <= limits["window_bytes"] + limits["backlog_bytes"] + 10_000
-            assert session.window.in_flight <= server.gateway.settings.window
+            assert session.window.in_flight <= server.gateway.node.settings.window
             frame: Push | Lagged | None = None
             while not isinstance(frame, Lagged):
                 frame = await slow.next(Push | Lagged)  # type: ignore[arg-type]

@@ -14,8 +14,8 @@ from chat_common.errors import Invalid, NotAuthenticated, NotFound
 from chat_common.ports.directory import Route
 from chat_common.records import Caller, Push
 from chat_common.wire import User
-from chat_server.gateway import ClientConnection, Gateway, GatewaySettings
-from chat_server.services import CloseSessions, Heads, Identity
+from chat_server.gateway import ClientConnection, Gateway, GatewaySettings, Neighbours, Node
+from chat_server.services import Arrival, CloseSessions, Delivery, Heads, Identity, LogPage, Membership, Present
 
 codec = JsonCodec()
 
@@ -125,16 +125,17 @@ class FakeAuth:
         return token, await self.authenticate(token, identity.device, None, None)
 
 
-@define
+@define(slots=False)
 class FakeIm:
     epoch: str = "e1"
     versions: dict[str, int] = field(factory=dict)
     hot: dict[str, tuple[int, set[str]]] = field(factory=dict)
     log: dict[str, list[Push]] = field(factory=dict)
-    seqs: dict[str, int] = field(factory=dict)
-    since: dict[str, int] = field(factory=dict)
+    later: dict[str, Membership] | None = field(factory=dict)
+    spans: dict[str, list[list[int]]] = field(factory=dict)
     rooms: dict[str, set[str]] = field(factory=dict)
     friends: dict[str, set[str]] = field(factory=dict)
+    turned_hot: dict[str, int] = field(factory=dict)
     asked: list[tuple[Any, ...]] = field(factory=list)
     before_version: Callable[[], Awaitable[None]] | None = None
 
@@ -143,24 +144,33 @@ class FakeIm:
             await self.before_version()
         return self.epoch, self.versions.get(user, 0)
 
-    async def heads(self, users: Sequence[str], rooms: Sequence[str]) -> Heads:
+    async def arrival(self, user: str) -> Arrival:
+        rooms = {
+            room: Membership(rev, self.spans.get(user, [[1]]))
+            for room, (rev, members) in self.hot.items()
+            if user in members
+        }
+        answer = Arrival(self.epoch, self.versions.get(user, 0), rooms)
+        if self.before_version is not None:
+            await self.before_version()
+        return answer
+
+    async def heads(self, users: Sequence[str], rooms: Sequence[str], hot_since: int) -> Heads:
         self.asked.append(("heads", tuple(users), tuple(rooms)))
         versions = {user: self.versions.get(user, 0) for user in users}
         known = {room: self.hot[room][0] for room in rooms if room in self.hot}
-        return Heads(versions, known, self.epoch, {room: self.seqs.get(room, rev) for room, rev in known.items()})
+        return Heads(versions, known, self.epoch, {name: at for name, at in self.turned_hot.items() if at > hot_since})
 
-    async def hot_rooms(self, user: str) -> Mapping[str, int]:
-        return {room: rev for room, (rev, members) in self.hot.items() if user in members}
+    async def present(self, conversation: str, users: Sequence[str]) -> Present:
+        self.asked.append(("present", conversation, tuple(users)))
+        rev, members = self.hot[conversation]
+        return Present(rev, {user: self.spans.get(user, [[1]]) for user in users if user in members})
 
-    async def members_among(self, conversation: str, users: Sequence[str], seq: int = 0) -> Sequence[str]:
-        self.asked.append(("members_among", conversation, tuple(users), seq))
-        if seq:
-            return [user for user in users if self.since.get(user, 1) <= seq]
-        return [user for user in users if user in self.hot[conversation][1]]
-
-    async def gap(self, conversation: str, after: int, upto: int) -> Sequence[Push]:
+    async def gap(self, conversation: str, after: int, upto: int) -> LogPage:
+        """Two pushes a page."""
         self.asked.append(("gap", conversation, after, upto))
-        return [push for push in self.log.get(conversation, ()) if after < push.rev <= upto][:2]
+        pushes = [push for push in self.log.get(conversation, ()) if after < push.rev <= upto]
+        return LogPage(pushes[:2], pushes[1].rev if len(pushes) > 2 else upto, self.later)
 
     async def audience(self, user: str, conversation: str) -> Sequence[str]:
         members = self.rooms.get(conversation, set())
@@ -252,9 +262,11 @@ class House:
         self.directory = FakeDirectory()
         self.dispatcher = FakeDispatcher()
         self.gateway = Gateway(
-            GatewaySettings(**settings), self.clock, "n1", self.auth, self.im, self.router, self.directory,
-            self.dispatcher, codec, boot="b1", report_acks=report_acks, drop=drop,
-        )  # fmt: skip
+            Node(GatewaySettings(**settings), self.clock, codec, "n1", "b1"),
+            Neighbours(self.auth, self.im, self.router, self.directory, self.dispatcher),
+            report_acks=report_acks,
+            drop=drop,
+        )
         self.router.gateway = self.gateway
 
     async def __aenter__(self) -> Self:
@@ -291,3 +303,28 @@ async def until(happened: Callable[[], Any]) -> None:
     async with asyncio.timeout(5):
         while not happened():  # noqa: ASYNC110 - the gateway tells nobody about its inside
             await asyncio.sleep(0)
+
+
+def members(conversation: str, rev: int, **spans: list[list[int]]) -> Push:
+    rows = [{"user": {"user": user, "name": user}, "spans": list(held)} for user, held in spans.items()]
+    data = {"conversation": conversation, "rev": rev, "members": rows}
+    return Push("members", data, conversation, rev, rev - 1)
+
+
+async def deliver(house: House, seqs: range, users: dict[str, int] | None, conversation: str = "c") -> None:
+    pushes = [message(conversation, seq) for seq in seqs]
+    await house.gateway.deliver([Delivery(pushes, users, conversation, seqs[0], seqs[-1])])
+
+
+async def seqs(wire: MemoryWire, count: int) -> list[int]:
+    return [(await wire.until("push"))["data"]["seq"] for _ in range(count)]
+
+
+async def revs(wire: MemoryWire, count: int) -> list[int]:
+    return [(await wire.until("push"))["data"]["rev"] for _ in range(count)]
+
+
+async def hand(house: House, *pushes: Push, conversation: str = "c", **more: Any) -> None:
+    """A delivery of a hot conversation."""
+    first, last = pushes[0].since + 1, pushes[-1].rev
+    await house.gateway.deliver([Delivery(pushes, None, conversation, first, last, **more)])

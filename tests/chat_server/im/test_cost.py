@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from attrs import define, field
-from chat_server.im.fanout import FanoutSettings
+from chat_server.im.heat import FanoutSettings
 from chat_server.store.sqlite import SqliteDatabase
 from sqlalchemy import Connection, event
 

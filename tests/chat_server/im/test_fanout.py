@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 from attrs import evolve
 from chat_common.ports.broker import BrokerRecord
-from chat_server.im.fanout import Fanout, FanoutSettings
+from chat_server.im.diffusion import save_fanned
+from chat_server.im.fanout import Fanout
+from chat_server.im.heat import FanoutSettings
 from chat_server.im.sweeper import Sweeper
 from chat_server.store.schema import conversation, fanned, push_due, push_subscription, version
 from sqlalchemy import insert, select
@@ -42,7 +44,6 @@ def forgetful(house: House) -> Fanout:
         house.rooms.executor,
         house.clock,
         old._settings,
-        house.rooms.kinds.preview,
         old._deliver,
         lambda event, data: None,
     )
@@ -126,8 +127,6 @@ async def test_the_cursor_reaches_the_head_and_outlives_the_process(house: House
 
 
 async def test_an_older_cursor_never_overwrites_a_newer_one(house: House) -> None:
-    from chat_server.im.fanout import save_fanned
-
     await house.database.change(lambda connection: save_fanned(connection, [("room", 5), ("room", 9)]))
     await house.database.change(lambda connection: save_fanned(connection, [("room", 7)]))
     assert [tuple(row) for row in await house.rows(select(fanned))] == [("room", 9)]

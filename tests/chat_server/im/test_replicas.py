@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from attrs import define, evolve, field
 from chat_common.errors import ChatError
-from chat_server.im.fanout import FanoutSettings
+from chat_server.im.heat import FanoutSettings
 from chat_server.store.schema import conversation
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st

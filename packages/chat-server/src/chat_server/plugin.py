@@ -21,7 +21,7 @@ from chat_server.files import kinds as file_kinds
 from chat_server.files import plugin as files
 from chat_server.gateway.settings import GatewaySettings
 from chat_server.http.settings import HttpSettings
-from chat_server.im.fanout import FanoutSettings
+from chat_server.im.heat import FanoutSettings
 from chat_server.im.kinds import BUILT_IN
 from chat_server.im.service import ImSettings
 from chat_server.logs import LogSettings

@@ -25,8 +25,10 @@ from chat_server.auth.service import Auth
 from chat_server.auth.settings import AuthSettings
 from chat_server.contributions import RoomContributions, every
 from chat_server.im import inbox
-from chat_server.im.fanout import Fanout, FanoutSettings
+from chat_server.im.fanout import Fanout
+from chat_server.im.heat import FanoutSettings
 from chat_server.im.kinds import Kinds
+from chat_server.im.own_changes import OwnChanges
 from chat_server.im.service import Im, ImParts, ImSettings
 from chat_server.im.submit import Submit
 from chat_server.im.sweeper import Sweeper
@@ -119,7 +121,8 @@ async def build(ports: RoomPorts, settings: RoomSettings, observe: Callable[[str
     executor = CommandExecutor(database, outbox, clock, known.preview)
     submit = Submit(database, outbox, clock, known, ports.attachments)
     router = Router(ports.node, ports.directory, database)
-    fanout = Fanout(database, executor, clock, settings.fanout, known.preview, router.deliver, observe)
+    fanout = Fanout(database, executor, clock, settings.fanout, router.deliver, observe)
+    own_changes = OwnChanges(database, known.preview, router.deliver)
     sweeper = Sweeper(database, outbox, clock)
     auth = Auth(
         auth_neighbours.Ports(database, executor, ports.cache, clock, ports.node),
@@ -132,6 +135,7 @@ async def build(ports: RoomPorts, settings: RoomSettings, observe: Callable[[str
     logic = Logic(
         database, executor, lambda tx, me, name: inbox.one(tx.connection, tx.preview, me, name), router.deliver
     )
-    im = Im(database, executor, known, ImParts(submit, fanout, sweeper, ports.attachments), settings.im)
+    parts = ImParts(submit, fanout, own_changes, sweeper, ports.attachments)
+    im = Im(database, executor, known, parts, settings.im)
     push = OfflinePush(database, executor, ports.directory, clock, ports.push_providers, known.preview, settings.lease)
     return Rooms(im, logic, auth, router, fanout, submit, executor, known, sweeper, push, database, clock, current)

@@ -48,7 +48,7 @@ from chat_server.contributions import with_rooms
 from chat_server.files.plugin import attachments, store_origin
 from chat_server.files.rights import SqlFileRights
 from chat_server.files.telemetry import FileTelemetry
-from chat_server.gateway import Gateway
+from chat_server.gateway import Gateway, Neighbours, Node
 from chat_server.http.app import http_app
 from chat_server.metrics import Metrics
 from chat_server.outbox_metrics import OutboxMetrics
@@ -150,15 +150,14 @@ class Server:
         self._observers = Observers(plugged.observers)
         stack.push_async_callback(self._observers.close)
         self.gateway = Gateway(
-            section("gateway"),
-            self.clock,
-            self.node,
-            rooms.auth,
-            rooms.im,
-            rooms.router,
-            await assembly.get(Directory),  # type: ignore[type-abstract]
-            self.pipeline,
-            self.codec,
+            Node(section("gateway"), self.clock, self.codec, self.node),
+            Neighbours(
+                rooms.auth,
+                rooms.im,
+                rooms.router,
+                await assembly.get(Directory),  # type: ignore[type-abstract]
+                self.pipeline,
+            ),
             report_acks=bool(providers),
             drop=self._drop,
         )

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 import msgspec
-from attrs import frozen
+from attrs import field, frozen
 from chat_common.errors import NotAuthenticated
 from chat_common.records import Caller, Push
 from chat_common.wire import User
@@ -60,14 +60,58 @@ class AuthService(Protocol):
 # --- im ---------------------------------------------------------------------------------------------------------
 
 
+Spans = Sequence[Sequence[int]]
+"""Intervals of a membership, oldest first: ``[from, to]`` closed, ``[from]`` open."""
+
+
+@frozen
+class Membership:
+    """The spans of one user in one conversation, as of ``rev``."""
+
+    rev: int
+    spans: Spans
+
+
+@frozen
+class Arrival:
+    """Answer to a `hello`, read in one transaction: the newest version of the user, and the hot conversations that the
+    user is a member of, each with its head and the user's spans as of that head."""
+
+    epoch: str
+    version: int
+    rooms: Mapping[str, Membership]
+
+
+@frozen
+class Present:
+    """The present members among those asked for, with their spans, as of the conversation's head ``rev``."""
+
+    rev: int
+    spans: Mapping[str, Spans]
+
+
+@frozen
+class LogPage:
+    """What brings a conversation from one rev to ``reach``, read in one transaction: newest states in order of rev.
+
+    ``later``: the memberships stamped above ``reach``, by user. A log row holds the newest state alone, so they may say
+    that somebody was away for what these pushes hold. None: too many to tell.
+    """
+
+    pushes: Sequence[Push]
+    reach: int
+    later: Mapping[str, Membership] | None
+
+
 @frozen
 class Heads:
-    """Answer of the beat check: the newest version of each user, the newest rev and seq of each hot room asked for."""
+    """Answer to the check: the newest version of each user, the newest rev of each conversation asked for, and the
+    conversations that have turned hot since the time asked for, with that time in ms."""
 
     versions: Mapping[str, int]
     rooms: Mapping[str, int]
     epoch: str
-    seqs: Mapping[str, int]
+    hot: Mapping[str, int]
 
 
 class ImService(Protocol):
@@ -77,21 +121,21 @@ class ImService(Protocol):
         """(epoch, newest version) of one user, as committed now."""
         ...
 
-    async def heads(self, users: Sequence[str], rooms: Sequence[str]) -> Heads:
-        """The paged question that each node asks once per heartbeat. At most 1,000 users and 1,000 rooms a call."""
+    async def arrival(self, user: str) -> Arrival:
+        """What a node must know of a user who says `hello`, as committed at one moment."""
         ...
 
-    async def hot_rooms(self, user: str) -> Mapping[str, int]:
-        """The hot conversations this user is a member of now, with their newest rev."""
+    async def heads(self, users: Sequence[str], rooms: Sequence[str], hot_since: int) -> Heads:
+        """The paged question that each node asks once per heartbeat. At most 1,000 users and 1,000 rooms a call;
+        ``hot_since`` in ms since 1970, at most 1,000 conversations are told for it, the earliest first."""
         ...
 
-    async def members_among(self, conversation: str, users: Sequence[str], seq: int = 0) -> Sequence[str]:
-        """Which of these users are members now; with ``seq``: which of them, left or not, may see that message."""
+    async def present(self, conversation: str, users: Sequence[str]) -> Present:
+        """Which of these users are members now. At most 1,000 users a call."""
         ...
 
-    async def gap(self, conversation: str, after: int, upto: int) -> Sequence[Push]:
-        """The pushes that bring a member from rev ``after`` to ``upto``, read from the log, in order of rev; each has
-        its ``since``. Bounded: may stop early, the last push's rev tells where."""
+    async def gap(self, conversation: str, after: int, upto: int) -> LogPage:
+        """What brings a member from rev ``after`` towards ``upto``; bounded: ``reach`` tells how far it came."""
         ...
 
     async def audience(self, user: str, conversation: str) -> Sequence[str]:
@@ -109,10 +153,14 @@ class ImService(Protocol):
 
 @frozen
 class Delivery:
-    """Pushes of one conversation (or of one user's own list) for this node, in order.
+    """Pushes of one conversation (or of one user's own list) for a node, in order.
 
-    ``users`` maps each recipient to the version that this delivery brings him (0: none). ``users`` None: a hot room;
-    the gateway knows who is in it. ``first``/``last``: the revs covered, 0/0 for a user's own changes.
+    ``users`` maps each recipient to the version that this delivery brings him (0: none). ``users`` None: a hot
+    conversation; the node knows which of its users are in it. ``first``/``last``: the revs covered, 0/0 for a user's
+    own changes.
+
+    ``members``: the conversation turns hot after ``last``; the spans of its members, as of ``last``. The router keeps
+    those of the node's users. ``later``: see `LogPage`; empty when the pushes are those that the changes made.
     """
 
     pushes: Sequence[Push]
@@ -120,6 +168,8 @@ class Delivery:
     conversation: str | None = None
     first: int = 0
     last: int = 0
+    members: Mapping[str, Spans] | None = None
+    later: Mapping[str, Membership] | None = field(factory=dict)
 
 
 Deliver = Callable[[Sequence[Delivery]], Awaitable[None]]

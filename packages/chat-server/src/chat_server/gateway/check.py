@@ -1,41 +1,48 @@
-"""The beat check: once per heartbeat the log is asked whether anybody here is behind."""
+"""The check: once per heartbeat the log is asked whether anybody here is behind."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import structlog
 from attrs import frozen
 from chat_common.protocol.closing import CloseCode
 from chat_common.protocol.session import State
 
-from chat_server.gateway.rooms import Rooms
 from chat_server.gateway.sessions import Sessions
+from chat_server.gateway.streams import Streams
 from chat_server.services import ImService
 
 log = structlog.get_logger("chat.gateway")
 
 PAGE = 1_000
+OVERLAP_MS = 60_000
+"""How much earlier than its last answer the check asks for conversations that turned hot: commits come out of order,
+and the clocks of two nodes differ."""
 
 
 @frozen
 class Expected:
-    """Where users and hot rooms were in the log when it was asked."""
+    """Where users and conversations were in the log when it was asked, and which of these have turned hot."""
 
     versions: dict[str, int]
     rooms: dict[str, int]
+    hot: set[str]
 
 
 class Check:
     """The question does not take the way whose loss it reveals. Between question and verdict lies a grace, so that what
-    is under way does not count. ``epoch``: the store's, as far as anybody here has heard of it."""
+    is under way does not count; the verdict compares numbers, so what has come meanwhile is not behind."""
 
-    def __init__(self, im: ImService, sessions: Sessions, rooms: Rooms, grace: float) -> None:
+    def __init__(
+        self, im: ImService, sessions: Sessions, streams: Streams, wall_ms: Callable[[], int], grace: float
+    ) -> None:
         self._im = im
         self._sessions = sessions
-        self._rooms = rooms
+        self._streams = streams
         self._grace = grace
-        self.epoch: str | None = None
+        self._hot_since = wall_ms()
 
     async def run(self) -> None:
         """Ask, wait for the grace, judge."""
@@ -44,26 +51,34 @@ class Check:
         self.judge(expected)
 
     async def ask(self) -> Expected:
-        """The versions of this node's users and the revs of its hot rooms, page by page."""
-        self._rooms.prune()
-        users, rooms = list(self._sessions.index.by_user), list(self._rooms)
-        expected = Expected({}, {})
-        for start in range(0, max(len(users), len(rooms)), PAGE):
+        """The versions of this node's users and the revs of its hot conversations, page by page, and which have turned
+        hot since the last question."""
+        sessions = self._sessions
+        users, rooms = list(sessions.index.by_user), self._streams.watched()
+        expected = Expected({}, {}, set())
+        start, since, more = 0, self._hot_since - OVERLAP_MS, False
+        while start < max(len(users), len(rooms)) or more:
             stop = start + PAGE
-            heads = await self._im.heads(users[start:stop], rooms[start:stop])
+            heads = await self._im.heads(users[start:stop], rooms[start:stop], since)
+            start = stop
             expected.versions.update(heads.versions)
             expected.rooms.update(heads.rooms)
-            if self.epoch is not None and heads.epoch != self.epoch:
+            expected.hot.update(heads.hot)
+            newest = max(heads.hot.values(), default=since)
+            more = newest > since and len(heads.hot) >= PAGE
+            since = newest
+            self._hot_since = max(self._hot_since, newest)
+            if sessions.epoch is not None and heads.epoch != sessions.epoch:
                 log.warning("epoch_changed")
-                self.epoch = heads.epoch
-                self._sessions.end_all(CloseCode.EPOCH_CHANGED, "the store began a new epoch")
-                return Expected({}, {})
+                sessions.epoch = heads.epoch
+                sessions.end_all(CloseCode.EPOCH_CHANGED, "the store began a new epoch")
+                return Expected({}, {}, set())
         return expected
 
     def judge(self, expected: Expected) -> int:
-        """Tell who is behind, and fill the gaps of hot rooms; returns how many sessions were told."""
+        """Tell who is behind, and have read what streams lack; returns how many sessions were told."""
         sessions = self._sessions
-        told = 0
+        told = self._streams.tell_refused()
         for user, version in expected.versions.items():
             for session in sessions.index.by_user.get(user, ()):
                 window = session.window
@@ -73,5 +88,7 @@ class Check:
                 sessions.flush.touch(session)
                 told += 1
         for conversation, rev in expected.rooms.items():
-            self._rooms.catch_up(conversation, rev)
+            self._streams.catch_up(conversation, rev)
+        for conversation in expected.hot:
+            self._streams.turned_hot(conversation)
         return told

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
+import structlog
 from chat_common.codec import Codec
 from chat_common.errors import ChatError
 from chat_common.protocol.chunk import Chunk
@@ -14,6 +15,7 @@ from chat_common.records import Push
 
 from chat_server.services import Dispatcher
 
+log = structlog.get_logger("chat.gateway")
 EMPTY = Chunk(())
 
 
@@ -34,30 +36,38 @@ class MessageChunk(Chunk):
 
 
 class Encoding:
-    """What a `push` interceptor refuses is left out."""
+    """Passes pushes through the `push` interceptors, and encodes them."""
 
     def __init__(self, codec: Codec, dispatcher: Dispatcher) -> None:
         self._encode = codec.encode
         self._intercept = dispatcher.intercept
 
-    def chunk(self, pushes: Sequence[Push], conversation: str | None = None) -> Chunk:
+    def chunk(self, pushes: Sequence[Push], conversation: str | None = None) -> tuple[Chunk, bool]:
+        """The pushes, and whether all of them are in it: one that is refused, or cannot be encoded, is a lost push."""
         frames: list[bytes] = []
         seq = 0
         for push in pushes:
             try:
-                passed: Push = self._intercept("push", None, push)
+                frames.append(self._frame(push))
             except ChatError:
                 continue
-            data = passed.data
-            if passed.since < passed.rev - 1:
-                data = _with_since(data, passed.since)
-            frames.append(self._encode(PushFrame(passed.event, data)))
-            seq = max(seq, passed.seq)
+            except Exception:
+                log.exception("push_not_encoded", event=push.event, conversation=push.conversation, rev=push.rev)
+                continue
+            seq = max(seq, push.seq)
+        whole = len(frames) == len(pushes)
         if not frames:
-            return EMPTY
+            return EMPTY, whole
         if seq and conversation is not None:
-            return MessageChunk(frames, conversation, seq)
-        return Chunk(frames)
+            return MessageChunk(frames, conversation, seq), whole
+        return Chunk(frames), whole
+
+    def _frame(self, push: Push) -> bytes:
+        passed: Push = self._intercept("push", None, push)
+        data = passed.data
+        if passed.since < passed.rev - 1:
+            data = _with_since(data, passed.since)
+        return self._encode(PushFrame(passed.event, data))
 
 
 def _with_since(data: Any, since: int) -> dict[str, Any]:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import structlog
 from chat_common.protocol.chunk import Chunk
 
-from chat_server.gateway.session import Session
+from chat_server.gateway.session import Connection, Session
 from chat_server.gateway.wire import Framing
+
+log = structlog.get_logger("chat.gateway")
 
 
 class Flush:
@@ -62,10 +66,13 @@ class Flush:
                 and session.push_through(chunk, now)
             ):
                 wire = connection.wire
-                if wire.framing is not framing:
-                    framing = wire.framing
-                    shared = framing.pack(chunk.frames)
-                wire.write(shared)
+                try:
+                    if wire.framing is not framing:
+                        framing = wire.framing
+                        shared = framing.pack(chunk.frames)
+                    wire.write(shared)
+                except Exception:
+                    _drop(connection)
             else:
                 session.push(chunk, 0, now)
                 self.touch(session)
@@ -76,12 +83,12 @@ class Flush:
             asyncio.get_running_loop().call_soon(self.run)
 
     def run(self) -> None:
-        """Write now what was collected."""
+        """Write now what was collected. A write that raises ends that one connection: its client resumes."""
+        self._scheduled = False
         if len(self._pushes) == 1:
             self._write_through()
         else:
             self.settle()
-        self._scheduled = False
         dirty, self._dirty = self._dirty, []
         packed: dict[Any, Any] = {}
         for session in dirty:
@@ -89,24 +96,26 @@ class Flush:
             connection = session.connection
             if connection is None:
                 continue
-            if session.ending is not None:
-                self._write_last(session)
-                continue
-            if connection.paused_at is not None:
-                continue
-            out = session.take()
-            if not out:
-                continue
-            wire = connection.wire
-            framing = wire.framing
-            if type(out[0]) is bytes:  # An answer or a beat: nobody else's.
-                wire.write(framing.pack(flat(out)))
-                continue
-            key = (framing, *out)
-            found = packed.get(key)
-            if found is None:
-                found = packed[key] = framing.pack(flat(out))
-            wire.write(found)
+            try:
+                if session.ending is not None:
+                    self._write_last(session)
+                elif connection.paused_at is None and (out := session.take()):
+                    self._write(connection, out, packed)
+            except Exception:
+                _drop(connection)
+
+    @staticmethod
+    def _write(connection: Connection, out: Sequence[Chunk | bytes], packed: dict[Any, Any]) -> None:
+        wire = connection.wire
+        framing = wire.framing
+        if type(out[0]) is bytes:  # An answer or a beat: nobody else's.
+            wire.write(framing.pack(flat(out)))
+            return
+        key = (framing, *out)
+        found = packed.get(key)
+        if found is None:
+            found = packed[key] = framing.pack(flat(out))
+        wire.write(found)
 
     def _write_last(self, session: Session) -> None:
         """The bye goes out and the connection ends; one that takes nothing any more is dropped."""
@@ -114,12 +123,21 @@ class Flush:
         assert connection is not None
         assert ending is not None
         session.ending = None
-        if connection.paused_at is None:
-            connection.wire.write(connection.wire.framing.pack(flat(out)))
-            connection.wire.close(ending.code, ending.reason)
-        else:
-            connection.wire.abort()
-        self._ended(session)
+        try:
+            if connection.paused_at is None:
+                connection.wire.write(connection.wire.framing.pack(flat(out)))
+                connection.wire.close(ending.code, ending.reason)
+            else:
+                connection.wire.abort()
+        finally:
+            self._ended(session)
+
+
+def _drop(connection: Connection) -> None:
+    """This connection cannot be written to; the transport tells of its end."""
+    log.exception("write_failed", address=connection.wire.address)
+    with contextlib.suppress(Exception):
+        connection.wire.abort()
 
 
 def flat(out: Iterable[Chunk | bytes]) -> list[bytes]:

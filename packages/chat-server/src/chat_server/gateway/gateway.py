@@ -2,40 +2,35 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
-from chat_common.clock import Clock
-from chat_common.codec import Codec
-from chat_common.ports.directory import Directory
 from chat_common.protocol.frames import Note
 from chat_common.protocol.session import State
 from chat_common.records import Command, Push
-from chat_common.wire import Limits
 
 from chat_server.contributions import RoomContributions
 from chat_server.gateway.acknowledgements import Acknowledgements
 from chat_server.gateway.calls import Calls
 from chat_server.gateway.check import Check
 from chat_server.gateway.connection import ClientConnection, Desk
-from chat_server.gateway.cursors import Cursors
 from chat_server.gateway.deliveries import Deliveries
 from chat_server.gateway.encoding import Encoding
 from chat_server.gateway.ephemeral import EphemeralEvents
 from chat_server.gateway.handshake import Handshake
+from chat_server.gateway.neighbours import Neighbours
 from chat_server.gateway.node import Node
 from chat_server.gateway.presence import Presence, Watched, WatchPresence
-from chat_server.gateway.rooms import Rooms
+from chat_server.gateway.pushing import Pushing
 from chat_server.gateway.routes import Routes
 from chat_server.gateway.session import Session
 from chat_server.gateway.sessions import Sessions
-from chat_server.gateway.settings import GatewaySettings
+from chat_server.gateway.streams import Streams
 from chat_server.gateway.tasks import Tasks
 from chat_server.gateway.token_watch import TokenWatch
 from chat_server.gateway.wire import Wire
-from chat_server.services import AuthService, CloseSessions, Delivery, Dispatcher, ImService, RouterService
+from chat_server.services import CloseSessions, Delivery
 
 
 class Gateway:
@@ -47,48 +42,36 @@ class Gateway:
 
     def __init__(
         self,
-        settings: GatewaySettings,
-        clock: Clock,
-        node: str,
-        auth: AuthService,
-        im: ImService,
-        router: RouterService,
-        directory: Directory,
-        dispatcher: Dispatcher,
-        codec: Codec,
+        node: Node,
+        neighbours: Neighbours,
         *,
-        boot: str | None = None,
-        limits: Limits | None = None,
         report_acks: bool = False,
         drop: Callable[[Delivery], bool] | None = None,
     ) -> None:
-        self.settings, self.codec, self.limits = settings, codec, limits or Limits()
-        self._now = clock.monotonic
-        here = Node(settings, clock, codec, node, boot or secrets.token_hex(8), self.limits)
+        settings, clock, near = node.settings, node.clock, neighbours
+        self.node = node
+        self.codec, self.limits = node.codec, node.limits
         self.tasks = tasks = Tasks()
-        self.sessions = sessions = Sessions(here)
-        self._encoding = encoding = Encoding(codec, dispatcher)
-        cursors = Cursors(settings.cursor_cache_size)
-        self.routes = Routes(here, directory, sessions.index)
-        self.acknowledgements = Acknowledgements(router, report_acks)
-        self.rooms = Rooms(im, sessions, cursors, encoding, tasks, clock, settings.backlog)
-        self.token_watch = TokenWatch(auth, sessions, encoding, tasks, clock)
-        self.presence = Presence(node, im, directory, sessions, codec, tasks)
-        self.check = Check(im, sessions, self.rooms, settings.grace)
-        self.deliveries = Deliveries(sessions, self.rooms, cursors, encoding, clock, drop)
-        self.calls = Calls(dispatcher, sessions, tasks, settings.max_open_calls)
-        self.ephemeral = EphemeralEvents(dispatcher, im, router, codec, tasks)
-        self.handshake = Handshake(
-            here, auth, im, dispatcher, sessions, tasks,
-            routes=self.routes, rooms=self.rooms, tokens=self.token_watch, presence=self.presence, check=self.check,
-        )  # fmt: skip
-        self._desk = Desk(here, sessions, self.handshake, self.calls, self.ephemeral, self.acknowledgements)
+        self.sessions = sessions = Sessions(node)
+        encoding = Encoding(node.codec, near.dispatcher)
+        self._pushing = pushing = Pushing(encoding, sessions.index, sessions.flush, clock.monotonic)
+        self.routes = Routes(node, near.directory, sessions.index)
+        self.acknowledgements = Acknowledgements(near.router, report_acks)
+        self.streams = streams = Streams(near.im, sessions.index, pushing, tasks, settings.streams)
+        self.token_watch = TokenWatch(near.auth, sessions, pushing, tasks, clock)
+        self.presence = Presence(node, near.im, near.directory, sessions, tasks)
+        self.check = Check(near.im, sessions, streams, clock.wall_ms, settings.grace)
+        self.deliveries = Deliveries(streams, pushing, drop)
+        self.calls = Calls(near.dispatcher, sessions, tasks, settings.max_open_calls)
+        self.ephemeral = EphemeralEvents(near.dispatcher, near.im, near.router, node.codec, tasks)
+        self.handshake = Handshake(node, near, sessions, tasks, self.routes, streams, self.token_watch, self.presence)
+        self._desk = Desk(node, sessions, self.handshake, self.calls, self.ephemeral, self.acknowledgements)
         sessions.over += [self.presence.forget, self._give_back]
         sessions.left.append(self.presence.left)
 
     async def __aenter__(self) -> Self:
         await self.tasks.__aenter__()
-        settings = self.settings
+        settings = self.node.settings
         self.tasks.every(max(settings.heartbeat - settings.grace, settings.heartbeat / 2), self.check.run)
         self.tasks.every(settings.lease / 3, self.routes.renew)
         self.tasks.every(settings.heartbeat, self.presence.poll)
@@ -121,15 +104,14 @@ class Gateway:
         found = self.sessions.index.get(session)
         if found is None or found.state is State.CLOSED:
             return False
-        found.push(self._encoding.chunk([push]), 0, self._now())
-        self.sessions.flush.touch(found)
+        self._pushing.one(found, push)
         return True
 
     async def note(self, users: Sequence[str], event: str, data: Any) -> None:
         encoded: bytes | None = None
         for session in self.sessions.index.of(users):
             if session.connection is not None and session.connection.paused_at is None:
-                encoded = encoded or self.codec.encode(Note(event, data))
+                encoded = encoded or self.node.codec.encode(Note(event, data))
                 session.note(encoded)
                 self.sessions.flush.touch(session)
 
@@ -164,5 +146,5 @@ class Gateway:
 
     def _give_back(self, session: Session) -> None:
         if session.user is not None:
-            self.tasks.spawn(self.routes.leave(self.routes.of(session)))
+            self.tasks.spawn(self.routes.unregister(self.routes.of(session)))
             self.presence.left(session.user)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 import secrets
 
@@ -13,60 +12,64 @@ from chat_common.protocol.frames import Bye, Hello, Resume, Welcome
 from chat_common.protocol.session import State
 from msgspec import UNSET
 
-from chat_server.gateway.check import Check
+from chat_server.gateway.neighbours import Neighbours
 from chat_server.gateway.node import Node
 from chat_server.gateway.presence import Presence
-from chat_server.gateway.rooms import Rooms
 from chat_server.gateway.routes import Routes
 from chat_server.gateway.session import Connection, Session
 from chat_server.gateway.sessions import Sessions
+from chat_server.gateway.streams import Streams
 from chat_server.gateway.tasks import Tasks
 from chat_server.gateway.token_watch import TokenWatch
-from chat_server.services import AuthService, Dispatcher, Identity, ImService, LoginEnded
+from chat_server.services import Identity, LoginEnded
+
+NEVER = (1 << 53) - 1
 
 log = structlog.get_logger("chat.gateway")
 
 
 class Handshake:
-    """The order is the guarantee: first the route in the directory, then the version is read, then `welcome`.
+    """The order is the guarantee: the route stands in the directory, and the user is arriving; then one read tells the
+    version, the epoch and his hot conversations; then, in one turn of the loop, that is merged with what has passed and
+    the session goes live. What is pushed meanwhile waits until after `welcome`, and the sync that the client begins
+    after it closes what lies before.
 
-    What is pushed meanwhile waits until after `welcome`, so nothing falls between the version told and the pushes.
+    What ends sessions meanwhile (a logout, a ban) is noted too, from before the token is read to where the session can
+    be found by its user.
     """
 
     def __init__(
         self,
         node: Node,
-        auth: AuthService,
-        im: ImService,
-        dispatcher: Dispatcher,
+        neighbours: Neighbours,
         sessions: Sessions,
         tasks: Tasks,
-        *,
         routes: Routes,
-        rooms: Rooms,
-        tokens: TokenWatch,
+        streams: Streams,
+        token_watch: TokenWatch,
         presence: Presence,
-        check: Check,
     ) -> None:
         self._node = node
         self._now = node.clock.monotonic
-        self._auth, self._im, self._dispatcher = auth, im, dispatcher
+        self._near = neighbours
         self._sessions = sessions
         self._tasks = tasks
-        self._routes, self._rooms, self._token_watch = routes, rooms, tokens
-        self._presence, self._check = presence, check
+        self._routes, self._streams = routes, streams
+        self._token_watch, self._presence = token_watch, presence
 
     def begin(self, connection: Connection, session: Session, hello: Hello) -> None:
+        """Serve the hello; its answer is `welcome`, an error, or the end of the connection."""
         self._tasks.spawn(self._serve(connection, session, hello))
 
     async def _serve(self, connection: Connection, session: Session, hello: Hello) -> None:
         try:
-            hello = self._dispatcher.intercept("frame_in", session.caller(""), hello)
+            hello = self._near.dispatcher.intercept("frame_in", session.caller(""), hello)
             session.device = hello.device.id
             if hello.token is None:
                 await self._guest(connection, session, hello)
             else:
-                await self._user(connection, session, hello, hello.token)
+                with self._sessions.entering(session):
+                    await self._user(connection, session, hello, hello.token)
         except LoginEnded as error:
             session.close(error.close_code, error.message)
         except NotAuthenticated as error:
@@ -85,7 +88,7 @@ class Handshake:
             self._sessions.look_after(session)
 
     async def _guest(self, connection: Connection, session: Session, hello: Hello) -> None:
-        epoch = self._check.epoch or (await self._im.heads((), ())).epoch
+        epoch = self._sessions.epoch or (await self._near.im.heads((), (), NEVER)).epoch
         if hello.resume is not None and self._resume(connection, session, hello.resume, None, epoch, 0):
             return
         if self._waits(connection, session):
@@ -94,34 +97,52 @@ class Handshake:
             session.welcome(self._welcome(session, False, epoch, 0), self._now(), beat_in=self._first_beat())
 
     async def _user(self, connection: Connection, session: Session, hello: Hello, token: str) -> None:
-        device = hello.device
-        identity = await self._auth.authenticate(token, device.id, device.platform, device.name)
-        if not self._waits(connection, session):
-            return
-        user = identity.user.user
-        if hello.resume is not None and self._find(session, hello.resume, user) is not None:
-            epoch, version = await self._im.version(user)
-            if self._resume(connection, session, hello.resume, identity, epoch, version) or not self._waits(
-                connection, session
-            ):
-                return
-        session.id = new_id()
-        session.user, session.profile, session.identity = user, identity.user, identity
-        self._sessions.index.add(session)
         try:
-            await self._routes.take(session)
-            rooms, (epoch, version) = await asyncio.gather(self._im.hot_rooms(user), self._im.version(user))
-        except BaseException:
+            await self._identify(connection, session, hello, token)
+        except BaseException:  # Another hello may follow.
             self._sessions.forget(session)
             session.user = session.profile = session.identity = None
             raise
+
+    async def _identify(self, connection: Connection, session: Session, hello: Hello, token: str) -> None:
+        device = hello.device
+        identity = await self._near.auth.authenticate(token, device.id, device.platform, device.name)
         if not self._waits(connection, session):
-            self._sessions.forget(session)
             return
-        self._check.epoch = self._check.epoch or epoch
-        self._rooms.join(session, rooms)
+        user = identity.user.user
+        session.user, session.profile, session.identity = user, identity.user, identity
+        if (request := self._sessions.ended(session)) is not None:
+            session.close(request.code, request.reason, reconnect=request.reconnect)
+            return
+        if hello.resume is not None and self._find(session, hello.resume, user) is not None:
+            epoch, version = await self._near.im.version(user)
+            if (request := self._sessions.ended(session)) is not None:
+                session.close(request.code, request.reason, reconnect=request.reconnect)
+                return
+            if self._resume(connection, session, hello.resume, identity, epoch, version):
+                return
+            if not self._waits(connection, session):
+                return
+        session.id = new_id()
+        self._sessions.index.add(session)
+        await self._enter(connection, session, user)
+
+    async def _enter(self, connection: Connection, session: Session, user: str) -> None:
+        """A new session: announced, read, merged, live."""
+        await self._routes.register(session)
+        with self._streams.arriving(user) as noted:
+            arrival = await self._near.im.arrival(user)
+            if not self._waits(connection, session):
+                self._sessions.forget(session)
+                await self._routes.unregister(self._routes.of(session))  # It may have come after the giving back.
+                return
+            alone = not any(other.welcomed for other in self._sessions.index.of((user,)))
+            self._streams.arrived(user, arrival.rooms, noted, alone=alone)
+        self._sessions.epoch = self._sessions.epoch or arrival.epoch
         self._token_watch.watch(session)
-        session.welcome(self._welcome(session, False, epoch, version), self._now(), beat_in=self._first_beat())
+        session.welcome(
+            self._welcome(session, False, arrival.epoch, arrival.version), self._now(), beat_in=self._first_beat()
+        )
         self._presence.came(user)
 
     def _find(self, session: Session, resume: Resume, user: str | None) -> Session | None:
@@ -148,11 +169,14 @@ class Handshake:
         former = old.connection
         if former is not None:
             bye = Bye(CloseCode.RESUMED_ELSEWHERE, "resumed over another connection", "resume")
-            if former.paused_at is None:
-                former.wire.write(former.wire.framing.pack([self._node.codec.encode(bye)]))
-                former.wire.close(CloseCode.RESUMED_ELSEWHERE, bye.reason)
-            else:
-                former.wire.abort()
+            try:
+                if former.paused_at is None:
+                    former.wire.write(former.wire.framing.pack([self._node.codec.encode(bye)]))
+                    former.wire.close(CloseCode.RESUMED_ELSEWHERE, bye.reason)
+                else:
+                    former.wire.abort()
+            except Exception:  # The old connection is no reason to refuse the new one.
+                log.exception("write_failed", address=former.wire.address)
             former.session = None
             old.connection = None
             old.detach(now)

@@ -13,6 +13,7 @@ class SessionIndex:
     def __init__(self) -> None:
         self._by_id: dict[str, Session] = {}
         self.by_user: dict[str, tuple[Session, ...]] = {}
+        self.generation = 0  # Another one after each change.
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -25,6 +26,7 @@ class SessionIndex:
 
     def add(self, session: Session) -> None:
         self._by_id[session.id] = session
+        self.generation += 1
         if session.user is not None:
             self.by_user[session.user] = (*self.by_user.get(session.user, ()), session)
 
@@ -33,6 +35,7 @@ class SessionIndex:
         if self._by_id.get(session.id) is not session:
             return False
         del self._by_id[session.id]
+        self.generation += 1
         if session.user is not None:
             rest = tuple(other for other in self.by_user[session.user] if other is not session)
             if rest:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from attrs import frozen
+import secrets
+
+from attrs import field, frozen
 from chat_common.clock import Clock
 from chat_common.codec import Codec
 from chat_common.protocol.session import SessionSettings
@@ -11,16 +13,20 @@ from chat_common.wire import Limits
 from chat_server.gateway.settings import GatewaySettings
 
 
+def _new_boot() -> str:
+    return secrets.token_hex(8)
+
+
 @frozen
 class Node:
-    """``boot`` is the random id of this start, ``limits`` what `welcome` tells."""
+    """``name``: unique among the nodes. ``boot``: the random id of this start. ``limits``: what `welcome` tells."""
 
     settings: GatewaySettings
     clock: Clock
     codec: Codec
     name: str
-    boot: str
-    limits: Limits
+    boot: str = field(factory=_new_boot)
+    limits: Limits = field(factory=Limits)
 
     @property
     def session_settings(self) -> SessionSettings:

@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from typing import Annotated
 
 from attrs import define
-from chat_common.codec import Codec
 from chat_common.errors import Invalid
 from chat_common.events import PresenceChanged
 from chat_common.ports.directory import Directory
@@ -16,6 +15,7 @@ from chat_common.records import Caller
 from chat_common.wire import Id
 from msgspec import Meta
 
+from chat_server.gateway.node import Node
 from chat_server.gateway.session import Session
 from chat_server.gateway.sessions import Sessions
 from chat_server.gateway.tasks import Tasks
@@ -42,19 +42,18 @@ class Presence:
 
     def __init__(
         self,
-        node: str,
+        node: Node,
         im: ImService,
         directory: Directory,
         sessions: Sessions,
-        codec: Codec,
         tasks: Tasks,
         patience: float = 2.0,
     ) -> None:
-        self._node = node
+        self._node = node.name
+        self._encode = node.codec.encode
         self._im = im
         self._directory = directory
         self._sessions = sessions
-        self._codec = codec
         self._tasks = tasks
         self._patience = patience
         self._watchers: dict[str, set[Session]] = {}
@@ -70,6 +69,8 @@ class Presence:
         known = set(await self._im.acquainted(caller.user, users)) if users else set()
         allowed = [user for user in users if user in known]
         online = await self._online(allowed)
+        if self._sessions.index.get(session.id) is not session:
+            return Watched(online=[])  # It has ended meanwhile, and nobody would take it off the list again.
         self.forget(session)
         session.watching = frozenset(allowed)
         for user in allowed:
@@ -119,18 +120,18 @@ class Presence:
 
     async def _online(self, users: Iterable[str]) -> set[str]:
         """Who has a connection here, or a route on another node."""
+        users = list(users)
+        routes = await self._directory.routes(users) if users else {}
+        # This node's own state last: whoever merges it does so in the same turn, so that no coming falls in between.
         here = {user for user in users if self._sessions.index.online(user)}
-        rest = [user for user in users if user not in here]
-        if rest:
-            routes = await self._directory.routes(rest)
-            here.update(user for user, held in routes.items() if any(route.node != self._node for route in held))
+        here.update(user for user, held in routes.items() if any(route.node != self._node for route in held))
         return here
 
     def _tell(self, user: str, online: bool) -> None:
         if self._told.get(user) is online or user not in self._watchers:
             return
         self._told[user] = online
-        note = self._codec.encode(Note("presence", PresenceChanged(user=user, online=online)))
+        note = self._encode(Note("presence", PresenceChanged(user=user, online=online)))
         for session in self._watchers[user]:
             if session.live:
                 session.note(note)

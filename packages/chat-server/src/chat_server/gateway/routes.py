@@ -23,7 +23,7 @@ class Routes:
         assert session.user is not None
         return Route(session.user, session.device, session.id, self._node.name, self._node.boot)
 
-    async def take(self, session: Session) -> None:
+    async def register(self, session: Session) -> None:
         """Register the session in the directory."""
         await self._directory.register(self.of(session), lease=self._lease)
 
@@ -36,8 +36,8 @@ class Routes:
             for name in lost:
                 session = self._index.get(name)
                 if session is not None:
-                    await self.take(session)
+                    await self.register(session)
 
-    async def leave(self, route: Route) -> None:
+    async def unregister(self, route: Route) -> None:
         """Give the route back; the directory compares, so a newer one stays."""
         await self._directory.unregister(route)

@@ -37,7 +37,6 @@ class Session(ServerSession):
         "id",
         "identity",
         "profile",
-        "rooms",
         "slot",
         "submits",
         "token_due",
@@ -60,7 +59,6 @@ class Session(ServerSession):
         self.closing: CloseSessions | None = None  # To be closed as soon as its calls are answered.
         self.closing_at = 0.0
         self.slot = 0  # In the wheel.
-        self.rooms: set[str] | None = None  # The hot ones it stands in.
         self.submits: dict[str, Future[None]] | None = (
             None  # Conversation → its last submit, where order needs a chain.
         )
@@ -70,6 +68,11 @@ class Session(ServerSession):
     def live(self) -> bool:
         """Whether it is open and has a connection."""
         return self.connection is not None and self.state is State.OPEN
+
+    @property
+    def welcomed(self) -> bool:
+        """Whether it has been welcomed and is not over."""
+        return self.state is State.OPEN or self.state is State.DETACHED
 
     def caller(self, ref: str) -> Caller:
         """Who asks, for the pipeline."""

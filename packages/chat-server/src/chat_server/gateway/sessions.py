@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from chat_common.protocol.closing import CloseCode, reconnect_of
 from chat_common.protocol.session import State
@@ -18,6 +18,11 @@ from chat_server.services import CloseSessions
 
 LAST_CALLS = 2.0
 """Seconds that the running calls of a session get before it is closed all the same."""
+
+NOTED = 1_000
+"""Requests to close that are noted for a session that is entering; one that would need more comes again."""
+
+TOO_MANY = CloseSessions(CloseCode.SESSION_OVER, "too many sessions were ended at this moment", "sync")
 
 STOPPING = CloseSessions(CloseCode.GOING_AWAY, "the server is stopping", "resume")
 
@@ -39,6 +44,8 @@ class Sessions:
         self.connections: set[Connection] = set()
         self.calls = 0
         self.draining = False
+        self.epoch: str | None = None  # The store's, as far as anybody here has heard of it.
+        self._entering: dict[Session, list[CloseSessions]] = {}
         self.over: list[Callable[[Session], None]] = []
         self.left: list[Callable[[str], None]] = []
         self.due: list[Callable[[Session], float]] = []
@@ -89,8 +96,25 @@ class Sessions:
 
     # --- ended by others ---
 
+    @contextlib.contextmanager
+    def entering(self, session: Session) -> Iterator[None]:
+        """While it is found out who this session is: what ends sessions meanwhile is noted for it, see `ended`."""
+        self._entering[session] = []
+        try:
+            yield
+        finally:
+            del self._entering[session]
+
+    def ended(self, session: Session) -> CloseSessions | None:
+        """What was to end this session while it was entering; asked as soon as it is known who it is."""
+        noted = self._entering[session]
+        return next((request for request in noted if session.matches(request)), None)
+
     def close(self, request: CloseSessions) -> int:
         """End all that match; how many there were."""
+        for noted in self._entering.values():
+            noted.append(request if len(noted) < NOTED else TOO_MANY)
+            del noted[NOTED:-1]
         if request.session is not None:
             found = self.index.get(request.session)
             sessions = [found] if found is not None else []

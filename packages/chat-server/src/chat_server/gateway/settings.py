@@ -5,6 +5,8 @@ from __future__ import annotations
 from attrs import define, field
 from chat_common.protocol.window import WindowLimits
 
+from chat_server.gateway.streams import StreamSettings
+
 
 @define(frozen=True, kw_only=True)
 class GatewaySettings:
@@ -49,6 +51,11 @@ class GatewaySettings:
     drain_timeout: float = field(
         default=10.0, metadata={"help": "Seconds that running calls get to end when the server stops."}
     )
+
+    @property
+    def streams(self) -> StreamSettings:
+        """What is remembered and read of conversations."""
+        return StreamSettings(streams=self.cursor_cache_size, gap=self.backlog)
 
     @property
     def limits(self) -> WindowLimits:

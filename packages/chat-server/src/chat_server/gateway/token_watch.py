@@ -9,7 +9,7 @@ from chat_common.events import TokenRenewed
 from chat_common.protocol.closing import CloseCode
 from chat_common.records import Push
 
-from chat_server.gateway.encoding import Encoding
+from chat_server.gateway.pushing import Pushing
 from chat_server.gateway.session import Session
 from chat_server.gateway.sessions import Sessions
 from chat_server.gateway.tasks import Tasks
@@ -21,10 +21,10 @@ RETRY_MS = 30_000
 
 
 class TokenWatch:
-    def __init__(self, auth: AuthService, sessions: Sessions, encoding: Encoding, tasks: Tasks, clock: Clock) -> None:
+    def __init__(self, auth: AuthService, sessions: Sessions, pushing: Pushing, tasks: Tasks, clock: Clock) -> None:
         self._auth = auth
         self._sessions = sessions
-        self._encoding = encoding
+        self._pushing = pushing
         self._tasks = tasks
         self._clock = clock
         sessions.due.append(self.due)
@@ -70,6 +70,4 @@ class TokenWatch:
         if session.identity is identity:
             session.identity = fresh
             self.watch(session)
-            push = Push("token", TokenRenewed(token=token, expires_at=fresh.expires_at))
-            session.push(self._encoding.chunk([push]), 0, self._clock.monotonic())
-            sessions.flush.touch(session)
+            self._pushing.one(session, Push("token", TokenRenewed(token=token, expires_at=fresh.expires_at)))

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from chat_common.events import MembersChanged, UserChanged
 from chat_common.records import Push
 from sqlalchemy import Connection, select
 
+from chat_server.services import LogPage, Membership
 from chat_server.store import views
 from chat_server.store.schema import contact, conversation, member, message, user
 from chat_server.store.tx import missing
 
 PAGE = 500
 """Most rows of one answer."""
+LATER = 1_000
+"""Most memberships told that were stamped after what an answer holds."""
 
 
-def pushes_between(connection: Connection, name: str, after: int, upto: int) -> list[Push]:
+def page_between(connection: Connection, name: str, after: int, upto: int) -> LogPage:
     """What brings a member from rev ``after`` to ``upto``: newest states in order of stamp, each with its ``since``.
 
-    Rows changed again later stand under their newest stamp, so stamps in between may be covered by ``since``.
-    Bounded by `PAGE`: the last push's rev tells how far it reaches; it is ``upto`` when nothing is missing.
+    Rows changed again later stand under their newest stamp, so stamps in between may be covered by ``since``, and the
+    memberships stamped later are told beside them. Bounded by `PAGE`; one read, so all of it is of one moment.
     """
     room = connection.execute(select(conversation).where(conversation.c.conversation == name)).one_or_none()
     if room is None:
@@ -59,7 +63,19 @@ def pushes_between(connection: Connection, name: str, after: int, upto: int) -> 
     for rev, event, data, seq in sorted(found, key=lambda one: one[0]):
         pushes.append(Push(event, data, name, rev, since, seq))
         since = rev
-    return pushes
+    return LogPage(pushes, max(after, reach), _later(connection, name, max(after, reach)))
+
+
+def _later(connection: Connection, name: str, reach: int) -> dict[str, Membership] | None:
+    rows: Sequence[Any] = connection.execute(
+        select(member.c.user, member.c.rev, member.c.from_seq, member.c.to_seq, member.c.earlier)
+        .where(member.c.conversation == name, member.c.rev > reach)
+        .order_by(member.c.rev)
+        .limit(LATER + 1)
+    ).all()
+    if len(rows) > LATER:
+        return None
+    return {row.user: Membership(row.rev, views.spans_of(row)) for row in rows}
 
 
 def changes_between(connection: Connection, who: str, after: int, upto: int, preview: Any) -> list[tuple[int, Push]]:

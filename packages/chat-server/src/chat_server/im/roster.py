@@ -5,15 +5,19 @@ Membership changes travel in the conversation's own ordered stream, so a cached 
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from attrs import define, field
+from cachetools import LRUCache
 from sqlalchemy import Connection, or_, select
 
+from chat_server.im.heat import Load
 from chat_server.store import rights, views
 from chat_server.store.schema import conversation, fanned, member, message
+
+STEP = 1_000
+"""More than one call lets in: a conversation that is further above the limit was large when it was first seen."""
 
 
 @define
@@ -33,9 +37,9 @@ class Roster:
     seq: int = 0
     newest_from: int = 0
     anyone_left: bool = False
-    rate: float = 0.0
-    rated_at: float = 0.0
+    load: Load = field(factory=Load)
     marked: bool = False
+    wanted_hot: bool = False
     everyone: dict[str, int] = field(factory=dict)
 
     def __attrs_post_init__(self) -> None:
@@ -78,7 +82,8 @@ def load(connection: Connection, name: str, hot_members: int) -> Roster | None:
     if room is None:
         return None
     done = connection.execute(select(fanned.c.rev).where(fanned.c.conversation == name)).scalar_one_or_none() or 0
-    hot = room.hot or room.members > hot_members
+    # Not marked and just above the limit: it turns hot with its next batch, for which the members are needed.
+    hot = room.hot or room.members > hot_members + STEP
     spans = None
     if not hot:
         # A seq is at most its rev: who left before seq 1 of what is open cannot be concerned; the filter keeps all
@@ -101,28 +106,25 @@ def load(connection: Connection, name: str, hot_members: int) -> Roster | None:
 
 
 class Rosters:
-    """The most recently used rosters of this node, bounded by memberships held."""
+    """The most recently used rosters of this node, bounded by the memberships that they hold."""
 
     def __init__(self, most_members: int = 200_000) -> None:
-        self._most = most_members
-        self._held = 0
-        self._rosters: OrderedDict[str, Roster] = OrderedDict()
+        self._rosters: LRUCache[str, Roster] = LRUCache(most_members, getsizeof=_weight)
 
     def get(self, name: str) -> Roster | None:
-        found = self._rosters.get(name)
-        if found is not None:
-            self._rosters.move_to_end(name)
-        return found
+        return self._rosters.get(name)
 
     def put(self, roster: Roster) -> None:
-        self.drop(roster.conversation)
-        self._rosters[roster.conversation] = roster
-        self._held += 1 + len(roster.spans or ())
-        while self._held > self._most and len(self._rosters) > 1:
-            _, oldest = self._rosters.popitem(last=False)
-            self._held -= 1 + len(oldest.spans or ())
+        """Remember it, weighed as it is now: a roster that has grown or shrunk is to be put again."""
+        self._rosters.pop(roster.conversation, None)
+        if _weight(roster) <= self._rosters.maxsize:
+            self._rosters[roster.conversation] = roster
 
-    def drop(self, name: str) -> None:
-        old = self._rosters.pop(name, None)
-        if old is not None:
-            self._held -= 1 + len(old.spans or ())
+    @property
+    def held(self) -> int:
+        """What all rosters weigh."""
+        return round(self._rosters.currsize)
+
+
+def _weight(roster: Roster) -> int:
+    return 1 + len(roster.spans or ())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -10,18 +10,19 @@ from attrs import define, frozen
 from chat_common import wire
 from chat_common.ports.database import Database
 from chat_common.ports.files import Attachments
-from chat_common.records import Caller, Command, Consumer, Push, Task
+from chat_common.records import Caller, Command, Consumer, Task
 from chat_common.settings import setting
-from sqlalchemy import Connection, select, true
+from sqlalchemy import Connection, bindparam, select, true
 
 from chat_server.contributions import RoomContributions, every
 from chat_server.im import history, inbox, messages, sync
 from chat_server.im.fanout import Fanout
 from chat_server.im.kinds import Kinds
-from chat_server.im.log import pushes_between
+from chat_server.im.log import page_between
+from chat_server.im.own_changes import OwnChanges
 from chat_server.im.submit import Submit
 from chat_server.im.sweeper import Sweeper
-from chat_server.services import Heads
+from chat_server.services import Arrival, Heads, LogPage, Membership, Present
 from chat_server.store import epoch, rights, views
 from chat_server.store.batched_reads import BatchedReads
 from chat_server.store.executor import CommandExecutor
@@ -40,10 +41,37 @@ class ImSettings:
 
 _VERSIONS = CompiledStatement(select(version.c.user, version.c.version).where(any_of(version.c.user, "users")), "users")
 _ROOM_HEADS = CompiledStatement(
-    select(conversation.c.conversation, conversation.c.head_rev, conversation.c.head_seq).where(
-        any_of(conversation.c.conversation, "rooms")
-    ),
+    select(conversation.c.conversation, conversation.c.head_rev).where(any_of(conversation.c.conversation, "rooms")),
     "rooms",
+)
+
+
+_HOT_SINCE = CompiledStatement(
+    select(conversation.c.conversation, conversation.c.hot_at)
+    .where(conversation.c.hot_at > bindparam("since"), conversation.c.hot == true())
+    .order_by(conversation.c.hot_at)
+    .limit(1000),
+    "since",
+)
+_HOT_ROOMS = CompiledStatement(
+    select(
+        member.c.user,
+        conversation.c.conversation,
+        conversation.c.head_rev,
+        member.c.from_seq,
+        member.c.to_seq,
+        member.c.earlier,
+    )
+    .join(member, member.c.conversation == conversation.c.conversation)
+    .where(conversation.c.hot == true(), any_of(member.c.user, "users"), member.c.to_seq.is_(None)),
+    "users",
+)
+_PRESENT = CompiledStatement(
+    select(member.c.user, member.c.from_seq, member.c.to_seq, member.c.earlier).where(
+        member.c.conversation == bindparam("name"), any_of(member.c.user, "users"), member.c.to_seq.is_(None)
+    ),
+    "name",
+    "users",
 )
 
 
@@ -53,16 +81,15 @@ def _versions(connection: Connection, users: Sequence[str]) -> Sequence[tuple[st
     return [(now, known.get(user, 0)) for user in users]
 
 
-def _hot_rooms(connection: Connection, users: Sequence[str]) -> Sequence[dict[str, int]]:
-    rows = connection.execute(
-        select(member.c.user, conversation.c.conversation, conversation.c.head_rev)
-        .join(member, member.c.conversation == conversation.c.conversation)
-        .where(conversation.c.hot == true(), member.c.user.in_(sorted(set(users))), member.c.to_seq.is_(None))
-    )
-    found: dict[str, dict[str, int]] = {user: {} for user in users}
-    for user, name, rev in rows:
-        found[user][name] = rev
-    return [found[user] for user in users]
+def _arrivals(connection: Connection, users: Sequence[str]) -> Sequence[Arrival]:
+    """All of one moment: the read is one transaction, and a client of these numbers merges by them."""
+    rooms: dict[str, dict[str, Membership]] = {user: {} for user in users}
+    for row in _HOT_ROOMS.all(connection, texts(connection, users)):
+        rooms[row.user][row.conversation] = Membership(row.head_rev, views.spans_of(row))
+    return [
+        Arrival(epoch, number, rooms[user])
+        for user, (epoch, number) in zip(users, _versions(connection, users), strict=True)
+    ]
 
 
 @frozen
@@ -71,6 +98,7 @@ class ImParts:
 
     submit: Submit
     fanout: Fanout
+    own_changes: OwnChanges
     sweeper: Sweeper
     attachments: Attachments
 
@@ -92,7 +120,7 @@ class Im:
         self._parts = parts
         self._settings = settings
         self._version = BatchedReads(database, _versions)
-        self._hot_rooms = BatchedReads(database, _hot_rooms)
+        self._arrival = BatchedReads(database, _arrivals)
         self._pages: BatchedReads[sync.Asked, sync.Page] = BatchedReads(database, partial(sync.pages_of, kinds.preview))
 
     def contributions(self) -> RoomContributions:
@@ -103,7 +131,7 @@ class Im:
             commands=self.commands(),
             consumers=[
                 Consumer(STORED, "fanout", fanout.stored, batch=200),
-                Consumer(CHANGED, "own", fanout.changed, batch=200),
+                Consumer(CHANGED, "own", self._parts.own_changes.changed, batch=200),
             ],
             tasks=[
                 Task("fanout-cursors", every(SAVE_EVERY, fanout.save)),
@@ -179,41 +207,33 @@ class Im:
     async def version(self, user: str) -> tuple[str, int]:
         return await self._version.read(user)
 
-    async def heads(self, users: Sequence[str], rooms: Sequence[str]) -> Heads:
-        def all_three(connection: Connection) -> Heads:
+    async def arrival(self, user: str) -> Arrival:
+        return await self._arrival.read(user)
+
+    async def heads(self, users: Sequence[str], rooms: Sequence[str], hot_since: int) -> Heads:
+        def all_of_them(connection: Connection) -> Heads:
             versions = _VERSIONS.all(connection, texts(connection, users))
             heads = _ROOM_HEADS.all(connection, texts(connection, rooms))
+            hot = _HOT_SINCE.all(connection, hot_since)
             return Heads(
                 {user: number for user, number in versions},
-                {name: rev for name, rev, _ in heads},
+                {name: rev for name, rev in heads},
                 epoch.read(connection),
-                {name: seq for name, _, seq in heads},
+                {name: at for name, at in hot},
             )
 
-        return await self._database.read(all_three)
+        return await self._database.read(all_of_them)
 
-    async def hot_rooms(self, user: str) -> Mapping[str, int]:
-        return await self._hot_rooms.read(user)
+    async def present(self, conversation: str, users: Sequence[str]) -> Present:
+        def members(connection: Connection) -> Present:
+            heads = _ROOM_HEADS.all(connection, texts(connection, [conversation]))
+            rows = _PRESENT.all(connection, conversation, texts(connection, users))
+            return Present(heads[0][1] if heads else 0, {row.user: views.spans_of(row) for row in rows})
 
-    async def members_among(self, conversation: str, users: Sequence[str], seq: int = 0) -> Sequence[str]:
-        def present(connection: Connection) -> list[str]:
-            found: list[str] = []
-            for start in range(0, len(users), 1000):
-                rows = connection.execute(
-                    select(member.c.user, member.c.from_seq, member.c.to_seq, member.c.earlier).where(
-                        member.c.conversation == conversation, member.c.user.in_(list(users[start : start + 1000]))
-                    )
-                )
-                if seq:
-                    found.extend(row.user for row in rows if rights.visible(views.spans_of(row), seq))
-                else:
-                    found.extend(row.user for row in rows if row.to_seq is None)
-            return found
+        return await self._database.read(members)
 
-        return await self._database.read(present)
-
-    async def gap(self, conversation: str, after: int, upto: int) -> Sequence[Push]:
-        return await self._database.read(lambda connection: pushes_between(connection, conversation, after, upto))
+    async def gap(self, conversation: str, after: int, upto: int) -> LogPage:
+        return await self._database.read(lambda connection: page_between(connection, conversation, after, upto))
 
     async def audience(self, user: str, conversation: str) -> Sequence[str]:
         now = self._executor.clock.wall_ms()

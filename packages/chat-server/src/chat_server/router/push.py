@@ -20,12 +20,12 @@ from chat_common.ports.directory import Directory
 from chat_common.ports.push import PushNote, PushProvider
 from chat_common.records import Caller, Command, Task
 from chat_common.validation import named
-from sqlalchemy import Connection, and_, delete, select, update
+from sqlalchemy import Connection, delete, select
 
 from chat_server.contributions import RoomContributions, every
-from chat_server.store import views
+from chat_server.store import push_due, views
 from chat_server.store.executor import CommandExecutor
-from chat_server.store.schema import conversation, member, message, push_due, push_subscription
+from chat_server.store.schema import message, push_subscription
 from chat_server.store.statements import upsert
 from chat_server.store.tx import Tx
 
@@ -156,24 +156,14 @@ class OfflinePush:
                 except Exception:
                     done = False
                     log.exception("push_failed", provider=provider)
-            await self._database.change(lambda connection: _settle(connection, one, done, now))  # noqa: B023
+            again_at = None if done else now + RETRY_MS
+            await self._database.change(
+                lambda connection: push_due.settle(connection, one.user, one.conversation, one.last_seq, again_at)  # noqa: B023
+            )
         return sent
 
     def _due(self, connection: Connection, now: int) -> list[_Due]:
-        rows = connection.execute(
-            select(
-                push_due,
-                member.c.read_seq,
-                member.c.muted,
-                member.c.to_seq,
-                conversation.c.name,
-            )
-            .join(member, and_(member.c.conversation == push_due.c.conversation, member.c.user == push_due.c.user))
-            .join(conversation, conversation.c.conversation == push_due.c.conversation)
-            .where(push_due.c.due_at <= now)
-            .order_by(push_due.c.due_at)
-            .limit(PAGE)
-        ).all()
+        rows = push_due.due(connection, now, PAGE)
         found = []
         for row in rows:
             notes: list[tuple[str, PushNote]] = []
@@ -216,15 +206,6 @@ class LogPush:
 
     async def push(self, note: PushNote) -> None:
         log.info("push", user=note.user, device=note.device, conversation=note.conversation, seq=note.seq)
-
-
-def _settle(connection: Connection, due: _Due, done: bool, now: int) -> None:
-    """Drop what was sent, unless more has come in the meantime; what failed is due again later."""
-    mine = and_(push_due.c.user == due.user, push_due.c.conversation == due.conversation)
-    if done:
-        connection.execute(delete(push_due).where(mine, push_due.c.last_seq <= due.last_seq))
-    else:
-        connection.execute(update(push_due).where(mine).values(due_at=now + RETRY_MS))
 
 
 def _forget(connection: Connection, note: PushNote) -> None:

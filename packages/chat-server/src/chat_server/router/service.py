@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from attrs import evolve
 from chat_common.ports.database import Database
 from chat_common.ports.directory import Directory
 from chat_common.records import Push
-from sqlalchemy import Connection, bindparam, delete, exists, select
 
 from chat_server.services import CloseSessions, Delivery, GatewayService
-from chat_server.store.schema import push_due
-from chat_server.store.statements import CompiledStatement
+from chat_server.store import push_due
 
 
 class Router:
@@ -29,30 +28,27 @@ class Router:
         self._gateways[node] = gateway
 
     async def deliver(self, deliveries: Sequence[Delivery]) -> None:
-        """To every node that holds a receiver; hot rooms to all nodes, each of which knows who of the room it holds."""
-        wanted = {user for delivery in deliveries if delivery.users is not None for user in delivery.users}
-        routes = await self._directory.routes(wanted)
+        """To every node that holds a receiver; hot conversations to all nodes: each knows who of them it holds.
+
+        The directory is read after what is delivered was committed: whoever registers later reads that commit.
+        """
+        wanted: set[str] = set()
+        for delivery in deliveries:
+            wanted.update(delivery.users or delivery.members or ())
         nodes: dict[str, set[str]] = {}
-        for user, found in routes.items():
+        for user, found in (await self._directory.routes(wanted)).items():
             for route in found:
                 nodes.setdefault(route.node, set()).add(user)
         for node, gateway in self._gateways.items():
             here = nodes.get(node, set())
-            batch = []
-            for delivery in deliveries:
-                if delivery.users is None:
-                    batch.append(delivery)
-                    continue
-                users = {user: number for user, number in delivery.users.items() if user in here}
-                if users:
-                    batch.append(Delivery(delivery.pushes, users, delivery.conversation, delivery.first, delivery.last))
+            batch = [part for delivery in deliveries if (part := _part(delivery, here)) is not None]
             if batch:
                 await gateway.deliver(batch)
 
     async def acknowledged(self, seqs: Mapping[str, Mapping[str, int]]) -> None:
         """Drop offline pushes that a device has taken in by now."""
-        if await self._database.read(lambda connection: _OWED.all(connection)[0][0]):
-            await self._database.change(lambda connection: drop_acknowledged(connection, seqs))
+        if await self._database.read(push_due.anything_owed):
+            await self._database.change(lambda connection: push_due.drop_acknowledged(connection, seqs))
 
     async def note(self, users: Sequence[str], event: str, data: Any) -> None:
         for gateway in self._gateways.values():
@@ -71,19 +67,11 @@ class Router:
         return [(route.user, route.device) for found in routes.values() for route in found]
 
 
-_OWED = CompiledStatement(select(exists(select(push_due.c.user))))
-_DROP = CompiledStatement(
-    delete(push_due).where(
-        push_due.c.user == bindparam("who_"),
-        push_due.c.conversation == bindparam("name_"),
-        push_due.c.last_seq <= bindparam("seq_"),
-    ),
-    "who_",
-    "name_",
-    "seq_",
-)
-
-
-def drop_acknowledged(connection: Connection, seqs: Mapping[str, Mapping[str, int]]) -> None:
-    """Several users' acknowledgements at once."""
-    _DROP.many(connection, sorted((user, name, seq) for user, own in seqs.items() for name, seq in own.items()))
+def _part(delivery: Delivery, here: Collection[str]) -> Delivery | None:
+    """What of a delivery concerns a node on which these users are; None: nothing."""
+    if delivery.members is not None:
+        return evolve(delivery, members={user: spans for user, spans in delivery.members.items() if user in here})
+    if delivery.users is None:
+        return delivery
+    users = {user: number for user, number in delivery.users.items() if user in here}
+    return Delivery(delivery.pushes, users, delivery.conversation, delivery.first, delivery.last) if users else None

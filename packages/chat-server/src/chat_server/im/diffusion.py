@@ -1,0 +1,148 @@
+"""Fan-out on write: what a conversation's news does to the inboxes of its members. SQL alone, no policy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from attrs import define
+from sqlalchemy import Connection, bindparam, case, false, select, true, update
+
+from chat_server.store.push_due import Owed, owe
+from chat_server.store.schema import conversation, fanned, member
+from chat_server.store.statements import CompiledStatement, any_of, texts, upsert
+from chat_server.store.tx import next_versions
+
+
+@define
+class Diffusion:
+    """What one conversation's batch does to the inboxes of ``users``."""
+
+    conversation: str
+    rev: int
+    time: int
+    users: Sequence[str]
+    mentioned: Mapping[str, int]
+    first_seq: int
+    last_seq: int
+    senders: frozenset[str]
+    push_at: int
+
+    @property
+    def owed(self) -> Owed | None:
+        """The offline pushes of it: to all but the senders, if anything was said."""
+        if not self.last_seq:
+            return None
+        users = [user for user in self.users if user not in self.senders]
+        return Owed(self.conversation, users, self.first_seq, self.last_seq, self.push_at)
+
+
+def diffuse(connection: Connection, items: Sequence[Diffusion]) -> Sequence[tuple[dict[str, int], list[str]]]:
+    """Write inboxes for several conversations at once; returns each one's user → version, and those to whom it was
+    hidden and is not any more."""
+    steps: dict[str, int] = {}
+    for item in items:
+        for user in item.users:
+            steps[user] = steps.get(user, 0) + 1
+    newest = next_versions(connection, steps)
+    left = dict(steps)
+    rows: list[tuple[Any, ...]] = []
+    outcomes = []
+    for item in items:
+        versions = {}
+        for user in item.users:
+            left[user] -= 1
+            versions[user] = newest[user] - left[user]
+            rows.append((item.conversation, user, versions[user], item.time, item.rev, item.mentioned.get(user, 0)))
+        outcomes.append(versions)
+    rows.sort()
+    shown = _show_again(connection, items)
+    _DIFFUSE.many(connection, [row[:5] for row in rows if not row[5]])
+    _DIFFUSE_MENTION.many(connection, [row for row in rows if row[5]])
+    owe(connection, [owed for item in items if (owed := item.owed) is not None])
+    return [(versions, shown.get(item.conversation, [])) for versions, item in zip(outcomes, items, strict=True)]
+
+
+_ROW = (
+    member.c.conversation == bindparam("name_"),
+    member.c.user == bindparam("who_"),
+    member.c.diffused < bindparam("upto_"),
+)
+_INBOX = {
+    "version": bindparam("number_"),
+    "activity": case((member.c.activity < bindparam("at_"), bindparam("at_")), else_=member.c.activity),
+    "diffused": bindparam("upto_"),
+}
+_KEYS = ("name_", "who_", "number_", "at_", "upto_")
+_DIFFUSE = CompiledStatement(update(member).where(*_ROW).values(_INBOX), *_KEYS)
+_NEWEST_MENTION = case((member.c.mention_seq < bindparam("seq_"), bindparam("seq_")), else_=member.c.mention_seq)
+_DIFFUSE_MENTION = CompiledStatement(
+    update(member).where(*_ROW).values({**_INBOX, "mention_seq": _NEWEST_MENTION}), *_KEYS, "seq_"
+)
+_HIDDEN = CompiledStatement(
+    select(member.c.conversation, member.c.user, member.c.activity, member.c.diffused).where(
+        member.c.hidden == true(), any_of(member.c.conversation, "rooms_")
+    ),
+    "rooms_",
+)
+_SHOW = CompiledStatement(
+    update(member)
+    .where(member.c.conversation == bindparam("name_"), member.c.user == bindparam("who_"))
+    .values(hidden=false()),
+    "name_",
+    "who_",
+)
+
+
+def _show_again(connection: Connection, items: Sequence[Diffusion]) -> dict[str, list[str]]:
+    """A new message ends that a conversation is hidden; by conversation, those to whom it was."""
+    told = {item.conversation: item for item in items if item.last_seq}
+    found: dict[str, list[str]] = {}
+    for name, user, activity, diffused in _HIDDEN.all(connection, texts(connection, told)) if told else ():
+        item = told[name]
+        if activity <= item.time and diffused < item.rev and user in item.users:
+            found.setdefault(name, []).append(user)
+    _SHOW.many(connection, [(name, user) for name, users in found.items() for user in users])
+    return found
+
+
+def hiding_before(connection: Connection, said: Mapping[str, int]) -> dict[str, list[str]]:
+    """By conversation, the users who have hidden it, and to whom it comes back by what was said at that time (ms)."""
+    found: dict[str, list[str]] = {}
+    for row in _HIDDEN.all(connection, texts(connection, said)) if said else ():
+        if row.activity < said[row.conversation]:
+            found.setdefault(row.conversation, []).append(row.user)
+    return found
+
+
+def turn(connection: Connection, name: str, *, hot: bool, last: int, now: int) -> bool:
+    """Mark a conversation as hot or normal, unless memberships have been stamped above ``last``: then the roster that
+    this was decided by is older than the store's, and a later batch decides anew. Whether it was marked."""
+    newer = select(member.c.user).where(member.c.conversation == name, member.c.rev > last).limit(1)
+    if connection.execute(newer).first() is not None:
+        return False
+    mark(connection, name, hot=hot, now=now)
+    return True
+
+
+def mark(connection: Connection, name: str, *, hot: bool, now: int) -> None:
+    """Write whether a conversation is hot; ``now`` (ms) is when it turned so."""
+    values: dict[str, Any] = {"hot": hot, "hot_at": now} if hot else {"hot": hot}
+    connection.execute(update(conversation).where(conversation.c.conversation == name).values(values))
+
+
+def save_fanned(connection: Connection, items: Sequence[tuple[str, int]]) -> Sequence[None]:
+    """Move the durable cursors on; never back."""
+    newest: dict[str, int] = {}
+    for name, rev in items:
+        newest[name] = max(rev, newest.get(name, 0))
+    statement = upsert(connection, fanned)
+    connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=["conversation"],
+            set_={"rev": statement.excluded.rev},
+            where=fanned.c.rev < statement.excluded.rev,
+        ),
+        [{"conversation": name, "rev": rev} for name, rev in sorted(newest.items())],
+    )
+    return [None] * len(items)
