@@ -32,11 +32,15 @@ class Application:
 
     database: EngineDatabase
     check_send: Callable[[str, str], None] = check_send
+    joined: dict[str, int] = field(factory=dict)
     sent: dict[str, tuple[str, int]] = field(factory=dict)
     numbers: Iterator[int] = field(factory=lambda: itertools.count(1))
 
     def may_send(self, connection: Any, user: str, conversation: str, now: int) -> None:
         self.check_send(user, conversation)
+
+    def joined_at(self, connection: Any, user: str) -> int:
+        return self.joined.get(user, 0)
 
     def visible(self, connection: Any, user: str, messages: Collection[tuple[str, int]]) -> Collection[tuple[str, int]]:
         return messages if user in MEMBERS else []

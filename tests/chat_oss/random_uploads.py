@@ -30,9 +30,11 @@ from chat_common.ports.files import (
     UploadRequest,
 )
 from chat_common.ports.objects import PART_MIN, ObjectStore
+from chat_oss import tables
 from chat_oss.files import FilesSettings, open_files
 from chat_oss.leftovers import Leftovers
 from chat_oss.uploads import Uploads
+from sqlalchemy import Connection, case, func, select
 
 from tests.chat_oss import pictures
 
@@ -267,3 +269,15 @@ class World:
         assert await leftovers.stagings(self.clock.wall_ms(), 10) == []
         assert await leftovers.mark_unused(self.clock.wall_ms(), 10) == []
         await self.store.delete([])
+        counted, there = await self.database.read(_kept)
+        assert counted == there, self.log
+
+
+def _kept(connection: Connection) -> tuple[dict[str, int], dict[str, int]]:
+    """What each user keeps, as it is counted and as it is."""
+    size = case((tables.file.c.state == "begun", tables.file.c.size), else_=tables.file.c.stored_size)
+    there = select(tables.file.c.user, func.sum(size)).group_by(tables.file.c.user)
+    counted = select(tables.usage).where(tables.usage.c.bytes != 0)
+    return {row[0]: row[1] for row in connection.execute(counted)}, {
+        row[0]: row[1] for row in connection.execute(there)
+    }

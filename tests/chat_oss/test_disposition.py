@@ -20,5 +20,6 @@ def test_a_name_is_a_name_and_nothing_else(name: str, expected: str) -> None:
 
 
 def test_texts_have_a_charset() -> None:
-    assert content_type("text/csv") == "text/csv; charset=utf-8"
-    assert content_type("application/pdf") == "application/pdf"
+    assert content_type("text/csv", utf8=True) == "text/csv; charset=utf-8"
+    assert content_type("text/csv", utf8=False) == "text/csv"
+    assert content_type("application/pdf", utf8=True) == "application/pdf"

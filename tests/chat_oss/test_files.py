@@ -11,11 +11,24 @@ from typing import Any
 import pytest
 from attrs import evolve
 from chat_common.clock import ManualClock
-from chat_common.errors import ChatError, Conflict, Invalid, NotAMember, NotFound, RateLimited, Unavailable
+from chat_common.errors import (
+    ChatError,
+    Conflict,
+    Invalid,
+    NotAMember,
+    NotFound,
+    NotPermitted,
+    RateLimited,
+    Unavailable,
+)
 from chat_common.ports.files import AskLinks, CancelUpload, UploadParts, UploadRequest
+from chat_oss import quota
 from chat_oss.files import FilesSettings
+from chat_oss.intake import _Reading
 from chat_oss.local import LocalObjectStore
 from chat_oss.policy import Policy
+from msgspec import UNSET
+from PIL import Image
 
 from tests.chat_oss import pictures
 from tests.chat_oss.application import open_application
@@ -111,6 +124,55 @@ async def test_a_quota_holds_for_a_day(settings: FilesSettings, tmp_path: Path) 
         await flow.begin(b"x" * 100, "text/plain", user="bob")
         advance(flow, error.retry_after)
         await flow.begin(b"x" * 100, "text/plain")
+
+
+async def test_a_new_account_may_announce_less_for_a_day(tmp_path: Path) -> None:
+    async with local_flow(tmp_path, FilesSettings(new_user_bytes=250)) as flow:
+        advance(flow, 12 * 3600)  # its first 24 hours lie in two days
+        flow.application.joined["ada"] = flow.clock.wall_ms()
+        await flow.begin(b"x" * 100, "text/plain")
+        advance(flow, 20 * 3600)
+        await flow.files.sweep()
+        await flow.begin(b"x" * 100, "text/plain")
+        error = await refusal(flow.begin(b"x" * 100, "text/plain"))
+        assert isinstance(error, RateLimited)
+        assert (error.field, error.limit, error.retry_after) == ("size", 250, 4 * 3600)
+        await flow.begin(b"x" * 1000, "text/plain", user="bob")
+        advance(flow, 4 * 3600)
+        await flow.begin(b"x" * 1000, "text/plain")
+
+
+async def test_what_a_user_keeps_is_bounded_and_recalling_makes_room(tmp_path: Path) -> None:
+    async with local_flow(tmp_path, FilesSettings(user_bytes=1000)) as flow:
+        sent = await flow.send(b"x" * 600, "text/plain")
+        begun = await flow.begin(b"x" * 300, "text/plain")
+        error = await refusal(flow.begin(b"x" * 200, "text/plain"))
+        assert isinstance(error, NotPermitted)
+        assert (error.field, error.limit) == ("size", 1000)
+        await flow.begin(b"x" * 200, "text/plain", user="bob")
+        await flow.files.cancel("ada", CancelUpload(file=begun.file))
+        await flow.begin(b"x" * 200, "text/plain")
+        await flow.application.recall(sent.file)
+        await refusal(flow.begin(b"x" * 700, "text/plain"))
+        await flow.files.sweep()
+        await flow.begin(b"x" * 700, "text/plain")
+
+
+async def test_a_picture_counts_as_what_it_has_become(tmp_path: Path) -> None:
+    async with local_flow(tmp_path) as flow:
+        facts = await flow.upload(pictures.jpeg(), "image/jpeg")
+        assert facts.size < len(pictures.jpeg())
+        assert await flow.application.database.read(quota.used) == facts.size
+
+
+async def test_what_all_keep_together_is_bounded(tmp_path: Path) -> None:
+    async with local_flow(tmp_path, FilesSettings(total_bytes=1000)) as flow:
+        await flow.begin(b"x" * 600, "text/plain")
+        error = await refusal(flow.begin(b"x" * 500, "text/plain", user="bob"))
+        assert isinstance(error, Unavailable)
+        assert error.limit == 1000
+        assert error.retry_after is not None
+        await flow.begin(b"x" * 400, "text/plain", user="bob")
 
 
 async def test_what_is_uploaded_must_be_what_was_announced(flow: Flow) -> None:
@@ -402,11 +464,105 @@ async def test_an_upload_past_its_time_is_over_even_before_the_sweep(flow: Flow)
 
 
 async def test_the_same_bytes_under_another_type_are_another_content(flow: Flow) -> None:
-    data = pictures.jpeg()
-    plain = await flow.send(data, "application/octet-stream")
-    shown = await flow.send(data, "image/jpeg")
-    assert (await flow.web.get((await flow.urls(plain.file))["original"])).content == data
-    assert pictures.SECRET not in (await flow.web.get((await flow.urls(shown.file))["original"])).content
+    for kind in ("text/plain", BYTES):
+        facts = await flow.send(b"the same", kind)
+        assert facts.type == kind
+    assert len(await flow.keys()) == 2
+
+
+@pytest.mark.parametrize("announced", [BYTES, "image/png", "image/webp"])
+async def test_a_picture_is_one_by_its_content(announced: str, flow: Flow) -> None:
+    """A photo called a.png, or sent as bytes, names its place and camera no more than any other."""
+    facts = await flow.send(pictures.jpeg(2000, 1000), announced, name="a.png")
+    assert (facts.type, facts.width, facts.height, facts.unstripped) == ("image/jpeg", 2000, 1000, UNSET)
+    urls = await flow.urls(facts.file)
+    assert set(urls) == {"original", "small", "large"}
+    for url in urls.values():
+        answer = await flow.web.get(url)
+        assert answer.headers["content-type"] == "image/jpeg"
+        assert pictures.SECRET not in answer.content
+    keys = await flow.keys()
+    await flow.send(pictures.jpeg(2000, 1000), "image/jpeg")
+    assert await flow.keys() == keys
+
+
+async def test_a_picture_in_parts_is_one_too(tmp_path: Path) -> None:
+    noise = Image.effect_noise((3000, 3000), 200).convert("RGB")
+    data = pictures.encoded(noise, "JPEG", quality=95, exif=pictures.exif())
+    assert 5 * MIB < len(data) < 20 * MIB
+    async with local_flow(tmp_path, PARTED) as flow:
+        facts = await flow.upload_parts(data, BYTES)
+        assert (facts.type, facts.width) == ("image/jpeg", 3000)
+        await flow.application.send("ada", facts.file)
+        assert pictures.SECRET not in (await flow.web.get((await flow.urls(facts.file))["original"])).content
+
+
+@pytest.mark.parametrize("what", ["broken", "large"])
+async def test_who_sends_a_picture_as_bytes_is_told_how_it_can_stay_as_it_is(what: str, tmp_path: Path) -> None:
+    async with local_flow(tmp_path, FilesSettings(max_picture_bytes=2000)) as flow:
+        data = pictures.jpeg() if what == "large" else pictures.jpeg()[:1000]
+        error = await refusal(flow.upload(data, BYTES))
+        assert error.code == "invalid"
+        assert error.field == ("size" if what == "large" else "file")
+        assert "Put it into an archive to send it as it is." in error.message
+        assert [key for key in await flow.keys() if key.startswith("file/")] == []
+
+
+async def test_a_kind_of_picture_that_the_policy_forbids_does_not_come_in_as_bytes(tmp_path: Path) -> None:
+    async with local_flow(tmp_path, FilesSettings(types=("image/png", BYTES))) as flow:
+        error = await refusal(flow.upload(pictures.jpeg(), BYTES))
+        assert (error.code, error.field) == ("invalid", "type")
+
+
+async def test_a_picture_over_the_limit_is_not_held_in_memory(tmp_path: Path) -> None:
+    for collect in (True, False):
+        reading = _Reading(BYTES, collect=collect)
+
+        async def chunks() -> AsyncIterator[bytes]:
+            yield pictures.jpeg()[:100]
+            yield bytes(10_000)
+
+        await reading.take(chunks())
+        assert (reading.size, len(reading.data)) == (10_100, 10_100 if collect else 0)
+
+
+HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(3000)
+MOVIE = b"\0\0\0\x20ftypisom\0\0\x02\0isomiso2avc1mp41" + bytes(3000)
+
+
+@pytest.mark.parametrize(
+    ("data", "announced", "told"),
+    [(HEIC, BYTES, True), (MOVIE, "video/mp4", True), (MOVIE, BYTES, True), (b"BMI is a number", "text/plain", UNSET)],
+)
+async def test_a_sender_is_told_what_stays_in_a_file(data: bytes, announced: str, told: Any, flow: Flow) -> None:
+    begun = await flow.begin(data, announced)
+    assert isinstance(begun.put, UploadRequest)
+    await flow.put(begun.put, data)
+    for _ in range(2):  # also who asks again
+        facts = await flow.finish(begun.file, ref="r")
+        assert (facts.type, facts.unstripped) == (announced, told)
+    await flow.application.send("ada", facts.file)
+    assert (await flow.web.get((await flow.urls(facts.file))["original"])).content == data
+
+
+@pytest.mark.parametrize(
+    ("data", "utf8"),
+    [
+        ("明天见\n".encode() * 300_000, True),  # over several chunks, cut within characters
+        (b"plain", True),
+        ("明天见".encode("gbk"), False),
+        ("明天見".encode("big5"), False),
+        ("明日ね".encode("shift_jis"), False),
+        ("äöü".encode("latin-1"), False),
+        ("明天见".encode()[:-1], False),
+    ],
+    ids=["utf-8", "ascii", "gbk", "big5", "shift-jis", "latin-1", "cut"],
+)
+async def test_a_text_is_called_utf_8_where_all_of_it_is(data: bytes, utf8: bool, flow: Flow) -> None:
+    facts = await flow.send(data, "text/plain", name="a.txt")
+    answer = await flow.web.get((await flow.urls(facts.file))["original"])
+    assert answer.content == data
+    assert answer.headers["content-type"] == ("text/plain; charset=utf-8" if utf8 else "text/plain")
 
 
 async def test_a_large_file_goes_in_parts_and_is_resumed(flow: Flow) -> None:
@@ -524,7 +680,15 @@ async def test_types_of_requests_are_checked_by_the_codec() -> None:
         assert caught.value.field == "name", ascii(name)
     for name in ("می\u200cخواهم.pdf", "क\u094d\u200dष.txt", "❤\ufe0f.png", "\U0001f3f4\U000e0067\U000e007f.png", ".x"):
         assert convert({**good, "name": name}, BeginUpload).name == name
-    for bad in ({"size": 0}, {"size": 5 * 1024**3 + 1}, {"name": " "}, {"name": "x" * 256}, {"sha256": "ABC"}):
+    for bad in (
+        {"name": "."},
+        {"name": ".."},
+        {"size": 0},
+        {"size": 5 * 1024**3 + 1},
+        {"name": " "},
+        {"name": "x" * 256},
+        {"sha256": "ABC"},
+    ):
         with pytest.raises(Invalid) as caught:
             convert({**good, **bad}, BeginUpload)
         assert caught.value.field == next(iter(bad))

@@ -106,12 +106,13 @@ async def test_a_length_that_is_none_is_refused(served: Served) -> None:
         assert (await served.web.send(request)).status_code == 411, length
 
 
-async def test_texts_are_said_to_be_in_utf_8(served: Served) -> None:
+async def test_texts_are_said_to_be_in_utf_8_by_links_that_say_so(served: Served) -> None:
     for type, told in (("text/plain", "text/plain; charset=utf-8"), ("image/png", "image/png")):
         await served.store.put("a", "明天".encode(), type=type)
-        assert (await served.get("a")).headers["content-type"] == told
-        named = served.store.download_link("a", seconds=60, type=type)
-        assert (await served.web.get(named.url)).headers["content-type"] == told
+        assert (await served.get("a")).headers["content-type"] == type
+        for named in (None, type):
+            link = served.store.download_link("a", seconds=60, type=named, utf8=True)
+            assert (await served.web.get(link.url)).headers["content-type"] == told
 
 
 async def test_pages_of_other_origins_may_use_links(served: Served) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 
 import pytest
+from attrs import evolve
 from chat_common.errors import Conflict, NotFound, RateLimited
 from chat_oss.leftovers import Leftovers
 from chat_oss.quota import Quota
@@ -36,14 +37,15 @@ async def check_two_tries_hold_what_they_write(
     mine = upload(user, conversation, now)
     await uploads.begin(mine, AMPLE, now)
     slow, quick = secrets.token_hex(8), secrets.token_hex(8)
+    done = Finished(file=mine.file, ref="r", content=quick, type=mine.type, size=100)
     await uploads.reserve(mine.staging, slow, now)
     await uploads.reserve(mine.staging, quick, now + 1)
     assert await leftovers.mark_unused(now + 2, 100) == []
-    kept = await uploads.finish(Finished(file=mine.file, ref="r", content=quick, size=100), None, now + 3)
+    kept = await uploads.finish(done, None, now + 3)
     assert kept == quick
     assert await leftovers.mark_unused(now + 4, 100) == []  # it is still being written
     with pytest.raises(Conflict):
-        await uploads.finish(Finished(file=mine.file, ref="other", content=slow, size=100), None, now + 5)
+        await uploads.finish(evolve(done, ref="other", content=slow), None, now + 5)
     assert await leftovers.mark_unused(now + GRACE_MS + 1, 100) == [slow]
     await leftovers.forget([slow])
     assert await leftovers.mark_unused(now + 2 * GRACE_MS, 100) == []

@@ -38,9 +38,16 @@ class _Eternal(LocalObjectStore):
     """Its links never end."""
 
     def download_link(
-        self, key: str, *, seconds: int, name: str | None = None, type: str | None = None, inline: bool = False
+        self,
+        key: str,
+        *,
+        seconds: int,
+        name: str | None = None,
+        type: str | None = None,
+        inline: bool = False,
+        utf8: bool = False,
     ) -> Link:
-        return super().download_link(key, seconds=max(seconds, 86_400), name=name, type=type, inline=inline)
+        return super().download_link(key, seconds=max(seconds, 86_400), name=name, type=type, inline=inline, utf8=utf8)
 
 
 class _HalfVisible(LocalObjectStore):

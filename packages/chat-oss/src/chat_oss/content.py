@@ -50,6 +50,11 @@ def _mpeg_audio(head: bytes) -> bool:
     return len(head) > 1 and head[0] == 0xFF and head[1] & 0xE6 in (0xE2, 0xE4, 0xE6)
 
 
+def _bitmap(head: bytes) -> bool:
+    """With its four reserved bytes: BM alone begins many a text."""
+    return head[:2] == b"BM" and head[6:10] == bytes(4)
+
+
 def _markup(head: bytes) -> bool:
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n")[:512].lower()
     return text.startswith((b"<!doctype html", b"<html", b"<script", b"<svg", b"<?xml", b"<head", b"<body"))
@@ -62,7 +67,7 @@ _SIGNS = (
     _Sign(("image/png", "image/apng"), _starts(b"\x89PNG\r\n\x1a\n")),
     _Sign(("image/gif",), _starts(b"GIF87a", b"GIF89a")),
     _Sign(("image/webp",), _riff(b"WEBP")),
-    _Sign(("image/bmp",), _starts(b"BM")),
+    _Sign(("image/bmp",), _bitmap),
     _Sign(("image/tiff",), _starts(b"II*\0", b"MM\0*")),
     _Sign(("image/avif",), _brands(b"avif", b"avis")),
     _Sign(("image/heic", "image/heif"), _brands(b"heic", b"heix", b"hevc", b"mif1", b"msf1")),
@@ -127,6 +132,20 @@ def agrees(type: str, head: bytes) -> bool:
     if type.startswith("text/"):
         return b"\0" not in head and (not found or bool({"text/html", "text/rtf"} & set(found)))
     return type.split("/")[0] not in ("image", "audio", "video")
+
+
+def real_type(type: str, head: bytes) -> str:
+    """What a content announced as ``type`` is: a picture is one by its first bytes; for all else see `agrees`."""
+    found = sniff(head)
+    if found and found[0] in IMAGES and (type in IMAGES or agrees(type, head)):
+        return found[0]
+    return type
+
+
+def names_its_maker(head: bytes) -> bool:
+    """Whether a content is of a kind that may hold place and camera, and that is not converted: HEIC, TIFF, videos."""
+    found = sniff(head)
+    return bool(found) and found[0] not in IMAGES and found[0].startswith(("image/", "video/"))
 
 
 SHOWN = frozenset({*IMAGES, "application/pdf", "text/plain"})

@@ -22,6 +22,7 @@ def content_disposition(name: str | None, *, inline: bool) -> str:
     return value
 
 
-def content_type(type: str) -> str:
-    """The ``Content-Type`` of an answer. A browser would guess what a text is written in, from where it is read."""
-    return f"{type}; charset=utf-8" if type.startswith("text/") else type
+def content_type(type: str, *, utf8: bool) -> str:
+    """The ``Content-Type`` of an answer. A browser guesses what a text is written in; it is told where that is known,
+    and not where it may be GBK, Big5 or Shift-JIS: then a guess is better than a false word."""
+    return f"{type}; charset=utf-8" if utf8 and type.startswith("text/") else type

@@ -190,7 +190,15 @@ class StoredFiles:
                 except Invalid as error:
                     raise await self._wrong(upload, error) from error
         return _facts(
-            evolve(upload, stored_size=done.size, width=done.width, height=done.height, animated=done.animated)
+            evolve(
+                upload,
+                type=done.type,
+                stored_size=done.size,
+                width=done.width,
+                height=done.height,
+                animated=done.animated,
+                unstripped=done.unstripped,
+            )
         )
 
     async def _join(self, upload: Upload) -> None:
@@ -227,13 +235,16 @@ class StoredFiles:
             file=upload.file,
             ref=ref,
             content=written,
+            type=found.type,
             size=found.size,
             width=picture.width if picture else None,
             height=picture.height if picture else None,
             animated=bool(picture and picture.animated),
             large=bool(picture and picture.large),
+            utf8=found.utf8,
+            unstripped=found.unstripped,
         )
-        digest = found.digest and _scoped(found.digest, upload)
+        digest = found.digest and _scoped(found.digest, found.type, upload)
         chosen = await self._uploads.finish(done, digest, self._clock.wall_ms())
         # The link still works for a while: the sweep looks again when it is over.
         await self._discard(written if chosen != written else None, upload.staging)
@@ -246,19 +257,21 @@ class StoredFiles:
         async def inspect(key: str) -> Inspected:
             return await self._intake.inspect(self._store, key, type=upload.type, size=upload.size, sha256=sha256)
 
-        if not self._policy.is_picture(upload.type):
+        if self._policy.is_picture(upload.type):
+            found = await inspect(upload.staging)
+        else:
             try:
                 await self._store.copy(upload.staging, original, type=upload.type, size=upload.size)
             except NotFound:
                 raise Conflict("Nothing has been uploaded yet.") from None
-            return await inspect(original)
-        found = await inspect(upload.staging)
+            found = await inspect(original)
         picture = found.picture
-        assert picture is not None
+        if picture is None:
+            return found
         await self._store.put(content_key(content, "small"), picture.small.data, type=picture.small.type)
         if picture.large is not None:
             await self._store.put(content_key(content, "large"), picture.large.data, type=picture.large.type)
-        await self._store.put(original, picture.content, type=upload.type)
+        await self._store.put(original, picture.content, type=found.type)
         return found
 
     async def _discard(self, content: str | None, *others: str) -> None:
@@ -287,6 +300,7 @@ class StoredFiles:
             name=upload.name,
             type=upload.type if shown else "application/octet-stream",
             inline=shown,
+            utf8=shown and upload.utf8,
         )
         return LinkedFile(
             file=upload.file,
@@ -320,7 +334,7 @@ async def open_files(
     telemetry: ObjectTelemetry | None = None,
 ) -> AsyncIterator[StoredFiles]:
     """The service over a store and the tables of `chat_oss.tables`, with its processes for pictures."""
-    intake = Intake(settings, telemetry)
+    intake = Intake(settings, Policy(settings), telemetry)
     try:
         yield StoredFiles(store, Uploads(database, rights), Leftovers(database), intake, clock, settings, telemetry)
     finally:
@@ -331,12 +345,12 @@ def _new_id() -> str:
     return secrets.token_hex(16)
 
 
-def _scoped(digest: str, upload: Upload) -> str:
+def _scoped(digest: str, type: str, upload: Upload) -> str:
     """What two uploads must have in common to be stored once: see `docs/files.md`.
 
     The same bytes as another type are another content: a picture is converted, a plain file is not.
     """
-    return hashlib.sha256("\0".join((upload.user, upload.conversation, upload.type, digest)).encode()).hexdigest()
+    return hashlib.sha256("\0".join((upload.user, upload.conversation, type, digest)).encode()).hexdigest()
 
 
 def _request(link: Link) -> UploadRequest:
@@ -352,6 +366,7 @@ def _facts(upload: Upload) -> FileFacts:
         width=_or_unset(upload.width),
         height=_or_unset(upload.height),
         animated=upload.animated or UNSET,
+        unstripped=upload.unstripped or UNSET,
     )
 
 

@@ -129,9 +129,16 @@ class GuardedStore:
         return self._store.upload_link(key, size=size, type=type, seconds=seconds)
 
     def download_link(
-        self, key: str, *, seconds: int, name: str | None = None, type: str | None = None, inline: bool = False
+        self,
+        key: str,
+        *,
+        seconds: int,
+        name: str | None = None,
+        type: str | None = None,
+        inline: bool = False,
+        utf8: bool = False,
     ) -> Link:
-        return self._store.download_link(key, seconds=seconds, name=name, type=type, inline=inline)
+        return self._store.download_link(key, seconds=seconds, name=name, type=type, inline=inline, utf8=utf8)
 
     @property
     def origin(self) -> str | None:

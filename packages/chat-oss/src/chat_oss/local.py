@@ -163,11 +163,18 @@ class LocalObjectStore:
         return Link("PUT", self._url(ticket), ticket.expires_at, {"Content-Type": type})
 
     def download_link(
-        self, key: str, *, seconds: int, name: str | None = None, type: str | None = None, inline: bool = False
+        self,
+        key: str,
+        *,
+        seconds: int,
+        name: str | None = None,
+        type: str | None = None,
+        inline: bool = False,
+        utf8: bool = False,
     ) -> Link:
         shown = "" if type is None else check_type(type)
         name = (name or "")[:LINK_NAME_CHARS]
-        ticket = Ticket("GET", check_key(key), self._until(seconds), type=shown, name=name, inline=inline)
+        ticket = Ticket("GET", check_key(key), self._until(seconds), type=shown, name=name, inline=inline, utf8=utf8)
         return Link("GET", self._url(ticket), ticket.expires_at)
 
     @property

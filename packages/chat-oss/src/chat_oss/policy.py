@@ -49,6 +49,15 @@ class PolicySettings:
     )
     daily_files: Annotated[int, Meta(ge=1)] = setting(500, help="Uploads that one user may begin a day (UTC).")
     daily_bytes: Annotated[int, Meta(ge=1)] = setting(2048 * MIB, help="Bytes that one user may announce a day (UTC).")
+    new_user_bytes: Annotated[int, Meta(ge=0)] = setting(
+        200 * MIB, help="Bytes that an account may announce in its first 24 hours; 0: as others."
+    )
+    user_bytes: Annotated[int, Meta(ge=0)] = setting(
+        10 * 1024 * MIB, help="Bytes that one user may keep, uploads under way included; 0: no bound."
+    )
+    total_bytes: Annotated[int, Meta(ge=0)] = setting(
+        0, help="Bytes that all users together may keep; over it new uploads are refused; 0: no bound."
+    )
     parts_above: Annotated[int, Meta(ge=PART_MIN)] = setting(
         32 * MIB, help="Larger files are uploaded in parts and can be resumed."
     )
@@ -63,18 +72,25 @@ class Policy:
 
     @property
     def quota(self) -> Quota:
-        return Quota(files=self.settings.daily_files, bytes=self.settings.daily_bytes)
+        settings = self.settings
+        return Quota(
+            files=settings.daily_files,
+            bytes=settings.daily_bytes,
+            new_bytes=settings.new_user_bytes,
+            user_bytes=settings.user_bytes,
+            total_bytes=settings.total_bytes,
+        )
 
     def check(self, type: str, size: int) -> None:
         """`Invalid` naming ``type``, or ``size`` with the limit."""
         check_type(type)
         if not any(fnmatchcase(type, pattern) for pattern in self.settings.types):
-            raise Invalid(f"type: {type} is not taken here", field="type")
+            raise Invalid(f"type: Files of type {type} are not taken here.", field="type")
         most = self.settings.max_bytes
         if self.is_picture(type):
             most = min(most, self.settings.max_picture_bytes)
         if not 1 <= size <= most:
-            raise Invalid(f"size: 1 to {most} bytes for {type}", field="size", limit=most)
+            raise Invalid(f"size: A file of type {type} may have 1 to {most} bytes.", field="size", limit=most)
 
     def is_picture(self, type: str) -> bool:
         return type in IMAGES

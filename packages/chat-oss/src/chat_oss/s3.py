@@ -226,11 +226,18 @@ class MinioObjectStore:
         return self._sized_put(check_key(key), seconds, size, {"content-type": check_type(type)}, {})
 
     def download_link(
-        self, key: str, *, seconds: int, name: str | None = None, type: str | None = None, inline: bool = False
+        self,
+        key: str,
+        *,
+        seconds: int,
+        name: str | None = None,
+        type: str | None = None,
+        inline: bool = False,
+        utf8: bool = False,
     ) -> Link:
         query = {"response-content-disposition": content_disposition((name or "")[:LINK_NAME_CHARS], inline=inline)}
         if type is not None:
-            query["response-content-type"] = content_type(check_type(type))
+            query["response-content-type"] = content_type(check_type(type), utf8=utf8)
         return self._link("GET", check_key(key), seconds, query, {})
 
     def _sized_put(self, key: str, seconds: int, size: int, headers: dict[str, str], query: dict[str, str]) -> Link:

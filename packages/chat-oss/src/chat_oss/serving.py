@@ -219,7 +219,7 @@ async def _body(receive: Receive, patience: Patience) -> AsyncIterator[bytes]:
 def _describe(info: ObjectInfo, ticket: Ticket, now_ms: int) -> dict[str, str]:
     # No Last-Modified: one content may belong to several files, and not every reader knows of the first.
     return {
-        "content-type": content_type(ticket.type or info.type),
+        "content-type": content_type(ticket.type or info.type, utf8=ticket.utf8),
         "content-disposition": content_disposition(ticket.name, inline=ticket.inline),
         "etag": f'"{info.etag}"',
         "accept-ranges": "bytes",

@@ -40,13 +40,16 @@ file = Table(
     Column("animated", Boolean, nullable=False, server_default=false()),
     Column("large", Boolean, nullable=False, server_default=false()),
     Column("failures", _number, nullable=False, server_default=text("0")),
+    Column("utf8", Boolean, nullable=False, server_default=false()),
+    Column("unstripped", Boolean, nullable=False, server_default=false()),
     Index("chat_file_by_content", "content"),
     Index("chat_file_message", "conversation", "seq"),
     Index("chat_file_due", "due_at"),
     sqlite_with_rowid=False,
 )
 """``state``: begun, finished, or gone (its message was recalled). ``seq``: the message that it stands in. ``due_at``:
-when it is to be dropped; none while it stands in a message. ``failures``: how often a begun upload was wrong."""
+when it is to be dropped; none while it stands in a message. ``failures``: how often a begun upload was wrong.
+``utf8``: a text that is UTF-8 throughout. ``unstripped``: a picture or video that may still name place and camera."""
 
 content = Table(
     "chat_file_content",
@@ -86,6 +89,15 @@ quota = Table(
     sqlite_with_rowid=False,
 )
 """What was begun a day. ``day``: days since 1970 UTC."""
+
+usage = Table(
+    "chat_file_usage",
+    metadata,
+    Column("user", _bytewise, primary_key=True),
+    Column("bytes", _number, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""What each user keeps: see `chat_oss.quota`."""
 
 PARTIAL = (
     "CREATE UNIQUE INDEX IF NOT EXISTS chat_file_content_digest ON chat_file_content (digest) "

@@ -20,7 +20,8 @@ class Ticket:
     """One permission: ``method`` on ``key`` until ``expires_at`` (ms since 1970).
 
     For what goes in: exactly ``size`` bytes as ``type``, as part ``number`` of ``upload`` when given.
-    For what goes out: the file ``name`` and ``type`` to answer with, shown ``inline`` or not.
+    For what goes out: the file ``name`` and ``type`` to answer with, shown ``inline`` or not, as ``utf8`` when a
+    text is known to be.
     """
 
     method: str
@@ -32,6 +33,7 @@ class Ticket:
     number: int = 0
     name: str = ""
     inline: bool = False
+    utf8: bool = False
 
 
 def seal(secret: bytes, ticket: Ticket) -> dict[str, str]:

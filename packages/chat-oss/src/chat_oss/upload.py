@@ -42,6 +42,8 @@ class Upload:
     height: int | None = None
     animated: bool = False
     large: bool = False
+    utf8: bool = False
+    unstripped: bool = False
 
 
 @frozen(kw_only=True)
@@ -51,8 +53,11 @@ class Finished:
     file: str
     ref: str
     content: str
+    type: str
     size: int
     width: int | None = None
     height: int | None = None
     animated: bool = False
     large: bool = False
+    utf8: bool = False
+    unstripped: bool = False

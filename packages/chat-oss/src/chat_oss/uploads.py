@@ -33,12 +33,12 @@ class Uploads:
     async def begin(self, upload: Upload, allowed: Quota, now: int) -> None:
         """Store a begun upload, if its user may send to its conversation now, and count it against the quota.
 
-        Raises what `FileRights.may_send` raises; `RateLimited` over the quota.
+        Raises what `FileRights.may_send` raises, and over the quota what `chat_oss.quota.count` does.
         """
 
         def work(connection: Connection) -> None:
             self._rights.may_send(connection, upload.user, upload.conversation, now)
-            quota.count(connection, upload, allowed, now)
+            quota.count(connection, upload, allowed, self._rights.joined_at(connection, upload.user), now)
             connection.execute(file.insert(), _row(upload))
             connection.execute(staging.insert(), {"staging": upload.staging, "until": upload.expires_at})
 
@@ -107,6 +107,7 @@ class Uploads:
                     raise Unavailable("This upload took too long to verify. Finish it again.")
             else:
                 connection.execute(update(content).where(content.c.content == done.content).values(held_at=0))
+            quota.finished(connection, row, done.size)
             connection.execute(
                 update(file)
                 .where(file.c.file == done.file)
@@ -114,11 +115,14 @@ class Uploads:
                     state="finished",
                     ref=done.ref,
                     content=chosen,
+                    type=done.type,
                     stored_size=done.size,
                     width=done.width,
                     height=done.height,
                     animated=done.animated,
                     large=done.large,
+                    utf8=done.utf8,
+                    unstripped=done.unstripped,
                     due_at=now + UNSENT_MS,
                 )
             )
@@ -166,6 +170,7 @@ class Uploads:
 def drop(connection: Connection, rows: Iterable[Row[Any]]) -> None:
     """Forget files, within the caller's transaction; the sweep looks again at what they were made of."""
     gone = list(rows)
+    quota.dropped(connection, gone)
     connection.execute(delete(file).where(file.c.file.in_([row.file for row in gone])))
     names = [row.content for row in gone if row.content is not None]
     if names:

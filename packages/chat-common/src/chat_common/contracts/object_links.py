@@ -139,8 +139,10 @@ async def check_download_link(harness: ObjectHarness) -> None:
         shown = await harness.use(harness.store.download_link(key, seconds=60, type="image/png", inline=True))
         assert shown.headers["content-type"] == "image/png"
         assert shown.headers["content-disposition"].startswith("inline")
-        text = await harness.use(harness.store.download_link(key, seconds=60, type=TEXT))
+        text = await harness.use(harness.store.download_link(key, seconds=60, type=TEXT, utf8=True))
         assert text.headers["content-type"].lower() == "text/plain; charset=utf-8"
+        unknown = await harness.use(harness.store.download_link(key, seconds=60, type=TEXT))
+        assert unknown.headers["content-type"].lower() == "text/plain"
 
 
 async def check_download_link_refused(harness: ObjectHarness) -> None:

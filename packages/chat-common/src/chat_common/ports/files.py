@@ -32,9 +32,9 @@ FileName = Annotated[
     Meta(
         min_length=1,
         max_length=255,
-        pattern=rf"^(?=.*[^{_UNSEEN}])[^{_FORBIDDEN}]+\Z",
-        description="something that is seen; no control characters, none without width that no script needs, and none "
-        "that turn the direction of writing",
+        pattern=rf"^(?!\.{{1,2}}\Z)(?=.*[^{_UNSEEN}])[^{_FORBIDDEN}]+\Z",
+        description="something that is seen, neither . nor ..; no control characters, none without width that no "
+        "script needs, and none that turn the direction of writing",
     ),
 ]
 """Refused rather than cleaned: whoever is shown a name must see what it is, and the sender what became of his."""
@@ -116,7 +116,9 @@ class Canceled:
 
 @define(kw_only=True)
 class FileFacts:
-    """A finished file. ``width`` and ``height`` in pixels, upright; absent for what is no picture."""
+    """A finished file. ``type``: what it is; a picture is told by its content, whatever it was announced as. ``width``
+    and ``height`` in pixels, upright; absent for what is not a picture. ``unstripped``: a picture or video of a kind
+    that stays byte for byte as it was, so that it may still name place and camera; absent where it cannot."""
 
     file: str
     name: str
@@ -125,6 +127,7 @@ class FileFacts:
     width: int | UnsetType = UNSET
     height: int | UnsetType = UNSET
     animated: bool | UnsetType = UNSET
+    unstripped: bool | UnsetType = UNSET
 
 
 @define(kw_only=True)
@@ -199,6 +202,10 @@ class FileRights(Protocol):
     def may_send(self, connection: Any, user: str, conversation: str, now: int) -> None:
         """Return when the user may send a file to the conversation at ``now`` (ms since 1970); else raise what the
         client is to hear: `NotFound`, `NotAMember`, `NotPermitted`."""
+        ...
+
+    def joined_at(self, connection: Any, user: str) -> int:
+        """When the user's account was made, in ms since 1970; 0 where that does not matter."""
         ...
 
     def visible(self, connection: Any, user: str, messages: Collection[tuple[str, int]]) -> Collection[tuple[str, int]]:

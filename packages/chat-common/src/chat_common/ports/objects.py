@@ -176,12 +176,19 @@ class ObjectLinks(Protocol):
         ...
 
     def download_link(
-        self, key: str, *, seconds: int, name: str | None = None, type: str | None = None, inline: bool = False
+        self,
+        key: str,
+        *,
+        seconds: int,
+        name: str | None = None,
+        type: str | None = None,
+        inline: bool = False,
+        utf8: bool = False,
     ) -> Link:
         """A GET (with Range). ``name``: what a browser saves it as; ``inline``: it may be shown in place.
 
-        ``type`` overrides the stored one in the answer; a text is then said to be in UTF-8. Whether the link allows
-        HEAD too is up to the store: S3 signs the method.
+        ``type`` overrides the stored one in the answer; ``utf8``: a text is then said to be in UTF-8. Whether the link
+        allows HEAD too is up to the store: S3 signs the method.
         """
         ...
 

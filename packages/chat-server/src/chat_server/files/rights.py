@@ -9,6 +9,7 @@ from sqlalchemy import Connection, select
 
 from chat_server.store import rights, views
 from chat_server.store.schema import conversation, member
+from chat_server.store.schema import user as account
 
 
 class SqlFileRights:
@@ -16,6 +17,10 @@ class SqlFileRights:
 
     def may_send(self, connection: Connection, user: str, conversation: str, now: int) -> None:
         rights.may_send(connection, user, conversation, now)
+
+    def joined_at(self, connection: Connection, user: str) -> int:
+        made = select(account.c.created_at).where(account.c.user == user)
+        return int(connection.execute(made).scalar_one_or_none() or 0)
 
     def visible(
         self, connection: Connection, user: str, messages: Collection[tuple[str, int]]
