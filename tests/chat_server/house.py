@@ -22,7 +22,7 @@ from chat_common.memory.cache import MemoryCache
 from chat_common.memory.directory import MemoryDirectory
 from chat_common.plugins import Owned, Owner, Plugins
 from chat_common.ports.broker import BrokerRecord
-from chat_common.ports.identity import Proof
+from chat_common.ports.identity import IdentityProvider, Proof
 from chat_common.ports.outbox import OutboxEntry
 from chat_common.records import Caller, Tables
 from chat_server.auth.settings import AuthSettings
@@ -188,7 +188,11 @@ def plain(record: Any) -> Any:
 
 @contextlib.asynccontextmanager
 async def opened(
-    store: Store, *, fanout: FanoutSettings | None = None, auth: AuthSettings | None = None
+    store: Store,
+    *,
+    fanout: FanoutSettings | None = None,
+    auth: AuthSettings | None = None,
+    identity_providers: Mapping[str, IdentityProvider] | None = None,
 ) -> AsyncIterator[House]:
     """A house over this store."""
     clock, outbox = ManualClock(), HandOutbox()
@@ -202,6 +206,7 @@ async def opened(
             clock=clock,
             node="here",
             kinds={owned.record.name: owned.record for owned in plugins.kinds},
+            identity_providers=identity_providers or {},
         )
         settings = RoomSettings(fanout=fanout or FanoutSettings(), auth=auth or AuthSettings(dev=True))
         rooms = await build(ports, settings, lambda event, data: None)

@@ -102,6 +102,9 @@ ROWS: dict[str, Row] = {
     "auth.logout": Row(),
     "auth.devices": Row(),
     "auth.kick": Row({"all": True}),
+    "auth.identities": Row(),
+    "auth.link": Row({"provider": "dev", "credentials": {"name": "x"}}, member="not_permitted"),  # no young login
+    "auth.unlink": Row({"provider": "dev"}, member="not_permitted"),
 }
 
 

@@ -22,6 +22,7 @@ from chat_server.auth.endings import Endings
 from chat_server.auth.identities import Identities
 from chat_server.auth.issue import Issuer
 from chat_server.auth.kick import Kick, KickDevices, Kicked
+from chat_server.auth.linking import IdentityList, LinkIdentity, Linking, UnlinkIdentity
 from chat_server.auth.logins import LoggedIn, forget_old
 from chat_server.auth.logout import Logout
 from chat_server.auth.neighbours import Neighbours, Ports
@@ -88,6 +89,7 @@ class Auth:
         self._renewal = Renewal(ports, settings, signer, self.endings)
         self._bans = Bans(ports, self.endings)
         self._direct = DirectLogins(ports.cache, settings, self.issuer)
+        self._linking = Linking(ports, self._providers, self._direct, self.endings)
         self._list, self._kick = ListDevices(ports, neighbours), KickDevices(ports, self.endings)
         self._logout = Logout(ports, self.endings)
         passwords = self._providers.get("password")
@@ -171,6 +173,13 @@ class Auth:
             Command("auth.logout", Nothing, Nothing, self._logout, "keeps", summary="End this login everywhere."),
             Command("auth.devices", Nothing, Devices, self._list, summary="Where the user is logged in."),
             Command("auth.kick", Kick, Kicked, self._kick, "changes", summary="Log a device out, or all others."),
+        ]
+        linking = self._linking
+        made += [
+            Command("auth.identities", Nothing, IdentityList, linking.identities, summary="One's ways to log in."),
+            # Kept replies hold a hash of the request, and this one has credentials in it: hence not "changes".
+            Command("auth.link", LinkIdentity, IdentityList, linking.link, "keeps", summary="Add a way to log in."),
+            Command("auth.unlink", UnlinkIdentity, IdentityList, linking.unlink, "changes", summary="Remove one."),
         ]
         if any(isinstance(provider, TicketIdentity) for provider in self._providers.values()):
             begin, poll = self.logins.begin, self.logins.poll
