@@ -77,5 +77,5 @@ def error_of(status: int, body: bytes) -> ChatError:
         kind = error_types()[told["code"]]
     except (ValueError, KeyError, TypeError):
         return Internal(f"HTTP {status}")
-    details = {name: told[name] for name in ("field", "limit", "retry_after") if name in told}
+    details = {name: told[name] for name in ("field", "limit", "retry_after", "details") if name in told}
     return kind(told.get("message", ""), **details)

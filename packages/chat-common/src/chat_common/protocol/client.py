@@ -320,7 +320,9 @@ class ClientSession:
     def _refused(self, frame: Error, now: float) -> None:
         kind = _ERRORS.get(frame.code, ChatError)
         details = {
-            name: value for name in ("field", "limit", "retry_after") if (value := getattr(frame, name)) is not UNSET
+            name: value
+            for name in ("field", "limit", "retry_after", "details")
+            if (value := getattr(frame, name)) is not UNSET
         }
         error = kind(frame.message, **details)
         if frame.ref is UNSET:
