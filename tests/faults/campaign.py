@@ -160,6 +160,7 @@ def main() -> int:
     parser.add_argument(
         "--late", type=float, help="longest delay of answers in all runs; default: 0.06 in every second one"
     )
+    parser.add_argument("--share", default="1/1", help="2/3: the second third of the plan, for processes side by side")
     parser.add_argument("--seconds", type=float, default=1e9, help="begin no run after so many seconds")
     parser.add_argument("--reports", type=Path, default=REPORTS, help="where hot-rooms.jsonl and hot-rooms.md are")
     parser.add_argument(
@@ -171,7 +172,8 @@ def main() -> int:
     plan = list(planned(options.seeds, options.repeats, options.late))
     done = {row["name"] for row in rows_of(journal, state)}
     # Every second of what is left comes from the end, so that a part has seen both the seeds and the notorious one.
-    left = [entry for entry in plan if entry.name not in done]
+    mine, of = map(int, options.share.split("/"))
+    left = [entry for place, entry in enumerate(plan) if entry.name not in done and place // 2 % of == mine - 1]
     ends = time.monotonic() + options.seconds
     while left and time.monotonic() < ends:
         entry = left.pop(0 if len(left) % 2 else -1)
