@@ -5,15 +5,19 @@ Header and content come into being by one rename, so nobody ever sees half of ei
     objects/<segment>/…/=<last segment>      "=" is no character of a key: a key and a folder never clash
     parts/<hash of key>/<upload>/<number>    and the type of the content to be, in `type`
     tmp/<random>                             being written; what a crash leaves is removed at the next start
+
+Nobody else on the machine may read any of it: folders are 0700, files 0600.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
@@ -25,7 +29,10 @@ from chat_common.ports.objects import PART_MIN, ObjectInfo, Part, check_key, che
 
 HEADER = 512
 MAGIC = b"chatobj1"
+FOLDER_MODE, FILE_MODE, OTHERS = 0o700, 0o600, 0o077
 COPY_CHUNK = 1024 * 1024
+
+log = logging.getLogger(__name__)
 
 
 @frozen
@@ -75,12 +82,41 @@ class Folder:
 
     def prepare(self, *, stale_before: float) -> None:
         """Make the folders; remove drafts not written to since ``stale_before`` (s since 1970)."""
-        for path in (self._objects, self._parts, self._tmp):
-            path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for path in (self.root, self._objects, self._parts, self._tmp):
+            _make_folder(path)
+        self._close_to_others()
         for path in self._tmp.iterdir():
             with contextlib.suppress(FileNotFoundError):
                 if path.stat().st_mtime < stale_before:
                     path.unlink()
+
+    def _close_to_others(self) -> None:
+        """Mend what an older version, or a copy, has left readable. The mark says that it was done: all is made private
+        since, and a store of millions need not be walked at every start."""
+        mark = self.root / "private"
+        if mark.exists() and not self.root.stat().st_mode & OTHERS:
+            return
+        mended = foreign = 0
+        for path in (self.root, *self.root.rglob("*")):
+            try:
+                mode = path.lstat().st_mode
+                if mode & OTHERS and not stat.S_ISLNK(mode):
+                    path.chmod(stat.S_IMODE(mode) & ~OTHERS)
+                    mended += 1
+            except FileNotFoundError:
+                continue
+            except PermissionError:
+                foreign += 1
+        if foreign:
+            log.warning(
+                "%d objects and folders in %s belong to another user: see who may read them", foreign, self.root
+            )
+        else:
+            mark.touch(FILE_MODE)
+        if mended:
+            log.warning(
+                "%d objects and folders in %s were open to others of this machine: now closed", mended, self.root
+            )
 
     def secret(self) -> bytes:
         """The key that signs links: 32 random bytes, made once, readable by this user alone."""
@@ -99,7 +135,7 @@ class Folder:
 
     def draft(self) -> Draft:
         path = self._tmp / secrets.token_hex(16)
-        file = path.open("xb")
+        file = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE), "wb")
         file.write(bytes(HEADER))
         return Draft(path, file)
 
@@ -139,6 +175,7 @@ class Folder:
             try:
                 os.link(origin, link)
             except PermissionError:
+                os.close(os.open(link, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE))
                 shutil.copyfile(origin, link)  # a file system without hard links
         except (FileNotFoundError, NotADirectoryError):
             raise NotFound("object not found") from None
@@ -183,8 +220,9 @@ class Folder:
     def begin_parts(self, key: str, type: str) -> str:
         upload = secrets.token_hex(16)
         folder = self._uploads(key) / upload
-        folder.mkdir(parents=True, mode=0o700)
-        (folder / "type").write_text(type)
+        _make_folder(folder)
+        with os.fdopen(os.open(folder / "type", os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE), "w") as file:
+            file.write(type)
         return upload
 
     def check_upload(self, key: str, upload: str) -> Path:
@@ -254,7 +292,7 @@ class Folder:
     def _rename(self, source: Path, target: Path) -> None:
         for last in (*[False] * 100, True):
             try:
-                target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                _make_folder(target.parent)
                 os.replace(source, target)
                 break
             except (FileNotFoundError, FileExistsError):
@@ -279,6 +317,13 @@ class Folder:
                 yield from self._walk(folder / name[:-1], prefix + name)
             else:
                 yield prefix + name
+
+
+def _make_folder(path: Path) -> None:
+    """A private one, and so all on the way to it: `Path.mkdir` gives its mode to the last alone."""
+    if not path.parent.exists():
+        _make_folder(path.parent)
+    path.mkdir(exist_ok=True, mode=FOLDER_MODE)
 
 
 def _read_header(key: str, file: BinaryIO) -> ObjectInfo:

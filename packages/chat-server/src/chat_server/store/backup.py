@@ -14,7 +14,7 @@ from pathlib import Path
 from chat_common.settings import SetupError
 from sqlalchemy import create_engine
 
-from chat_server.store import epoch
+from chat_server.store import epoch, private
 
 
 @contextlib.contextmanager
@@ -23,7 +23,8 @@ def data_lock(folder: Path) -> Iterator[None]:
 
     An advisory lock that the system frees when the process ends, however it ends.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    private.make_folder(folder)
+    private.make_file(folder / "chat.lock")
     with (folder / "chat.lock").open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -44,6 +45,7 @@ def backup(database: Path, target: Path) -> int:
         raise SetupError(f"{target} is there already: a backup overwrites nothing")
     partial = target.with_name(f".{target.name}.partial")
     partial.unlink(missing_ok=True)
+    private.make_file(partial)  # empty, and so taken for none
     try:
         with contextlib.closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=30)) as source:
             source.execute("VACUUM INTO ?", (str(partial),))
@@ -64,23 +66,33 @@ def restore(source: Path, database: Path) -> str:
     _require_sound(source)
     with data_lock(database.parent):
         fresh = database.with_name(f".{database.name}.restoring")
-        fresh.unlink(missing_ok=True)
-        shutil.copyfile(source, fresh)
-        engine = create_engine(f"sqlite:///{fresh}")
-        with engine.begin() as connection:
-            value = epoch.renew(connection)
-        engine.dispose()
-        _sync(fresh)
-        if database.exists():
-            # Its write-ahead log belongs to it and goes with it, under the same name.
-            kept = database.with_name(f"{database.name}.replaced-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}")
-            for tail in ("-wal", "-shm", ""):
-                part = database.with_name(database.name + tail)
-                if part.exists():
-                    part.rename(kept.with_name(kept.name + tail))
-        fresh.rename(database)
-        _sync(database.parent)
+        _remove(fresh)
+        try:
+            private.make_file(fresh)
+            shutil.copyfile(source, fresh)
+            engine = create_engine(f"sqlite:///{fresh}")
+            with engine.begin() as connection:
+                value = epoch.renew(connection)
+            engine.dispose()
+            _sync(fresh)
+            if database.exists():
+                private.make_database(database)  # it stays beside the new one
+                # Its write-ahead log belongs to it and goes with it, under the same name.
+                kept = database.with_name(f"{database.name}.replaced-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}")
+                for tail in ("-wal", "-shm", ""):
+                    part = database.with_name(database.name + tail)
+                    if part.exists():
+                        part.rename(kept.with_name(kept.name + tail))
+            fresh.rename(database)
+            _sync(database.parent)
+        finally:
+            _remove(fresh)
     return value
+
+
+def _remove(database: Path) -> None:
+    for tail in ("", "-wal", "-shm", "-journal"):
+        database.with_name(database.name + tail).unlink(missing_ok=True)
 
 
 def new_epoch(database: Path) -> str:

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import SQLAlchemyError
 
+from chat_server.store import private
 from chat_server.store.database import SqlDatabase
 from chat_server.store.writer import BatchOutcome, Job, run_batch, translated
 
@@ -91,7 +92,8 @@ class SqliteDatabase(SqlDatabase):
 @contextlib.asynccontextmanager
 async def open_sqlite(path: Path, *, readers: int = 3) -> AsyncIterator[SqliteDatabase]:
     """The database of a data folder, made if it is not there; tables are the migrations' business."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True, mode=private.FOLDER_MODE)
+    private.make_database(path)
     database = SqliteDatabase(path, readers=readers)
     try:
         yield database
