@@ -145,7 +145,8 @@ async def measure_submits(url: str, folder: Path, count: int) -> dict[str, float
 
     migrated(psycopg_url(url))
     settings = {**Store("postgresql", folder, url).settings, "limits": {"calls": 0}}
-    async with Server(settings=settings, environ={}) as server:
+    open_groups = {"groups": {"strangers": "allow"}}
+    async with Server(settings={**settings, **open_groups}, environ={}) as server:
         people = [(await server.ensure_user(f"u{number}")).user for number in range(CHATS + 1)]
         chats = [
             (await server.call("group.create", {"name": "Pair", "members": [one]}, user=people[0])).conversation

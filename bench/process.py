@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import re
@@ -122,7 +123,15 @@ def chat_server(
     `program`: another installation's `chat-server`.
     """
     program = program or Path(sys.executable).with_name("chat-server")
-    return running("chat-server", [program, "--dev", "--port", "0", "--data", data], env)
+    command = [program, "--dev", "--port", "0", "--data", data]
+    return running("chat-server", command, {**_open_groups(program), **(env or {})})
+
+
+@functools.cache
+def _open_groups(program: Path) -> Mapping[str, str]:
+    """Crowds are put into groups unasked, where the server under test (perhaps an older one) could ask them."""
+    shown = subprocess.run([program, "config"], capture_output=True, text=True, check=True).stdout
+    return {"CHAT__GROUPS__STRANGERS": "allow"} if "[groups]" in shown else {}
 
 
 def mounted(data: Path, python: Path | None = None) -> contextlib.AbstractContextManager[Running]:

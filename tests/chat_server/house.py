@@ -27,6 +27,7 @@ from chat_common.ports.outbox import OutboxEntry
 from chat_common.records import Caller, Tables
 from chat_server.auth.settings import AuthSettings
 from chat_server.im.heat import FanoutSettings
+from chat_server.logic.settings import GroupSettings, LogicSettings
 from chat_server.pipeline import Pipeline
 from chat_server.pipeline.limits import LimitSettings
 from chat_server.rooms import RoomPorts, Rooms, RoomSettings, build
@@ -66,7 +67,11 @@ class Store:
     @property
     def settings(self) -> dict[str, Any]:
         """For `Server(settings=…)`."""
-        chosen: dict[str, Any] = {"server": {"data": str(self.folder)}, "auth": {"dev": True}}
+        chosen: dict[str, Any] = {
+            "server": {"data": str(self.folder)},
+            "auth": {"dev": True},
+            "groups": {"strangers": "allow"},
+        }
         if self.dialect == "postgresql":
             chosen |= {"ports": {"database": "postgresql"}, "database": {"postgresql": {"url": asyncpg_url(self.url)}}}
         return chosen
@@ -193,8 +198,9 @@ async def opened(
     fanout: FanoutSettings | None = None,
     auth: AuthSettings | None = None,
     identity_providers: Mapping[str, IdentityProvider] | None = None,
+    logic: LogicSettings | None = None,
 ) -> AsyncIterator[House]:
-    """A house over this store."""
+    """A house over this store, in which strangers are put into groups unasked."""
     clock, outbox = ManualClock(), HandOutbox()
     plugins = Plugins.load()
     async with store.open() as database:
@@ -208,7 +214,11 @@ async def opened(
             kinds={owned.record.name: owned.record for owned in plugins.kinds},
             identity_providers=identity_providers or {},
         )
-        settings = RoomSettings(fanout=fanout or FanoutSettings(), auth=auth or AuthSettings(dev=True))
+        settings = RoomSettings(
+            fanout=fanout or FanoutSettings(),
+            auth=auth or AuthSettings(dev=True),
+            logic=logic or LogicSettings(GroupSettings(strangers="allow")),
+        )
         rooms = await build(ports, settings, lambda event, data: None)
         commands = [Owned(command, Owner(room.room)) for room in rooms.contributions() for command in room.commands]
         pipeline = Pipeline(

@@ -17,7 +17,7 @@ from chat_common.errors import ChatError
 from chat_common.records import Caller
 from chat_server.server import Server
 
-SETTINGS: dict[str, dict[str, Any]] = {"auth": {"dev": True}}
+SETTINGS: dict[str, dict[str, Any]] = {"auth": {"dev": True}, "groups": {"strangers": "allow"}}
 OK = "ok"
 
 
@@ -69,6 +69,8 @@ ROWS: dict[str, Row] = {
     "group.link": Row({**IN_ROOM, "on": True}, **OFFICE),
     "group.dissolve": Row(IN_ROOM, **OFFICE),
     "group.leave": Row(IN_ROOM, owner="conflict"),
+    "group.accept": Row(IN_ROOM, left="not_found"),
+    "group.reject": Row(IN_ROOM, member="not_found", left="not_found"),
     "upload.begin": Row({**IN_ROOM, "name": "a.txt", "type": "text/plain", "size": 3}),
     # --- what is one's own
     "inbox.list": Row(),

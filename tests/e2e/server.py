@@ -38,7 +38,7 @@ class Server:
             *self._command(),
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
-            env={**os.environ, "PYTHONUNBUFFERED": "1", **self.env},
+            env={**os.environ, "PYTHONUNBUFFERED": "1", "CHAT__GROUPS__STRANGERS": "allow", **self.env},
         )
         self.ready = False
         ready = asyncio.Event()

@@ -72,7 +72,7 @@ class Zygote:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             cwd=ROOT,
-            env={**os.environ, "CHAT_FAULT_LATE": str(self.late)},
+            env={**os.environ, "CHAT__GROUPS__STRANGERS": "allow", "CHAT_FAULT_LATE": str(self.late)},
         )
         self._reading = asyncio.create_task(self._read())
 

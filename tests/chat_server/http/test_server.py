@@ -35,7 +35,10 @@ class Checked:
 
 @pytest.fixture
 async def server(tmp_path: Path) -> AsyncIterator[Server]:
-    async with Server(settings={"server": {"data": str(tmp_path)}, "auth": {"dev": True}}, environ={}) as server:
+    async with Server(
+        settings={"server": {"data": str(tmp_path)}, "auth": {"dev": True}, "groups": {"strangers": "allow"}},
+        environ={},
+    ) as server:
         yield server
 
 

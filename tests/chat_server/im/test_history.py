@@ -238,6 +238,8 @@ async def test_a_stranger_cannot_tell_a_foreign_conversation_from_none(house: Ho
         "group.invite": {"users": [eve]},
         "group.kick": {"users": [ada]},
         "group.leave": {},
+        "group.accept": {},
+        "group.reject": {},
         "group.link": {"on": True},
         "group.role": {"user": bob, "role": "admin"},
         "group.mute": {"user": bob, "until": 0},

@@ -92,7 +92,7 @@ class Member:
 
 @define(kw_only=True)
 class Conversation:
-    """What all members see of a conversation. ``members`` is a count."""
+    """What all members see of a conversation. ``members`` is a count; ``invites``: who may, absent for all members."""
 
     conversation: str
     rev: int
@@ -103,6 +103,7 @@ class Conversation:
     announcement: str | UnsetType = UNSET
     muted_until: int | UnsetType = UNSET
     dissolved: bool | UnsetType = UNSET
+    invites: Literal["members", "admins"] | UnsetType = UNSET
 
 
 @define(kw_only=True)
@@ -122,7 +123,8 @@ class Head:
 
 @define(kw_only=True)
 class Inbox:
-    """What one user sees in the own list; larger ``order`` first. ``mentioned`` is the newest unread one's seq."""
+    """What one user sees in the own list; larger ``order`` first. ``mentioned`` is the newest unread one's seq.
+    ``pending``: an invitation that waits for an answer (``group.accept``, ``group.reject``)."""
 
     conversation: str
     kind: Literal["direct", "group"]
@@ -142,6 +144,8 @@ class Inbox:
     pinned: bool | UnsetType = UNSET
     hidden: bool | UnsetType = UNSET
     left: bool | UnsetType = UNSET
+    pending: bool | UnsetType = UNSET
+    invited_by: User | UnsetType = UNSET
 
 
 @define(kw_only=True)

@@ -24,6 +24,7 @@ from chat_server.http.settings import HttpSettings
 from chat_server.im.heat import FanoutSettings
 from chat_server.im.kinds import BUILT_IN
 from chat_server.im.service import ImSettings
+from chat_server.logic.settings import GroupSettings, UserSettings
 from chat_server.logs import LogSettings
 from chat_server.pipeline import LimitSettings
 from chat_server.settings import ServerSettings
@@ -88,6 +89,8 @@ def chat_sections() -> Sequence[Section]:
         Section("gateway", GatewaySettings, "Sessions, windows, heartbeats."),
         Section("im", ImSettings, "Messages."),
         Section("fanout", FanoutSettings, "Hot rooms and offline push."),
+        Section("groups", GroupSettings, "Who is put into groups, and into how many."),
+        Section("users", UserSettings, "Who finds whom, and names."),
         Section("http", HttpSettings, "What HTTP answers."),
         Section("connections", ConnectionSettings, "What a connection may take."),
         Section("log", LogSettings, "What is logged, and how."),

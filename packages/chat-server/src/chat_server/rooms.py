@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from attrs import define, field, frozen
+from chat_common import wire
 from chat_common.clock import Clock
 from chat_common.ports.cache import Cache
 from chat_common.ports.database import Database
@@ -34,11 +35,13 @@ from chat_server.im.submit import Submit
 from chat_server.im.sweeper import Sweeper
 from chat_server.logic import users
 from chat_server.logic.service import Logic
+from chat_server.logic.settings import LogicSettings
 from chat_server.router.push import OfflinePush
 from chat_server.router.service import Router
 from chat_server.store import epoch
 from chat_server.store.executor import CommandExecutor
 from chat_server.store.replies import forget_replies
+from chat_server.store.tx import Tx
 
 TIDY_EVERY = 60.0
 
@@ -67,6 +70,7 @@ class RoomSettings:
     im: ImSettings = field(factory=ImSettings)
     fanout: FanoutSettings = field(factory=FanoutSettings)
     auth: AuthSettings = field(factory=AuthSettings)
+    logic: LogicSettings = field(factory=LogicSettings)
     lease: float = 60.0
     public_url: str = ""
 
@@ -100,10 +104,12 @@ class Rooms:
         ]
 
     async def tidy(self) -> None:
-        """Forget kept replies and tokens that are over, in small batches."""
+        """Forget kept replies and tokens that are over, until nothing is: in portions, others' work in between."""
         now = self.clock.wall_ms()
-        await self.database.change(lambda connection: forget_replies(connection, now))
-        await self.database.change(self.auth.forget_old)
+        while await self.database.change(lambda connection: forget_replies(connection, now)):
+            pass
+        while await self.database.change(self.auth.forget_old):
+            pass
 
 
 async def build(ports: RoomPorts, settings: RoomSettings, observe: Callable[[str, Any], None]) -> Rooms:
@@ -132,9 +138,11 @@ async def build(ports: RoomPorts, settings: RoomSettings, observe: Callable[[str
         ports.identity_providers,
         settings.public_url,
     )
-    logic = Logic(
-        database, executor, lambda tx, me, name: inbox.one(tx.connection, tx.preview, me, name), router.deliver
-    )
+
+    def inbox_of(tx: Tx, me: str, name: str) -> wire.Inbox:
+        return inbox.one(tx.connection, tx.preview, me, name)
+
+    logic = Logic(database, executor, inbox_of, router.deliver, settings.logic)
     parts = ImParts(submit, fanout, own_changes, sweeper, ports.attachments)
     im = Im(database, executor, known, parts, settings.im)
     push = OfflinePush(database, executor, ports.directory, clock, ports.push_providers, known.preview, settings.lease)

@@ -50,6 +50,7 @@ from chat_server.files.rights import SqlFileRights
 from chat_server.files.telemetry import FileTelemetry
 from chat_server.gateway import Gateway, Neighbours, Node
 from chat_server.http.app import http_app
+from chat_server.logic.settings import LogicSettings
 from chat_server.metrics import Metrics
 from chat_server.outbox_metrics import OutboxMetrics
 from chat_server.pipeline import Observers, Pipeline
@@ -197,6 +198,7 @@ class Server:
             im=section("im"),
             fanout=section("fanout"),
             auth=section("auth"),
+            logic=LogicSettings(section("groups"), section("users")),
             lease=section("gateway").lease,
             public_url=section("server").public_url,
         )

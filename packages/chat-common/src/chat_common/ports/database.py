@@ -25,17 +25,18 @@ class Database(Protocol):
         """Run ``work(connection)`` in a read transaction (one snapshot). Many may run at once."""
         ...
 
-    async def change(self, work: Callable[[Any], T]) -> T:
+    async def change(self, work: Callable[[Any], T], by: str = "") -> T:
         """Run ``work(connection)`` and return after its commit is on disk.
 
         Atomic: an exception of ``work`` undoes only its own changes and is raised here. Several calls may share one
         transaction (group commit), so ``work`` must not commit, and may be run again from the start when
         the shared transaction failed for another's sake: it must have no effect but through the connection.
-        Cancelling the caller does not undo the work.
+        Cancelling the caller does not undo the work. ``by``: the user whose work this is; where much waits, users are
+        served in turn.
         """
         ...
 
-    async def change_many(self, apply: Callable[[Any, Sequence[Item]], Sequence[Any]], item: Item) -> Any:
+    async def change_many(self, apply: Callable[[Any, Sequence[Item]], Sequence[Any]], item: Item, by: str = "") -> Any:
         """Like `change`, but all items that wait for the same ``apply`` function run as one set-based call.
 
         ``apply(connection, items)`` returns one outcome an item, in order; an outcome that is an exception is raised

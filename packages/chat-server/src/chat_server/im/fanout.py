@@ -149,7 +149,9 @@ class Fanout:
         found: list[Push] = []
         later: Mapping[str, Membership] | None = {}
         while done < last:
-            page = await self._database.read(lambda connection: page_between(connection, name, done, last))  # noqa: B023
+            page = await self._database.read(
+                lambda connection: page_between(connection, self._executor.preview, name, done, last)  # noqa: B023
+            )
             found.extend(page.pushes)
             later = page.later
             if page.reach <= done:

@@ -11,7 +11,7 @@ from chat_common.ports.database import Database
 from chat_common.records import Caller
 from sqlalchemy import Connection, select
 
-from chat_server.store import pages, views
+from chat_server.store import pages, rights, views
 from chat_server.store.executor import caller_user
 from chat_server.store.rights import standing
 from chat_server.store.schema import message
@@ -42,15 +42,15 @@ class HistoryPage:
     head: HistoryHead
 
 
-async def history(database: Database, caller: Caller, request: History) -> HistoryPage:
+async def history(database: Database, preview: views.Previewed, caller: Caller, request: History) -> HistoryPage:
     """Messages within the caller's intervals; holes between spans are stepped over."""
     user = caller_user(caller)
     if request.before is not None and request.after is not None:
         raise Invalid("before and after exclude each other", field="after")
-    return await database.read(lambda connection: _page(connection, user, request))
+    return await database.read(lambda connection: _page(connection, preview, user, request))
 
 
-def _page(connection: Connection, user: str, request: History) -> HistoryPage:
+def _page(connection: Connection, preview: views.Previewed, user: str, request: History) -> HistoryPage:
     here = standing(connection, user, request.conversation, active=False)
     if here.left:
         head = HistoryHead(seq=here.member.to_seq, rev=here.member.rev)
@@ -59,7 +59,8 @@ def _page(connection: Connection, user: str, request: History) -> HistoryPage:
     first = views.first_visible(here.spans, here.room.first_kept)
     limit = request.limit or pages.DEFAULT
     rows = _rows(connection, request, here.spans, first, head.seq, limit)
-    return HistoryPage(messages=[views.message_record(row) for row in rows], first_seq=first, head=head)
+    records = views.message_records(connection, rows, preview, end_rev=rights.end_rev(here))
+    return HistoryPage(messages=records, first_seq=first, head=head)
 
 
 def _rows(

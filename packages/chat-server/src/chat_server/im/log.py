@@ -20,7 +20,7 @@ LATER = 1_000
 """Most memberships told that were stamped after what an answer holds."""
 
 
-def page_between(connection: Connection, name: str, after: int, upto: int) -> LogPage:
+def page_between(connection: Connection, preview: views.Previewed, name: str, after: int, upto: int) -> LogPage:
     """What brings a member from rev ``after`` to ``upto``: newest states in order of stamp, each with its ``since``.
 
     Rows changed again later stand under their newest stamp, so stamps in between may be covered by ``since``, and the
@@ -37,7 +37,9 @@ def page_between(connection: Connection, name: str, after: int, upto: int) -> Lo
         .limit(PAGE)
     ).all()
     reach = rows[-1].rev if len(rows) == PAGE else upto
-    found: list[tuple[int, str, Any, int]] = [(row.rev, "message", views.message_record(row), row.seq) for row in rows]
+    found: list[tuple[int, str, Any, int]] = [
+        (record.rev, "message", record, record.seq) for record in views.message_records(connection, rows, preview)
+    ]
     changed = connection.execute(
         select(member)
         .where(member.c.conversation == name, member.c.rev > after, member.c.rev <= reach)

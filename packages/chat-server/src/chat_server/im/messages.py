@@ -17,7 +17,7 @@ from chat_server.im.kinds import Kinds
 from chat_server.store import pages, rights, views
 from chat_server.store.executor import caller_user
 from chat_server.store.rights import Standing, enter, standing
-from chat_server.store.schema import member, message, reaction
+from chat_server.store.schema import former, member, message, reaction
 from chat_server.store.statements import upsert
 from chat_server.store.tx import Room, Tx, missing
 
@@ -112,18 +112,33 @@ def _change(tx: Tx, room: Room, seq: int, **values: Any) -> wire.Message:
         .values(rev=rev, **values)
     )
     row = room.message(seq)
-    room.show(row)
-    return views.message_record(row)
+    return room.show(row)
 
 
-def edit(kinds: Kinds, tx: Tx, me: str, request: Edit) -> wire.Message:
-    """Replace the body of one's own message; the kind stays. It takes the right to speak, as a new message does."""
+def edit(kinds: Kinds, seconds: float, tx: Tx, me: str, request: Edit) -> wire.Message:
+    """Replace the body of one's own message within ``seconds``; the kind stays. It takes the right to speak, as a new
+    message does."""
     room, here, row = _own(tx, me, request.conversation, request.seq)
     rights.speaks(tx.connection, here, tx.now)
+    if tx.now - row.time > seconds * 1000:
+        raise Conflict(f"A message can be edited for {seconds:g} seconds.", limit=int(seconds))
     kind, body = kinds.read(row.kind, request.body)
     if not kind.editable:
         raise Invalid(f"a message of kind {row.kind} cannot be edited", field="seq")
+    _keep_former(tx, row, room.head_rev + 1)
     return _change(tx, room, request.seq, body=views.as_json(body), edited_at=tx.now)
+
+
+def _keep_former(tx: Tx, row: Any, until: int) -> None:
+    """What the message says before the rev ``until``, for those who have left and may see it; often nobody."""
+    seen_by_left = select(member.c.user).where(
+        member.c.conversation == row.conversation, member.c.to_seq.is_not(None), member.c.to_seq >= row.seq
+    )
+    if tx.connection.execute(seen_by_left.limit(1)).first() is not None:
+        before = {"body": row.body, "edited_at": row.edited_at}
+        tx.connection.execute(
+            former.insert(), {"conversation": row.conversation, "seq": row.seq, "until": until, **before}
+        )
 
 
 def recall(seconds: float, attachments: Attachments, tx: Tx, me: str, request: Recall) -> wire.Message:
@@ -133,6 +148,9 @@ def recall(seconds: float, attachments: Attachments, tx: Tx, me: str, request: R
         raise RecallExpired(f"a message can be recalled for {seconds:g} seconds", limit=int(seconds))
     tx.connection.execute(
         delete(reaction).where(reaction.c.conversation == request.conversation, reaction.c.seq == request.seq)
+    )
+    tx.connection.execute(
+        delete(former).where(former.c.conversation == request.conversation, former.c.seq == request.seq)
     )
     if row.kind in attachments.kinds:
         attachments.detach(tx.connection, request.conversation, request.seq)
@@ -158,7 +176,7 @@ def react(tx: Tx, me: str, request: React) -> wire.Message:
     else:
         done = tx.connection.execute(delete(reaction).where(mine)).rowcount
     if not done:
-        return views.message_record(row)
+        return views.message_record(tx.connection, row, tx.preview)
     totals = tx.connection.execute(
         select(reaction.c.emoji, func.count().label("count"), func.min(reaction.c.time).label("first"))
         .where(key)

@@ -8,6 +8,7 @@ from typing import Any
 
 from attrs import define, frozen
 from chat_common import wire
+from chat_common.memory.rates import Rates
 from chat_common.ports.database import Database
 from chat_common.ports.files import Attachments
 from chat_common.records import Caller, Command, Consumer, Task
@@ -32,11 +33,14 @@ from chat_server.store.topics import CHANGED, STORED
 
 SAVE_EVERY = 1.0
 SWEEP_EVERY = 2.0
+TYPING_EVERY = 3.0
+"""Seconds between two typing notes of one user in one conversation; what comes sooner is dropped."""
 
 
 @define(kw_only=True)
 class ImSettings:
     recall_seconds: float = setting(600.0, help="How long one's own message can be recalled, in seconds.")
+    edit_seconds: float = setting(86_400.0, help="How long one's own message can be edited, in seconds.")
 
 
 _VERSIONS = CompiledStatement(select(version.c.user, version.c.version).where(any_of(version.c.user, "users")), "users")
@@ -119,6 +123,7 @@ class Im:
         self._kinds = kinds
         self._parts = parts
         self._settings = settings
+        self._typing = Rates(executor.clock)
         self._version = BatchedReads(database, _versions)
         self._arrival = BatchedReads(database, _arrivals)
         self._pages: BatchedReads[sync.Asked, sync.Page] = BatchedReads(database, partial(sync.pages_of, kinds.preview))
@@ -144,16 +149,18 @@ class Im:
         reads, run = self._database, self._executor.run
         preview = self._kinds.preview
 
-        def change(name: str, request: type[Any], reply: type[Any], work: Any, summary: str) -> Command:
+        def change(
+            name: str, request: type[Any], reply: type[Any], work: Any, summary: str, *, keep: bool = True
+        ) -> Command:
             async def handler(caller: Caller, params: Any) -> Any:
-                return await run(caller, name, params, work, reply)
+                return await run(caller, name, params, work, reply, keep=keep)
 
             return Command(name, request, reply, handler, "keeps", summary=summary)
 
         def read(name: str, request: type[Any], reply: Any, work: Any, summary: str) -> Command:
             return Command(name, request, reply, work, "reads", summary=summary)
 
-        edit = partial(messages.edit, self._kinds)
+        edit = partial(messages.edit, self._kinds, self._settings.edit_seconds)
         recall = partial(messages.recall, self._settings.recall_seconds, self._parts.attachments)
         return [
             Command(
@@ -172,7 +179,11 @@ class Im:
                 "What changed since a version or a rev.",
             ),
             read(
-                "history", history.History, history.HistoryPage, partial(history.history, reads), "A page of messages."
+                "history",
+                history.History,
+                history.HistoryPage,
+                partial(history.history, reads, preview),
+                "A page of messages.",
             ),
             read(
                 "inbox.list",
@@ -181,8 +192,15 @@ class Im:
                 partial(inbox.inbox_list, reads, preview),
                 "One's conversations, latest activity first.",
             ),
-            change("inbox.set", inbox.InboxSet, wire.Inbox, inbox.set_inbox, "Mute, pin or hide a conversation."),
-            change("read", inbox.Read, inbox.ReadState, inbox.read, "Move the read pointer forward."),
+            change(
+                "inbox.set",
+                inbox.InboxSet,
+                wire.Inbox,
+                inbox.set_inbox,
+                "Mute, pin or hide a conversation.",
+                keep=False,
+            ),
+            change("read", inbox.Read, inbox.ReadState, inbox.read, "Move the read pointer forward.", keep=False),
             change("message.edit", messages.Edit, wire.Message, edit, "Replace the body of one's own message."),
             change("message.recall", messages.Recall, wire.Message, recall, "Take back one's own message."),
             change("message.react", messages.React, wire.Message, messages.react, "Set or take away a reaction."),
@@ -233,9 +251,14 @@ class Im:
         return await self._database.read(members)
 
     async def gap(self, conversation: str, after: int, upto: int) -> LogPage:
-        return await self._database.read(lambda connection: page_between(connection, conversation, after, upto))
+        preview = self._kinds.preview
+        return await self._database.read(
+            lambda connection: page_between(connection, preview, conversation, after, upto)
+        )
 
     async def audience(self, user: str, conversation: str) -> Sequence[str]:
+        if self._typing.allow(f"{user} {conversation}", 1, TYPING_EVERY):
+            return []
         now = self._executor.clock.wall_ms()
 
         def others(connection: Connection) -> list[str]:

@@ -99,6 +99,7 @@ _MEMBERS = CompiledStatement(
         member.c.conversation,
         member.c.user,
         member.c.role,
+        member.c.rev,
         member.c.from_seq,
         member.c.to_seq,
         member.c.earlier,
@@ -176,7 +177,7 @@ class Submit:
         )
         if request.mentions is not None:
             _check_mentions(request.mentions)
-        receipt: Receipt = await self._database.change_many(self._apply_bound, item)
+        receipt: Receipt = await self._database.change_many(self._apply_bound, item, by=user)
         return receipt
 
     def _apply(self, connection: Connection, items: Sequence[Item]) -> Sequence[Receipt | ChatError]:
@@ -282,8 +283,7 @@ class Submit:
         ).one_or_none()
         if found is None:
             raise gone
-        line = views.preview_of_row(found, self._kinds.preview)
-        return wire.Quote(seq=seq, sender=line.sender, kind=line.kind, text=line.text)
+        return views.quote_of(found, self._kinds.preview)
 
 
 def _check_mentions(mentions: list[str]) -> None:
@@ -322,7 +322,7 @@ def _repeated(item: Item, before: tuple[bytes, Receipt]) -> Receipt | ChatError:
 def _number(item: Item, head: _Head, now: int) -> Receipt:
     head.seq += 1
     head.rev += 1
-    head.time = max(now, head.time)
+    head.time = now  # the clock's, even where it was ahead for a while: order is the business of seq
     head.first_rev = head.first_rev or head.rev
     head.preview = views.as_json(wire.Preview(sender=item.user, kind=item.request.kind, text=item.preview))
     if item.request.mentions == [EVERYBODY]:

@@ -92,7 +92,7 @@ def _page(
             raise EpochChanged("the store is of another epoch: start over", field="epoch")
         if request.conversation is None:
             return _own(connection, preview, me, request)
-        return _conversation(connection, me, request)
+        return _conversation(connection, preview, me, request)
     except ChatError as error:
         return error
 
@@ -175,12 +175,14 @@ def _hot(connection: Connection, me: str) -> list[HotRoom]:
     return [HotRoom(conversation=name, rev=rev, seq=seq) for name, rev, seq in rows]
 
 
-def _conversation(connection: Connection, me: str, request: Sync) -> ConversationPage:
+def _conversation(connection: Connection, preview: views.Previewed, me: str, request: Sync) -> ConversationPage:
     name, held = request.conversation or "", request.rev or 0
     here = standing(connection, me, name, active=False)
     room, mine = here.room, here.member
     if held > room.head_rev:
         raise EpochChanged("this rev lies beyond the head: start over", field="rev")
+    if here.left and held == mine.rev:
+        return ConversationPage(rev=held, more=False, messages=[], members=[])  # nothing of it changes any more
     limit = request.limit or pages.DEFAULT
     # A message's rev is never below its seq, so what lies before the first visible seq need not be looked at.
     start = max(held, views.first_visible(here.spans, room.first_kept) - 1)
@@ -204,11 +206,11 @@ def _conversation(connection: Connection, me: str, request: Sync) -> Conversatio
     shown = changed and room.changed_rev <= reached and (not here.left or room.changed_rev <= mine.rev)
     if here.left and not more:
         # What happened after one has left shows in no number either.
-        reached = max([held, mine.rev, *(row.rev for row in seen)])
+        reached = max(held, mine.rev)
     return ConversationPage(
         rev=reached,
         more=more,
-        messages=[views.message_record(row) for row in seen],
+        messages=views.message_records(connection, seen, preview, end_rev=rights.end_rev(here)),
         members=views.member_records(connection, known, direct=room.kind == "direct"),
         conversation=views.conversation_record(room) if shown else UNSET,
     )

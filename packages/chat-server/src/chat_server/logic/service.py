@@ -12,7 +12,8 @@ from chat_common.records import Caller, Command
 
 from chat_server.contributions import RoomContributions
 from chat_server.logic import contacts, direct, users
-from chat_server.logic.groups import create, members, roles
+from chat_server.logic.groups import create, invitations, members, roles
+from chat_server.logic.settings import LogicSettings
 from chat_server.services import Deliver
 from chat_server.store.executor import CommandExecutor
 
@@ -21,12 +22,18 @@ class Logic:
     """Who belongs with whom?"""
 
     def __init__(
-        self, database: Database, executor: CommandExecutor, inbox_of: direct.InboxOf, deliver: Deliver
+        self,
+        database: Database,
+        executor: CommandExecutor,
+        inbox_of: direct.InboxOf,
+        deliver: Deliver,
+        settings: LogicSettings,
     ) -> None:
         self._database = database
         self._deliver = deliver
         self._executor = executor
         self._inbox_of = inbox_of
+        self._settings = settings
 
     def contributions(self) -> RoomContributions:
         """Its commands."""
@@ -35,6 +42,7 @@ class Logic:
     def commands(self) -> Sequence[Command]:
         """The client commands of this room."""
         run, reads, inbox_of = self._executor.run, self._database, self._inbox_of
+        groups = self._settings.groups
 
         def change(name: str, request: type[Any], reply: Any, work: Any, summary: str) -> Command:
             async def handler(caller: Caller, params: Any) -> Any:
@@ -45,7 +53,7 @@ class Logic:
         def read(name: str, request: type[Any], reply: type[Any], work: Any, summary: str) -> Command:
             return Command(name, request, reply, partial(work, reads), "reads", summary=summary)
 
-        one = create.OneConversation
+        one = invitations.OneConversation
         return [
             change(
                 "direct.open",
@@ -54,26 +62,40 @@ class Logic:
                 partial(direct.open_direct, inbox_of),
                 "The direct chat with a user.",
             ),
-            change("group.create", create.CreateGroup, wire.Inbox, partial(create.create, inbox_of), "Make a group."),
+            change(
+                "group.create",
+                create.CreateGroup,
+                wire.Inbox,
+                partial(create.create, groups, inbox_of),
+                "Make a group.",
+            ),
             read("group.get", one, wire.Conversation, create.get, "What all members see of a conversation."),
             change(
                 "group.update",
                 create.UpdateGroup,
                 wire.Conversation,
                 create.change,
-                "Change name, avatar or announcement.",
+                "Change name, avatar, announcement, or who may invite.",
             ),
             read("group.members", create.ListMembers, create.MembersPage, create.members, "A page of members."),
-            change("group.invite", members.Users, members.Outcome, members.invite, "Let users in."),
+            change("group.invite", members.Users, members.Outcome, partial(members.invite, groups), "Let users in."),
             change("group.kick", members.Users, members.Outcome, members.kick, "Put members out."),
-            change("group.leave", one, members.Nothing, members.go, "Leave a group."),
+            change("group.leave", one, invitations.Nothing, members.go, "Leave a group."),
             change(
                 "group.join",
                 members.JoinGroup,
                 wire.Inbox,
-                partial(members.join_by_link, inbox_of),
+                partial(members.join_by_link, groups, inbox_of),
                 "Come in by a group's link.",
             ),
+            change(
+                "group.accept",
+                one,
+                wire.Inbox,
+                partial(invitations.accept, groups, inbox_of),
+                "Come into a group that one was invited to.",
+            ),
+            change("group.reject", one, invitations.Nothing, invitations.reject, "Refuse an invitation."),
             change("group.link", members.LinkSet, members.Link, members.set_link, "Make or end the group's link."),
             change("group.role", roles.SetRole, wire.Member, roles.role, "Make somebody an admin or a member."),
             change(
@@ -83,8 +105,14 @@ class Logic:
                 roles.mute,
                 "Mute a member, or the group.",
             ),
-            change("group.transfer", roles.Transfer, wire.Conversation, roles.transfer, "Hand the group over."),
-            change("group.dissolve", one, members.Nothing, roles.dissolve, "End the group for all."),
+            change(
+                "group.transfer",
+                roles.Transfer,
+                wire.Conversation,
+                partial(roles.transfer, groups),
+                "Hand the group over.",
+            ),
+            change("group.dissolve", one, invitations.Nothing, roles.dissolve, "End the group for all."),
             change(
                 "contact.request",
                 contacts.RequestContact,

@@ -26,11 +26,11 @@ class SqlDatabase:
     async def _run_jobs(self, jobs: Sequence[Job]) -> BatchOutcome:
         raise NotImplementedError
 
-    async def change(self, work: Callable[[Any], T]) -> T:
-        return await asyncio.shield(self._writer.put(None, work))
+    async def change(self, work: Callable[[Any], T], by: str = "") -> T:
+        return await asyncio.shield(self._writer.put(None, work, by))
 
-    async def change_many(self, apply: Apply, item: Any) -> Any:
-        return await asyncio.shield(self._writer.put(apply, item))
+    async def change_many(self, apply: Apply, item: Any, by: str = "") -> Any:
+        return await asyncio.shield(self._writer.put(apply, item, by))
 
     async def read(self, work: Callable[[Any], T]) -> T:
         raise NotImplementedError

@@ -42,28 +42,37 @@ class CommandExecutor:
         """A fresh `Tx` on this connection; the caller calls its `finish`."""
         return Tx(connection, self.outbox, self.clock.wall_ms(), self.preview)
 
-    async def run(self, caller: Caller, command: str, request: Any, work: Work[R], reply_type: Any) -> R:
-        """``work(tx, user, request)`` once per (user, ref): repeated → the kept reply, other params → `RefConflict`."""
+    async def run(
+        self, caller: Caller, command: str, request: Any, work: Work[R], reply_type: Any, *, keep: bool = True
+    ) -> R:
+        """``work(tx, user, request)`` once per (user, ref): repeated → the kept reply, other params → `RefConflict`.
+
+        ``keep`` false: for work that changes nothing when it is done again; no reply is kept, and no ref is spent.
+        """
         user = caller_user(caller)
         digest = caller.request_hash or request_hash(command, request)
 
         def once(connection: Connection) -> R:
-            kept = kept_reply(connection, user, caller.ref)
+            kept = kept_reply(connection, user, caller.ref) if keep else None
             if kept is not None:
                 if kept[0] != digest:
                     raise RefConflict("this ref was used for another request", field="ref")
                 return cast(R, read_reply(kept[1], reply_type))
-            if connection.execute(
-                select(message.c.seq).where(message.c.ref == caller.ref, message.c.sender == user)
-            ).first():
+            if (
+                keep
+                and connection.execute(
+                    select(message.c.seq).where(message.c.ref == caller.ref, message.c.sender == user)
+                ).first()
+            ):
                 raise RefConflict("this ref was used for a message", field="ref")
             tx = self.tx(connection)
             result = work(tx, user, request)
             tx.finish()
-            keep_reply(connection, user, caller.ref, digest, msgspec.json.encode(result), tx.now)
+            if keep:
+                keep_reply(connection, user, caller.ref, digest, msgspec.json.encode(result), tx.now)
             return result
 
-        return await self.database.change(once)
+        return await self.database.change(once, by=user)
 
     async def apply(self, work: Callable[[Tx], R]) -> R:
         """``work(tx)`` without a ref, for changes that the server makes itself."""

@@ -82,7 +82,7 @@ def write_messages(connection: Connection, messages: Sequence[NewMessage]) -> No
                 made.kind,
                 made.stored_body,
                 made.time,
-                None if made.quote is None else views.as_json(made.quote),
+                None if made.quote is None else str(made.quote.seq),
                 None if made.mentions is None else views.as_json(made.mentions),
             )
             for made in messages

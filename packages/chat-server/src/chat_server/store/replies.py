@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from chat_common.clock import Clock
 from chat_common.ports.database import Database
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, delete, select, tuple_
 
 from chat_server.store.schema import reply
 from chat_server.store.statements import upsert
@@ -47,13 +47,11 @@ def keep_reply(connection: Connection, user: str, ref: str, digest: bytes, resul
     )
 
 
-def forget_replies(connection: Connection, now: int, limit: int = 1000) -> int:
+def forget_replies(connection: Connection, now: int, limit: int = 500) -> int:
     """Delete kept replies that are over their time, at most ``limit``; how many went."""
-    doomed = select(reply.c.user, reply.c.ref).where(reply.c.expires_at < now).limit(limit)
-    rows = connection.execute(doomed).all()
-    for row in rows:
-        connection.execute(delete(reply).where(reply.c.user == row.user, reply.c.ref == row.ref))
-    return len(rows)
+    due = select(reply.c.user, reply.c.ref).where(reply.c.expires_at < now).order_by(reply.c.expires_at).limit(limit)
+    gone = delete(reply).where(tuple_(reply.c.user, reply.c.ref).in_(due))
+    return int(connection.execute(gone).rowcount)
 
 
 class SqlReplies:
@@ -68,4 +66,4 @@ class SqlReplies:
 
     async def put(self, user: str, ref: str, digest: bytes, result: bytes) -> None:
         now = self._clock.wall_ms()
-        await self._database.change(lambda connection: keep_reply(connection, user, ref, digest, result, now))
+        await self._database.change(lambda connection: keep_reply(connection, user, ref, digest, result, now), by=user)

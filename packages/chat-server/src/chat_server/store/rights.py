@@ -64,7 +64,7 @@ def standing(connection: Connection, user: str, name: str, *, room: Any = None, 
     user has left, and ``active`` membership is needed.
     """
     mine = connection.execute(_MEMBERSHIP, {"name": name, "me": user}).one_or_none()
-    if mine is None:
+    if mine is None or _never_in(mine):
         raise missing("conversation")
     if active and mine.to_seq is not None:
         raise NotAMember("You have left this conversation.")
@@ -73,6 +73,11 @@ def standing(connection: Connection, user: str, name: str, *, room: Any = None, 
         if room is None:
             raise missing("conversation")
     return Standing(room, mine, views.spans_of(mine))
+
+
+def _never_in(mine: Any) -> bool:
+    """Invited only, or has refused: a membership that was never stamped shows nothing."""
+    return bool(mine.rev == 0)
 
 
 def enter(tx: Tx, user: str, name: str) -> tuple[Room, Standing]:
@@ -89,6 +94,11 @@ def enter_group(tx: Tx, user: str, name: str) -> tuple[Room, Standing]:
     return room, here
 
 
+def end_rev(here: Standing) -> int | None:
+    """The rev at which the caller left; None: still there. Nothing that changed later is shown."""
+    return int(here.member.rev) if here.left else None
+
+
 def visible(spans: Sequence[Sequence[int]], seq: int) -> bool:
     """Whether one of the intervals of a membership holds this message."""
     return any(span[0] <= seq and (len(span) == 1 or seq <= span[1]) for span in spans)
@@ -103,7 +113,10 @@ def sees(here: Standing, seq: int) -> bool:
 
 
 def may_speak(room: Any, mine: Any, is_banned: bool, now: int) -> None:
-    """Whether a member may put words into a room at ``now`` (ms); `NotAMember` or `NotPermitted` tells why not."""
+    """Whether a member may put words into a room at ``now`` (ms); else `NotAMember` or `NotPermitted` tells why not, or
+    `NotFound` where the user was invited only."""
+    if _never_in(mine):
+        raise missing("conversation")
     if mine.to_seq is not None:
         raise NotAMember("You have left this conversation.")
     if is_banned:
@@ -162,23 +175,40 @@ def blockers(connection: Connection, users: Iterable[str], other: str) -> set[st
     )
 
 
-def acquainted(connection: Connection, user: str, others: Sequence[str]) -> list[str]:
-    """Those of ``others`` whose presence is shown to ``user``: friends, and members of a common conversation.
-
-    Nobody across a block, whoever of the two has blocked.
-    """
+def known(connection: Connection, user: str, others: Sequence[str]) -> list[str]:
+    """Those of ``others`` who are no strangers to ``user``: friends, and who is in a group with the user, or has
+    written in their direct chat (to open one asks nobody)."""
     wanted = sorted(set(others))
     friends = connection.execute(
         select(contact.c.other).where(contact.c.user == user, contact.c.state == "friends", contact.c.other.in_(wanted))
     ).scalars()
-    mine = select(member.c.conversation).where(member.c.user == user, member.c.to_seq.is_(None))
+    mine = (
+        select(member.c.conversation, conversation.c.kind)
+        .join(conversation, conversation.c.conversation == member.c.conversation)
+        .where(member.c.user == user, member.c.to_seq.is_(None))
+        .subquery()
+    )
     common = connection.execute(
         select(member.c.user)
-        .where(member.c.user.in_(wanted), member.c.to_seq.is_(None), member.c.conversation.in_(mine))
+        .join(mine, mine.c.conversation == member.c.conversation)
+        .where(
+            member.c.user.in_(wanted),
+            member.c.to_seq.is_(None),
+            or_(mine.c.kind == "group", member.c.own_seq > 0),
+        )
         .distinct()
     ).scalars()
+    found = {user, *friends, *common}
+    return [other for other in others if other in found]
+
+
+def acquainted(connection: Connection, user: str, others: Sequence[str]) -> list[str]:
+    """Those of ``others`` whose presence is shown to ``user``: as `known`, but nobody across a block, whichever
+    of the two has blocked."""
     blocked = connection.execute(
-        select(contact.c.other).where(contact.c.user == user, contact.c.blocked, contact.c.other.in_(wanted))
+        select(contact.c.other).where(
+            contact.c.user == user, contact.c.blocked, contact.c.other.in_(sorted(set(others)))
+        )
     ).scalars()
-    known = {user, *friends, *common} - {*blocked} - blockers(connection, wanted, user)
-    return [other for other in others if other in known]
+    apart = {*blocked} | blockers(connection, others, user)
+    return [other for other in known(connection, user, others) if other not in apart]

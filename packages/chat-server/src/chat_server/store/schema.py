@@ -59,9 +59,24 @@ user = _table(
     Column("badge", Text),
     _number("created_at"),
     _number("version"),
+    _number("rename_day"),
+    _number("renames"),
     Index("chat_user_folded", "folded", "user"),
 )
-"""``folded``: the name as search compares it. ``version``: when the profile changed, in its user's own count."""
+"""``folded``: the name as search compares it. ``version``: when the profile changed, in its user's own count.
+``renames``: how many there were on the day ``rename_day`` (since 1970)."""
+
+name_part = _table(
+    "chat_name_part",
+    _id("part", primary_key=True),
+    _id("user", primary_key=True),
+    Index("chat_name_part_user", "user"),
+)
+"""Where search may begin in a folded name: the rest of it from each word, and from each Chinese, Japanese or Korean
+character."""
+
+restamp = _table("chat_restamp", _id("user", primary_key=True), Column("step", Bytewise, nullable=False), _id("after"))
+"""Users whose name has changed and does not stand everywhere yet: how far the stamping has come."""
 
 version = _table("chat_version", _id("user", primary_key=True), _number("version"))
 """The newest version of each user."""
@@ -94,6 +109,7 @@ conversation = _table(
     _number("first_kept", 1),
     _number("all_seq"),
     _number("muted_until", None),
+    Column("invites", Bytewise, nullable=False, server_default="members"),
     _flag("dissolved"),
     _flag("hot"),
     _number("touched_at"),
@@ -119,6 +135,10 @@ member = _table(
     _number("joined_at"),
     _number("muted_until", None),
     _flag("silenced"),
+    _flag("barred"),
+    Column("invited_by", Bytewise),
+    Column("end_name", Bytewise),
+    Column("end_avatar", Bytewise),
     _number("rev"),
     _number("version"),
     _number("activity"),
@@ -133,10 +153,19 @@ member = _table(
     Index("chat_member_version", "user", "version"),
     Index("chat_member_activity", "user", "activity", "conversation"),
     Index("chat_member_hidden", "hidden", "conversation"),
+    Index(
+        "chat_member_left",
+        "conversation",
+        "to_seq",
+        sqlite_where=text("to_seq IS NOT NULL"),
+        postgresql_where=text("to_seq IS NOT NULL"),
+    ),
 )
 """``from_seq``/``to_seq``: the newest span, ``earlier``: JSON of the closed ones before. ``silenced``: the other one
 of a direct chat has blocked this one. ``rev``: stamp of the public half, ``version``: of the private one.
-``diffused``: the conversation's rev that the inbox half has taken in."""
+``diffused``: the conversation's rev that the inbox half has taken in. ``barred``: was put out, and comes back only by
+an owner's or admin's invitation. ``invited_by``: by whom, while the role is ``pending``. ``end_name``, ``end_avatar``:
+the group's, when this one left."""
 
 message = _table(
     "chat_message",
@@ -159,6 +188,16 @@ message = _table(
     Index("chat_message_rev", "conversation", "rev"),
 )
 """``rev``: the newest stamp; ``first_rev``: the one of its receipt, which a repeated ref gets again."""
+
+former = _table(
+    "chat_former",
+    _id("conversation", primary_key=True),
+    Column("seq", Number, primary_key=True, autoincrement=False),
+    Column("until", Number, primary_key=True, autoincrement=False),
+    Column("body", Text),
+    _number("edited_at", None),
+)
+"""What an edited message said before the rev ``until``, for those who had left by then. A recall deletes it."""
 
 reaction = _table(
     "chat_reaction",

@@ -27,6 +27,7 @@ def _prepare_sqlite(engine: Engine, *, writable: bool) -> None:
         cursor.execute("PRAGMA busy_timeout = 10000")
         if writable:
             cursor.execute("PRAGMA journal_mode = WAL")
+            cursor.execute("PRAGMA secure_delete = ON")  # a recalled text leaves no trace in the file
         cursor.execute("PRAGMA synchronous = FULL")
         cursor.execute("PRAGMA cache_size = -32000" if writable else "PRAGMA cache_size = -8000")
         cursor.execute("PRAGMA temp_store = MEMORY")

@@ -56,6 +56,7 @@ class Room:
     first_kept: int
     all_seq: int
     muted_until: int | None
+    invites: str
     dissolved: bool
     hot: bool
     pushes: list[Push] = field(factory=list)
@@ -121,11 +122,13 @@ class Room:
         self.preview = views.as_json(wire.Preview(sender=actor, kind="system", text=event))
         self.pushes.append(made.push())
 
-    def show(self, row: Any) -> None:
+    def show(self, row: Any) -> wire.Message:
         """A stored message has changed: push the whole of it, and its preview if it is the newest."""
-        self.pushes.append(Push("message", views.message_record(row), self.conversation, row.rev, row.rev - 1, row.seq))
+        record = views.message_record(self.tx.connection, row, self.tx.preview)
+        self.pushes.append(Push("message", record, self.conversation, row.rev, row.rev - 1, row.seq))
         if row.seq == self.head_seq:
             self.preview = views.as_json(views.preview_of_row(row, self.tx.preview))
+        return record
 
     def message(self, seq: int) -> Any:
         """The stored row of a message."""
@@ -147,6 +150,7 @@ _SAVED = (
     "changed_rev",
     "all_seq",
     "muted_until",
+    "invites",
     "dissolved",
 )
 _ROOM_COLUMNS = [conversation.c[name] for name in ("conversation", "kind", "direct_key", "first_kept", "hot", *_SAVED)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -12,9 +12,8 @@ from chat_common.records import Push
 from msgspec import UNSET
 from sqlalchemy import Connection, Row, and_, or_, select
 
-from chat_server.store.schema import conversation, member, message, user
+from chat_server.store.schema import conversation, former, member, message, user
 
-_quote = msgspec.json.Decoder(wire.Quote)
 _recalled = msgspec.json.Decoder(wire.Recalled)
 _reactions = msgspec.json.Decoder(list[wire.Reaction])
 _strings = msgspec.json.Decoder(list[str])
@@ -50,7 +49,39 @@ def users_by_id(connection: Connection, ids: Iterable[str]) -> dict[str, wire.Us
     return {row.user: user_record(row) for row in rows}
 
 
-def message_record(row: Row[Any]) -> wire.Message:
+Previewed = Callable[[str, Any], str]
+"""(kind, body) → the short form of a message: the content kinds' own."""
+
+
+def message_record(connection: Connection, row: Row[Any], preview: Previewed) -> wire.Message:
+    """One message; see `message_records`."""
+    return message_records(connection, [row], preview)[0]
+
+
+def message_records(
+    connection: Connection, rows: Sequence[Row[Any]], preview: Previewed, *, end_rev: int | None = None
+) -> list[wire.Message]:
+    """Messages as they are now, quotes made from the quoted messages as those are now: what was recalled stands in no
+    quote any more. ``end_rev``: the rev at which the reader left; what changed later is shown as it was then, without
+    reactions (their state is not kept)."""
+    quotes = _quotes(connection, rows, preview)
+    changed = [row for row in rows if end_rev is not None and row.rev > end_rev]
+    former = {} if end_rev is None else _former(connection, changed, end_rev)
+    records = []
+    for row in rows:
+        record = _message(row, quotes.get((row.conversation, row.reply)))
+        if end_rev is not None and row.rev > end_rev:
+            record.rev = end_rev
+            record.reactions = UNSET
+            before = former.get((row.conversation, row.seq))
+            if before is not None and row.recalled is None:
+                record.body = msgspec.json.decode(before.body)
+                record.edited_at = or_unset(before.edited_at)
+        records.append(record)
+    return records
+
+
+def _message(row: Row[Any], quote: wire.Quote | None) -> wire.Message:
     recalled = row.recalled is not None
     return wire.Message(
         conversation=row.conversation,
@@ -61,12 +92,52 @@ def message_record(row: Row[Any]) -> wire.Message:
         kind=row.kind,
         time=row.time,
         body=UNSET if recalled or row.body is None else msgspec.json.decode(row.body),
-        reply_to=UNSET if recalled or row.reply is None else _quote.decode(row.reply),
+        reply_to=UNSET if recalled or quote is None else quote,
         mentions=UNSET if recalled or row.mentions is None else _strings.decode(row.mentions),
         edited_at=UNSET if recalled else or_unset(row.edited_at),
         recalled=UNSET if row.recalled is None else _recalled.decode(row.recalled),
         reactions=UNSET if recalled or not row.reactions else _reactions.decode(row.reactions),
     )
+
+
+def quote_of(row: Row[Any], preview: Previewed) -> wire.Quote:
+    """A stored message as others quote it."""
+    line = preview_of_row(row, preview)
+    return wire.Quote(seq=row.seq, sender=line.sender, kind=line.kind, text=line.text)
+
+
+def _quotes(
+    connection: Connection, rows: Sequence[Row[Any]], preview: Previewed
+) -> dict[tuple[str, str | None], wire.Quote]:
+    """By (conversation, number as it is stored)."""
+    wanted: dict[str, set[int]] = {}
+    for row in rows:
+        if row.reply is not None and row.recalled is None:
+            wanted.setdefault(row.conversation, set()).add(int(row.reply))
+    found: dict[tuple[str, str | None], wire.Quote] = {}
+    for name, seqs in wanted.items():
+        quoted = connection.execute(
+            select(message).where(message.c.conversation == name, message.c.seq.in_(sorted(seqs)))
+        )
+        found.update({(name, str(row.seq)): quote_of(row, preview) for row in quoted})
+    return found
+
+
+def _former(connection: Connection, rows: Sequence[Row[Any]], end_rev: int) -> dict[tuple[str, int], Row[Any]]:
+    """The bodies that edited messages had at ``end_rev``."""
+    edited = [row for row in rows if row.edited_at is not None]
+    if not edited:
+        return {}
+    newest_first = connection.execute(
+        select(former)
+        .where(
+            former.c.conversation.in_({row.conversation for row in edited}),
+            former.c.seq.in_(sorted({row.seq for row in edited})),
+            former.c.until > end_rev,
+        )
+        .order_by(former.c.until.desc())
+    )
+    return {(row.conversation, row.seq): row for row in newest_first}
 
 
 def spans_of(row: Row[Any] | Mapping[str, Any]) -> list[list[int]]:
@@ -82,7 +153,7 @@ def member_record(row: Row[Any], who: wire.User, *, direct: bool) -> wire.Member
         conversation=row.conversation,
         rev=row.rev,
         user=who,
-        role=row.role,
+        role="member" if row.role == "pending" else row.role,
         spans=spans_of(row),
         joined_at=row.joined_at,
         muted_until=or_unset(row.muted_until),
@@ -106,6 +177,7 @@ def conversation_record(row: Any) -> wire.Conversation:
         announcement=or_unset(row.announcement),
         muted_until=or_unset(row.muted_until),
         dissolved=True if row.dissolved else UNSET,
+        invites=UNSET if row.invites == "members" else row.invites,
     )
 
 
@@ -166,6 +238,7 @@ def preview_of_row(row: Row[Any], preview: Any) -> wire.Preview | Any:
 def inbox_records(connection: Connection, rows: Sequence[Row[Any]], preview: Any) -> list[wire.Inbox]:
     """What one user sees of these memberships. Head and unread always come from the conversation's row."""
     peers = users_by_id(connection, (peer_of(row.direct_key, row.user) for row in rows if row.direct_key is not None))
+    inviters = users_by_id(connection, (row.invited_by for row in rows if row.invited_by is not None))
     ends = _end_heads(connection, rows)
     result = []
     for row in rows:
@@ -195,22 +268,24 @@ def inbox_records(connection: Connection, rows: Sequence[Row[Any]], preview: Any
             wire.Inbox(
                 conversation=row.conversation,
                 kind=row.kind,
-                name=or_unset(row.name) if row.direct_key is None else UNSET,
-                avatar=or_unset(row.avatar),
+                name=or_unset(row.end_name if left else row.name) if row.direct_key is None else UNSET,
+                avatar=or_unset(row.end_avatar if left else row.avatar),
                 peer=peers[peer_of(row.direct_key, row.user)] if row.direct_key is not None else UNSET,
                 spans=spans,
                 first_seq=first,
                 head=head,
                 read=row.read_seq,
                 unread=unread_of(row, head.seq),
-                role=row.role,
+                role="member" if row.role == "pending" else row.role,
                 order=max(row.activity, row.head_time) if row.hot and not left else row.activity,
                 version=row.version if row.version else UNSET,
                 mentioned=mentioned if mentioned > seen and mentioned >= first else UNSET,
                 muted=True if row.muted else UNSET,
                 pinned=True if row.pinned else UNSET,
                 hidden=True if row.hidden and not revived else UNSET,
-                left=True if left else UNSET,
+                left=True if left and row.role != "pending" else UNSET,
+                pending=True if row.role == "pending" else UNSET,
+                invited_by=or_unset(inviters.get(row.invited_by)) if row.role == "pending" else UNSET,
             )
         )
     return result

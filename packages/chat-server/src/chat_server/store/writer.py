@@ -22,6 +22,8 @@ log = structlog.get_logger("chat.store")
 
 BATCH = 500
 """Most jobs of one transaction: bounds its time, and the variables of its longest statement."""
+SHARE = 64
+"""Most of them of one user: what a flood may cost somebody else's next call."""
 _LOCK_WAIT_MS = 50
 """How long shared work waits for a lock: well below the second after which PostgreSQL looks for deadlocks."""
 _AFTER = "chat_after_commit"
@@ -40,6 +42,7 @@ class Job:
     apply: Apply | None
     item: Any
     future: asyncio.Future[Any]
+    by: str = ""
 
 
 @define
@@ -144,6 +147,28 @@ def translated(error: BaseException) -> BaseException:
     return error
 
 
+def next_batch(waiting: Sequence[Job]) -> tuple[list[Job], list[Job]]:
+    """(the jobs of the next transaction, those that wait on): round after round one job of each user, at most `SHARE`
+    of one, so that a flood of one user waits behind itself. Each user's jobs stay in order; so does everything when
+    nobody asks for more than a share. Work of no user, the server's own, is not held back.
+    """
+    if len(waiting) <= SHARE:
+        return list(waiting), []
+    taken: dict[str, int] = {}
+    places: list[tuple[int, int]] = []  # (round, place)
+    for place, job in enumerate(waiting):
+        turn = taken.get(job.by, 0) if job.by else 0
+        if turn < SHARE:
+            places.append((turn, place))
+            taken[job.by] = turn + 1
+    places.sort()
+    chosen = {place for _, place in places[:BATCH]}
+    return (
+        [job for place, job in enumerate(waiting) if place in chosen],
+        [job for place, job in enumerate(waiting) if place not in chosen],
+    )
+
+
 class Writer:
     """Collects jobs on the loop; one batch runs at a time."""
 
@@ -154,12 +179,12 @@ class Writer:
         self._busy: asyncio.Task[None] | None = None
         self._closed = False
 
-    def put(self, apply: Apply | None, item: Any) -> asyncio.Future[Any]:
+    def put(self, apply: Apply | None, item: Any, by: str) -> asyncio.Future[Any]:
         if self._closed:
             raise Unavailable("the database is closed")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
-        self._waiting.append(Job(apply, item, future))
+        self._waiting.append(Job(apply, item, future, by))
         if self._busy is None:
             self._busy = loop.create_task(self._drain(), name="chat-writer")
         return future
@@ -167,7 +192,7 @@ class Writer:
     async def _drain(self) -> None:
         try:
             while self._waiting:
-                jobs, self._waiting = self._waiting[:BATCH], self._waiting[BATCH:]
+                jobs, self._waiting = next_batch(self._waiting)
                 for part in self._apart(jobs):
                     later = await self._one(part)
                     while later:

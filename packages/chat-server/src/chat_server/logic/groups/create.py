@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from attrs import define
 from chat_common import wire
-from chat_common.errors import Invalid
+from chat_common.errors import Conflict, Invalid, NotPermitted
 from chat_common.ports.database import Database
 from chat_common.records import Caller
 from chat_common.validation import named
@@ -14,7 +14,9 @@ from msgspec import UNSET, Meta, UnsetType
 from sqlalchemy import Connection, select, update
 
 from chat_server.logic.direct import InboxOf
+from chat_server.logic.groups.invitations import OneConversation, ask, refuse_full, sort_invited
 from chat_server.logic.groups.membership import join
+from chat_server.logic.settings import GroupSettings
 from chat_server.store import pages, views
 from chat_server.store.executor import caller_user
 from chat_server.store.rights import enter_group, may_manage, standing
@@ -31,18 +33,14 @@ class CreateGroup:
 
 
 @define(kw_only=True)
-class OneConversation:
-    conversation: wire.Id
-
-
-@define(kw_only=True)
 class UpdateGroup:
-    """What is absent stays as it is."""
+    """What is absent stays as it is. ``invites``: who may invite."""
 
     conversation: wire.Id
     name: named(64) | None = None  # type: ignore[valid-type]
     avatar: named(1024) | None = None  # type: ignore[valid-type]
     announcement: named(4096) | None = None  # type: ignore[valid-type]
+    invites: Literal["members", "admins"] | None = None
 
 
 @define(kw_only=True)
@@ -58,16 +56,25 @@ class MembersPage:
     cursor: str | UnsetType = UNSET
 
 
-def create(inbox_of: InboxOf, tx: Tx, me: str, request: CreateGroup) -> wire.Inbox:
-    """A group of the caller, who owns it, and these users; an unknown one → `NotFound`, nothing done."""
+def create(settings: GroupSettings, inbox_of: InboxOf, tx: Tx, me: str, request: CreateGroup) -> wire.Inbox:
+    """A group of the caller, who owns it, and these users; strangers are asked first. An unknown user → `NotFound`, one
+    who has blocked the caller → `NotPermitted`: nothing is done."""
     others = [who for who in dict.fromkeys(request.members) if who != me]
     require_users(tx.connection, others)
+    refuse_full(settings, tx, me, owner=True)
+    found = sort_invited(settings, tx, me, others, {}, None, manages=True)
+    if "not_permitted" in found.refused.values():
+        raise NotPermitted("One of these users does not want to be invited by you.", field="members")
+    if found.refused:
+        raise Conflict("One of these users is in as many groups as allowed.", field="members", limit=settings.joined)
     room = tx.adopt(conversation=new_id(), kind="group", name=request.name)
-    join(tx, room, [me, *others])
+    join(tx, room, [me, *found.coming])
     tx.connection.execute(
         update(member).where(member.c.conversation == room.conversation, member.c.user == me).values(role="owner")
     )
     room.refresh_members()
+    if found.asked:
+        ask(tx, room, me, found.asked)
     tx.save()
     return inbox_of(tx, me, room.conversation)
 
@@ -83,13 +90,18 @@ async def get(database: Database, caller: Caller, request: OneConversation) -> w
 
 
 def change(tx: Tx, me: str, request: UpdateGroup) -> wire.Conversation:
-    """Change name, avatar or announcement; owner and admins."""
+    """Change name, avatar, announcement, or who may invite; owner and admins."""
     room, here = enter_group(tx, me, request.conversation)
     may_manage(here, "owner", "admin")
-    wanted = {"name": request.name, "avatar": request.avatar, "announcement": request.announcement}
+    wanted = {
+        "name": request.name,
+        "avatar": request.avatar,
+        "announcement": request.announcement,
+        "invites": request.invites,
+    }
     changed = {field: value for field, value in wanted.items() if value is not None and value != getattr(room, field)}
     if not changed and all(value is None for value in wanted.values()):
-        raise Invalid("name, avatar or announcement: at least one", field="name")
+        raise Invalid("name, avatar, announcement or invites: at least one", field="name")
     if changed:
         for field, value in changed.items():
             setattr(room, field, value)

@@ -4,20 +4,28 @@ from __future__ import annotations
 
 from attrs import define, field
 from chat_common import wire
-from chat_common.errors import Conflict
+from chat_common.errors import Conflict, NotPermitted
 from chat_common.validation import named
 from msgspec import UNSET, UnsetType
 from sqlalchemy import select
 
 from chat_server.logic.direct import InboxOf
-from chat_server.logic.groups.create import OneConversation, UserIds
-from chat_server.logic.groups.membership import join, leave, rows_of
+from chat_server.logic.groups.create import UserIds
+from chat_server.logic.groups.invitations import (
+    PENDING,
+    Nothing,
+    OneConversation,
+    ask,
+    refuse_full,
+    sort_invited,
+    withdraw,
+)
+from chat_server.logic.groups.membership import MOST_MEMBERS, join, leave, rows_of
+from chat_server.logic.settings import GroupSettings
 from chat_server.store import views
-from chat_server.store.rights import blockers, enter_group, may_manage, outranks
-from chat_server.store.schema import conversation, version
+from chat_server.store.rights import enter_group, may_manage, outranks
+from chat_server.store.schema import conversation
 from chat_server.store.tx import Tx, missing, new_id
-
-MOST_MEMBERS = 100_000
 
 
 @define(kw_only=True)
@@ -34,15 +42,12 @@ class Refused:
 
 @define(kw_only=True)
 class Outcome:
-    """``done``: as asked, also where it was so already. ``refused``: each with an error code."""
+    """``done``: as asked, also where it was so already. ``refused``: each with an error code. ``pending``: strangers,
+    who are asked first."""
 
     done: list[str]
     refused: list[Refused] = field(factory=list)
-
-
-@define(kw_only=True)
-class Nothing:
-    """An empty answer."""
+    pending: list[str] = field(factory=list)
 
 
 @define(kw_only=True)
@@ -65,35 +70,32 @@ class Link:
     link: str | UnsetType = UNSET
 
 
-def invite(tx: Tx, me: str, request: Users) -> Outcome:
-    """Let users in; any member may. Unknown users and those who have blocked the caller are refused."""
-    room, _ = enter_group(tx, me, request.conversation)
+def invite(settings: GroupSettings, tx: Tx, me: str, request: Users) -> Outcome:
+    """Let users in; who may is a setting of the group. Strangers are asked first; unknown users, those who have blocked
+    the caller and those who were put out (unless an owner or admin invites) are refused."""
+    room, here = enter_group(tx, me, request.conversation)
+    manages = here.member.role in ("owner", "admin")
+    if room.invites == "admins":
+        may_manage(here, "owner", "admin")
     wanted = list(dict.fromkeys(request.users))
     known = rows_of(tx, request.conversation, wanted)
-    refusing = blockers(tx.connection, wanted, me)
-    existing = set(tx.connection.execute(select(version.c.user).where(version.c.user.in_(wanted))).scalars())
-    outcome = Outcome(done=[])
-    coming: list[str] = []
-    for who in wanted:
-        if who not in existing:
-            outcome.refused.append(Refused(user=who, code="not_found"))
-        elif who in known and known[who].to_seq is None:
-            outcome.done.append(who)
-        elif who in refusing:
-            outcome.refused.append(Refused(user=who, code="not_permitted"))
-        elif room.members + len(coming) >= MOST_MEMBERS:
-            outcome.refused.append(Refused(user=who, code="conflict"))
-        else:
-            coming.append(who)
-            outcome.done.append(who)
-    if coming:
-        join(tx, room, coming)
-        room.say(me, "group.invited", coming)
-    return outcome
+    found = sort_invited(settings, tx, me, wanted, known, room, manages=manages)
+    if found.coming:
+        join(tx, room, found.coming)
+        room.say(me, "group.invited", found.coming)
+    if found.asked:
+        ask(tx, room, me, found.asked)
+    asked = set(found.asked)
+    return Outcome(
+        done=[who for who in wanted if who not in found.refused and who not in asked],
+        refused=[Refused(user=who, code=code) for who, code in found.refused.items()],
+        pending=found.asked,
+    )
 
 
 def kick(tx: Tx, me: str, request: Users) -> Outcome:
-    """Put members out: the owner anyone, an admin plain members."""
+    """Put members out: the owner anyone, an admin plain members. It ends the group's link, and they come back only by
+    an invitation of the owner or an admin."""
     room, here = enter_group(tx, me, request.conversation)
     may_manage(here, "owner", "admin")
     known = rows_of(tx, request.conversation, request.users)
@@ -104,6 +106,8 @@ def kick(tx: Tx, me: str, request: Users) -> Outcome:
         if row is None:
             outcome.refused.append(Refused(user=who, code="not_found"))
         elif row.to_seq is not None:
+            if row.role == PENDING:
+                withdraw(tx, request.conversation, [who])
             outcome.done.append(who)
         elif not outranks(here, row):
             outcome.refused.append(Refused(user=who, code="not_permitted"))
@@ -111,7 +115,8 @@ def kick(tx: Tx, me: str, request: Users) -> Outcome:
             going.append(who)
             outcome.done.append(who)
     if going:
-        leave(tx, room, going)
+        leave(tx, room, going, barred=True)
+        room.link = None  # else they would come straight back by it
         room.say(me, "group.kicked", going)
     return outcome
 
@@ -126,7 +131,7 @@ def go(tx: Tx, me: str, request: OneConversation) -> Nothing:
     return Nothing()
 
 
-def join_by_link(inbox_of: InboxOf, tx: Tx, me: str, request: JoinGroup) -> wire.Inbox:
+def join_by_link(settings: GroupSettings, inbox_of: InboxOf, tx: Tx, me: str, request: JoinGroup) -> wire.Inbox:
     """Come in by a group's link; who is in already stays in."""
     name = tx.connection.execute(
         select(conversation.c.conversation).where(conversation.c.link == request.link, ~conversation.c.dissolved)
@@ -138,6 +143,9 @@ def join_by_link(inbox_of: InboxOf, tx: Tx, me: str, request: JoinGroup) -> wire
         raise missing("link")
     mine = rows_of(tx, name, [me]).get(me)
     if mine is None or mine.to_seq is not None:
+        if mine is not None and mine.barred:
+            raise NotPermitted("You were put out of this group: its owner or an admin may invite you again.")
+        refuse_full(settings, tx, me, owner=False)
         if room.members >= MOST_MEMBERS:
             raise Conflict(f"this group is full: at most {MOST_MEMBERS} members", limit=MOST_MEMBERS)
         join(tx, room, [me])

@@ -16,6 +16,7 @@ from chat_server.store.schema import member
 from chat_server.store.tx import Room, Tx
 
 PER_STAMP = 200
+MOST_MEMBERS = 100_000
 
 
 def rows_of(tx: Tx, name: str, users: Iterable[str]) -> dict[str, Any]:
@@ -40,6 +41,10 @@ def join(tx: Tx, room: Room, users: Sequence[str], *, role: str = "member") -> N
         for who in some:
             values = {
                 "role": role,
+                "barred": False,
+                "invited_by": None,
+                "end_name": None,
+                "end_avatar": None,
                 "from_seq": room.head_seq + 1,
                 "joined_at": tx.now,
                 "rev": rev,
@@ -68,11 +73,13 @@ def join(tx: Tx, room: Room, users: Sequence[str], *, role: str = "member") -> N
     room.announce()
 
 
-def leave(tx: Tx, room: Room, users: Sequence[str]) -> None:
-    """Close the open interval of each of these users; their own devices learn of it."""
+def leave(tx: Tx, room: Room, users: Sequence[str], **values: Any) -> None:
+    """Close the open interval of each of these users; their own devices learn of it. What they read of the group ends
+    here, its name and picture too."""
+    values |= {"end_name": room.name, "end_avatar": room.avatar, "role": "member"}
     for some in chunks(sorted(users)):
         rev = room.stamp()
-        tx.touch(room.conversation, some, to_seq=room.head_seq, rev=rev, role="member")
+        tx.touch(room.conversation, some, to_seq=room.head_seq, rev=rev, **values)
         room.announce_members(some, rev)
     room.members -= len(users)
     room.announce()

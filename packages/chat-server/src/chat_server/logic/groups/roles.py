@@ -6,12 +6,12 @@ from typing import Any, Literal
 
 from attrs import define
 from chat_common import wire
-from chat_common.errors import Invalid, NotPermitted
+from chat_common.errors import Conflict, Invalid, NotPermitted
 from sqlalchemy import select, update
 
-from chat_server.logic.groups.create import OneConversation
-from chat_server.logic.groups.members import Nothing
+from chat_server.logic.groups.invitations import Nothing, OneConversation, forget_invitations, owns
 from chat_server.logic.groups.membership import leave, rows_of
+from chat_server.logic.settings import GroupSettings
 from chat_server.store import views
 from chat_server.store.rights import enter_group, may_manage, outranks
 from chat_server.store.schema import member
@@ -87,12 +87,14 @@ def mute(tx: Tx, me: str, request: Mute) -> wire.Member | wire.Conversation:
     return record
 
 
-def transfer(tx: Tx, me: str, request: Transfer) -> wire.Conversation:
+def transfer(settings: GroupSettings, tx: Tx, me: str, request: Transfer) -> wire.Conversation:
     """Hand the group over; the former owner becomes an admin."""
     room, here = enter_group(tx, me, request.conversation)
     may_manage(here, "owner")
     if request.user != me:
         _target(tx, room, request.user)
+        if owns(tx, request.user) >= settings.owned:
+            raise Conflict("This user owns as many groups as allowed.", field="user", limit=settings.owned)
         rev = room.stamp()
         tx.touch(room.conversation, [me], rev=rev, role="admin")
         tx.touch(room.conversation, [request.user], rev=rev, role="owner")
@@ -114,5 +116,6 @@ def dissolve(tx: Tx, me: str, request: OneConversation) -> Nothing:
     )
     room.link = None
     leave(tx, room, users)
+    forget_invitations(tx, room)
     tx.connection.execute(update(member).where(member.c.conversation == room.conversation).values(muted_until=None))
     return Nothing()

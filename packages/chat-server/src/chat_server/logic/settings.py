@@ -1,0 +1,44 @@
+"""The settings of the room: groups and users."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from attrs import define, field, frozen
+from chat_common.settings import setting
+from msgspec import Meta
+
+Positive = Annotated[int, Meta(ge=1)]
+
+
+@define(kw_only=True)
+class GroupSettings:
+    """Section ``[groups]``."""
+
+    strangers: Literal["ask", "allow"] = setting(
+        "ask",
+        help="Users who are neither a contact of the inviter nor in a common conversation: ask them first, or let them"
+        " be put into groups.",
+    )
+    owned: Positive = setting(1_000, help="Groups that one user may own at most.")
+    joined: Positive = setting(5_000, help="Groups that one user may be in at most.")
+
+
+@define(kw_only=True)
+class UserSettings:
+    """Section ``[users]``."""
+
+    directory: Literal["search", "open", "contacts"] = setting(
+        "search",
+        help="Who is found by user.search: those whose name matches; open: everybody, also without a query; contacts:"
+        " contacts, and others by their exact name or id.",
+    )
+    renames: Positive = setting(5, help="How often one user may change the name within a day (UTC).")
+
+
+@frozen
+class LogicSettings:
+    """Both."""
+
+    groups: GroupSettings = field(factory=GroupSettings)
+    users: UserSettings = field(factory=UserSettings)
