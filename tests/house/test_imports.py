@@ -93,6 +93,7 @@ STANDS_ON = {
     "chat_common.records": ("clock", "ports", "wire"),
     "chat_common.memory": ("clock", "errors", "ports", "records", "settings"),
     "chat_common.contracts": ("errors", "ports"),
+    "chat_common.bot": ("client", "errors", "wire"),
     "chat_common.client": ("backoff", "clock", "codec", "errors", "ports", "protocol", "wire"),
     # chat_transaction
     "chat_transaction.sql": ("settings",),
