@@ -14,12 +14,16 @@ from chat_oss.folder import Draft, Folder
 
 T = TypeVar("T")
 
+FULL_SECONDS = 600.0
+"""When to try again on a full disk: somebody has to make room first."""
+
 
 class Disk:
-    """``threads``: most file operations at once."""
+    """``threads``: most file operations at once. ``min_free``: bytes of the disk that no object may take."""
 
-    def __init__(self, folder: Folder, threads: int) -> None:
+    def __init__(self, folder: Folder, threads: int, min_free: int = 0) -> None:
         self.folder = folder
+        self._min_free = min_free
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="chat-objects")
 
     async def run(self, work: Callable[..., T], *arguments: Any) -> T:
@@ -27,7 +31,20 @@ class Disk:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
         except OSError as error:
-            raise Unavailable(f"the object folder fails: {error.strerror or error}") from error
+            raise Unavailable(f"The object folder fails: {error.strerror or error}.") from error
+
+    async def free(self) -> int:
+        """Bytes that objects may still take."""
+        return max(0, await self.run(self.folder.free) - self._min_free)
+
+    async def require(self, size: int) -> None:
+        """`Unavailable` unless there is room for so many bytes: what is written without looking fills the disk, and the
+        database on it can write no more."""
+        if size > await self.free():
+            raise Unavailable(
+                f"The disk of the object folder has no room for {size} bytes: {self._min_free} bytes are kept free.",
+                retry_after=FULL_SECONDS,
+            )
 
     @contextlib.asynccontextmanager
     async def draft(self) -> AsyncIterator[Draft]:

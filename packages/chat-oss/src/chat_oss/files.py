@@ -31,6 +31,7 @@ from chat_common.ports.files import (
     FileFacts,
     FileLinks,
     FileRights,
+    FileRoom,
     FinishUpload,
     LinkedFile,
     PartLink,
@@ -48,6 +49,7 @@ from chat_oss.intake import Inspected, Intake, IntakeSettings
 from chat_oss.keys import VARIANTS, content_key, staging_key
 from chat_oss.leftovers import Leftovers
 from chat_oss.policy import Policy, PolicySettings
+from chat_oss.quota import FULL_SECONDS
 from chat_oss.sweep import clear_stagings, sweep
 from chat_oss.telemetry import Silent
 from chat_oss.upload import GRACE_MS, Finished, Upload
@@ -105,6 +107,9 @@ class StoredFiles:
 
     async def begin(self, user: str, request: BeginUpload) -> UploadBegun:
         self._policy.check(request.type, request.size)
+        free = await self._store.free()
+        if free is not None and request.size > free:
+            raise Unavailable("This server has no room for this file. Try again later.", retry_after=FULL_SECONDS)
         now = self._clock.wall_ms()
         file = _new_id()
         part_size = self._policy.part_size(request.type, request.size)
@@ -320,8 +325,18 @@ class StoredFiles:
         key = content_key(upload.content, variant)
         return self._store.download_link(key, seconds=self._settings.link_seconds, inline=True).url
 
+    async def room(self) -> FileRoom:
+        try:
+            free = await self._store.free()
+        except Unavailable:
+            free = None
+        return FileRoom(kept=await self._leftovers.kept(), total=self._settings.total_bytes, free=free)
+
     async def sweep(self) -> int:
-        return await sweep(self._store, self._leftovers, self._clock.wall_ms())
+        gone = await sweep(self._store, self._leftovers, self._clock.wall_ms())
+        room = await self.room()
+        self._telemetry.room(room.kept, room.free)
+        return gone
 
 
 @contextlib.asynccontextmanager

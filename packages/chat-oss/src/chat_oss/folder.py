@@ -133,6 +133,11 @@ class Folder:
             fresh.unlink()
         return path.read_bytes()
 
+    def free(self) -> int:
+        """Bytes of its disk that this user may still take."""
+        found = os.statvfs(self.root)
+        return found.f_bavail * found.f_frsize
+
     def draft(self) -> Draft:
         path = self._tmp / secrets.token_hex(16)
         file = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE), "wb")

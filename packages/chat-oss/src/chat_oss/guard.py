@@ -116,6 +116,9 @@ class GuardedStore:
                 return
             yield info
 
+    async def free(self) -> int | None:
+        return await self._store.free()
+
     async def ready(self) -> None:
         async with self._guarded("ready", self._deadline):
             await self._store.ready()

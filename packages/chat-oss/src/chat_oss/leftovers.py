@@ -77,5 +77,9 @@ class Leftovers:
         """Drop the rows of unused contents whose objects are deleted."""
         await self._forget(delete(content).where(content.c.content.in_(contents), content.c.unused))
 
+    async def kept(self) -> int:
+        """Bytes that all users together keep."""
+        return await self._database.read(quota.used)
+
     async def _forget(self, statement: Any) -> None:
         await self._database.change(lambda connection: connection.execute(statement).rowcount)

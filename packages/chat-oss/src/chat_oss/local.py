@@ -43,6 +43,7 @@ STALE_SECONDS = 24 * 3600
 UPLOADS = 128
 """Each holds a file and up to half a MiB in memory."""
 STALL_SECONDS = 30.0
+MIN_FREE = 1024**3
 
 
 @frozen(kw_only=True)
@@ -54,6 +55,9 @@ class LocalSettings(GuardSettings):
         "", help="Address of the server in links, such as https://chat.example.org; empty: links are relative to it."
     )
     threads: Annotated[int, Meta(ge=1, le=64)] = setting(8, help="Most file operations at once.")
+    min_free: Annotated[int, Meta(ge=0)] = setting(
+        MIN_FREE, help="Bytes of the disk that uploads leave free; below it they are refused, and texts go on."
+    )
     uploads: Annotated[int, Meta(ge=1, le=10_000)] = setting(
         UPLOADS, help="Most uploads at once through the links; more are answered 503 with Retry-After."
     )
@@ -65,7 +69,7 @@ class LocalSettings(GuardSettings):
 class LocalObjectStore:
     """`chat_common.ports.objects.ObjectStore` over a `Folder`. What is stored is on disk before a call returns.
 
-    For ``uploads`` and ``stall`` (seconds) see `LocalSettings`.
+    For ``uploads``, ``stall`` (seconds) and ``min_free`` (bytes) see `LocalSettings`.
     """
 
     def __init__(
@@ -78,13 +82,14 @@ class LocalObjectStore:
         threads: int = 8,
         uploads: int = UPLOADS,
         stall: float = STALL_SECONDS,
+        min_free: int = 0,
     ) -> None:
         self.folder = folder
         self._secret = secret
         self._clock = clock
         # Relative links have no leading slash: the server may itself be mounted below a path.
         self._address = f"{public_url.rstrip('/')}{MOUNT}/" if public_url else f"{MOUNT[1:]}/"
-        self._disk = Disk(folder, threads)
+        self._disk = Disk(folder, threads, min_free)
         self._run = self._disk.run
         self._serving = LocalServing(self._disk, secret, clock, Admission(uploads, stall))
 
@@ -145,11 +150,15 @@ class LocalObjectStore:
             for info in page:
                 yield info
 
+    async def free(self) -> int | None:
+        return await self._disk.free()
+
     async def ready(self) -> None:
         def write() -> None:
             self.folder.draft().drop()
 
         await self._run(write)
+        await self._disk.require(1)
 
     async def prepare(self, *, origins: Sequence[str] = ()) -> Sequence[str]:
         """The folder was made when the store was opened."""
@@ -207,6 +216,7 @@ class LocalObjectStore:
         return await self._run(self.folder.parts, key, upload)
 
     async def complete_parts(self, key: str, upload: str, parts: Sequence[Part]) -> ObjectInfo:
+        await self._disk.require(sum(part.size for part in parts))  # they stay until they are joined
         return await self._run(self.folder.complete_parts, key, upload, parts)
 
     async def abort_parts(self, key: str) -> None:
@@ -241,6 +251,7 @@ async def open_local(settings: LocalSettings, clock: Clock) -> AsyncIterator[Loc
         threads=settings.threads,
         uploads=settings.uploads,
         stall=settings.stall,
+        min_free=settings.min_free,
     )
     try:
         yield store

@@ -208,6 +208,9 @@ class MinioObjectStore:
             for info in infos:
                 yield info
 
+    async def free(self) -> int | None:
+        return None
+
     async def ready(self) -> None:
         exists = await self._run(self._client.bucket_exists, self._bucket)
         if not exists:

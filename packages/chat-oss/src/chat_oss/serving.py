@@ -171,6 +171,7 @@ class LocalServing:
             raise Refused(403, f"the type must be {ticket.type}")
         patience = Patience(self.admission.patience)
         with self.admission.enter(ticket):
+            await self.disk.require(ticket.size)
             async with self.disk.draft() as draft:
                 waiting = bytearray()
                 async for chunk in _body(receive, patience):

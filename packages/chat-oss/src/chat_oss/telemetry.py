@@ -22,3 +22,6 @@ class Silent:
 
     def picture(self, seconds: float) -> None:
         pass
+
+    def room(self, kept: int, free: int | None) -> None:
+        pass

@@ -60,6 +60,7 @@ from chat_server.services import Delivery
 from chat_server.settings import ServerSettings
 from chat_server.store import migrate
 from chat_server.store.backup import data_lock
+from chat_server.store.disk import check_room
 from chat_server.store.replies import SqlReplies
 from chat_server.transports.asgi import AsgiTransport
 from chat_server.transports.origins import Origins
@@ -209,7 +210,7 @@ class Server:
             auth=self.rooms.auth,
             codec=self.codec,
             metrics=self.metrics,
-            checks={"database": self._database_ready, "broker": self._broker_ready},
+            checks={"database": self._database_ready, "broker": self._broker_ready, "disk": self._disk_ready},
             origins=self.origins,
             settings=self.settings.section("http"),
             stores=stores,
@@ -234,6 +235,10 @@ class Server:
 
     async def _database_ready(self) -> None:
         await self.database.read(lambda connection: connection.exec_driver_sql("SELECT 1").scalar_one())
+
+    async def _disk_ready(self) -> None:
+        server: ServerSettings = self.settings.section("server")
+        await asyncio.to_thread(check_room, Path(server.data), server.min_free)
 
     async def _broker_ready(self) -> None:
         await (await self.assembly.get(Broker)).ready()  # type: ignore[type-abstract]

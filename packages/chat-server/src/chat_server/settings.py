@@ -11,6 +11,9 @@ class ServerSettings:
     host: str = setting("127.0.0.1", help="Address to listen on; 0.0.0.0 for all.")
     port: int = setting(8080, help="Port for HTTP and WebSocket; 0: a free one.")
     data: str = setting("chat-data", help="Folder for the embedded database and files.")
+    min_free: int = setting(
+        64 * 1024 * 1024, help="Bytes of the data folder's disk below which /readyz says that it is full."
+    )
     public_url: str = setting("", help="The address that phones and browsers use, where it is not the one above.")
     hosts: list[str] = field(
         factory=list,

@@ -174,6 +174,12 @@ async def check_keys(harness: ObjectHarness) -> None:
             assert complaint(make) == "key", f"a link to {key!r} was made"
 
 
+async def check_free(harness: ObjectHarness) -> None:
+    """How much room there is, where the store says so."""
+    free = await harness.store.free()
+    assert free is None or free > 0
+
+
 async def check_ready(harness: ObjectHarness) -> None:
     """A store that works says so."""
     await harness.store.ready()
@@ -203,5 +209,6 @@ def checks() -> Sequence[Check]:
         links.check_parts_refused,
         links.check_parts_aborted,
         links.check_link_arguments,
+        check_free,
         check_ready,
     ]

@@ -158,6 +158,16 @@ class FileLinks:
     files: list[LinkedFile]
 
 
+@define(kw_only=True)
+class FileRoom:
+    """Bytes that all users together keep, the most that they may (0: no bound), and those for which the store has room
+    (None: it does not say)."""
+
+    kept: int
+    total: int
+    free: int | None
+
+
 class Files(Protocol):
     """Takes files in and hands out links. Every method raises `Unavailable` while the store is dead.
 
@@ -188,6 +198,10 @@ class Files(Protocol):
 
     async def links(self, user: str, request: AskLinks) -> FileLinks:
         """Short-lived links to the files among these that the user may read. Does no I/O with the store."""
+        ...
+
+    async def room(self) -> FileRoom:
+        """How much is kept, and how much more may be. Does not raise `Unavailable` while the store is away."""
         ...
 
     async def sweep(self) -> int:

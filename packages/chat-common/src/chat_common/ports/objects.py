@@ -151,8 +151,12 @@ class ObjectContents(Protocol):
         """
         ...
 
+    async def free(self) -> int | None:
+        """Bytes for which there is room, less what is to be left free; None where the store does not say."""
+        ...
+
     async def ready(self) -> None:
-        """Returns when the store can be reached and used; else raises `Unavailable` saying what is wrong."""
+        """Returns when the store can be reached and used, and has room; else `Unavailable` says what is wrong."""
         ...
 
     async def prepare(self, *, origins: Sequence[str] = ()) -> Sequence[str]:
@@ -260,4 +264,8 @@ class ObjectTelemetry(Protocol):
 
     def picture(self, seconds: float) -> None:
         """A picture was converted."""
+        ...
+
+    def room(self, kept: int, free: int | None) -> None:
+        """Bytes that users keep now, and for how many more the store has room, where it says."""
         ...

@@ -12,6 +12,7 @@ from chat_common.assembly import Assembly
 from chat_common.errors import ChatError
 from chat_common.plugins import Plugins, port_name
 from chat_common.ports.database import Database
+from chat_common.ports.files import Files
 from chat_common.settings import Settings, SetupError
 
 from chat_server.cli.choice import Choice
@@ -46,6 +47,28 @@ def connections(choice: Choice) -> str:
         f"connections: {max(1, files - RESERVE)} at most, since this process may open {files} files; [connections]"
         f" max_connections is {settings.max_connections}: for as many raise the limit (systemd: LimitNOFILE=)"
     )
+
+
+def files(choice: Choice) -> str:
+    """How much users keep, and for how much more there is room."""
+    plugins, settings = load(choice)
+    if Files not in plugins.ports():
+        return "files: none, the package interesting-chat-oss is not installed"
+    if is_embedded(settings) and not sqlite_file(choice).exists():
+        return "files: none yet"
+    return asyncio.run(_files(plugins, settings))
+
+
+async def _files(plugins: Plugins, settings: Settings) -> str:
+    async with Assembly(plugins, settings) as assembly:
+        furnish(assembly, settings)
+        database = await assembly.get(Database)  # type: ignore[type-abstract]
+        owned = [tables.record for tables in plugins.tables]
+        if await database.read(lambda connection: migrate.pending(connection, owned)):
+            return "files: not counted before the tables are up to date"
+        found = await (await assembly.get(Files)).room()  # type: ignore[type-abstract]
+    most = f" of {found.total}" if found.total else ""
+    return f"files: {found.kept}{most} bytes kept" + ("" if found.free is None else f", room for {found.free} more")
 
 
 async def _look(plugins: Plugins, settings: Settings) -> list[str]:

@@ -92,7 +92,7 @@ def config_(ctx: click.Context, config: Path | None, data: str | None, markdown:
 @click.pass_context
 def check(ctx: click.Context, config: Path | None, data: str | None) -> None:
     """Whether it could run: settings, packages, database, tables, every chosen backend. Changes nothing."""
-    from chat_server.cli.check import connections, problems
+    from chat_server.cli.check import connections, files, problems
 
     chosen = _choice(ctx, config, data)
     found = problems(chosen)
@@ -101,6 +101,7 @@ def check(ctx: click.Context, config: Path | None, data: str | None) -> None:
     if found:
         sys.exit(1)
     click.echo(connections(chosen))
+    click.echo(files(chosen))
     click.echo("everything is in order")
 
 

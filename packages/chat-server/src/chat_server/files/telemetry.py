@@ -37,6 +37,8 @@ class FileTelemetry:
     _uploads: Counter[str] = field(factory=Counter)
     _pictures: _Times = field(factory=_Times)
     _dead: bool = False
+    _kept: int = 0
+    _free: int | None = None
 
     def operation(self, name: str, outcome: str, seconds: float) -> None:
         self._operations.setdefault((name, outcome), _Times()).add(seconds)
@@ -52,6 +54,9 @@ class FileTelemetry:
 
     def picture(self, seconds: float) -> None:
         self._pictures.add(seconds)
+
+    def room(self, kept: int, free: int | None) -> None:
+        self._kept, self._free = kept, free
 
     def source(self) -> Iterator[Metric]:
         """For `Metrics.collect`."""
@@ -75,3 +80,8 @@ class FileTelemetry:
         pictures.add_metric((), self._pictures.buckets(), self._pictures.total)
         yield pictures
         yield GaugeMetricFamily("chat_objects_dead", "1 while the object store counts as dead.", value=self._dead)
+        yield GaugeMetricFamily("chat_files_kept_bytes", "Bytes of files that users keep.", value=self._kept)
+        if self._free is not None:
+            yield GaugeMetricFamily(
+                "chat_objects_free_bytes", "Bytes for which the object store has room.", value=self._free
+            )
