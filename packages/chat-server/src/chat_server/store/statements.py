@@ -91,39 +91,43 @@ def pairs(values: Iterable[tuple[str, str]]) -> str:
 class CompiledStatement:
     """A statement with named parameters, compiled once for each dialect it meets.
 
-    ``keys``: the parameters in the order in which rows give them.
+    ``keys``: the parameters in the order in which rows give them. What the statement binds by itself, such as a limit,
+    keeps its value.
     """
 
     def __init__(self, statement: Any, *keys: str) -> None:
         self._statement = statement
         self._keys = keys
-        self._compiled: dict[str, tuple[str, Sequence[int] | None]] = {}
+        self._compiled: dict[str, tuple[str, Sequence[int] | None, tuple[Any, ...]]] = {}
 
-    def _of(self, connection: Connection) -> tuple[str, Sequence[int] | None]:
+    def _of(self, connection: Connection) -> tuple[str, Sequence[int] | None, tuple[Any, ...]]:
         known = self._compiled.get(connection.dialect.name)
         if known is None:
             insert = getattr(self._statement, "is_insert", False)
             compiled = self._statement.compile(
                 dialect=connection.dialect, column_keys=list(self._keys) if insert else None
             )
-            order = [self._keys.index(key) for key in compiled.positiontup]
-            known = (str(compiled), None if order == list(range(len(self._keys))) else order)
+            own = [key for key in compiled.positiontup if key not in self._keys]
+            names = [*self._keys, *own]
+            order = [names.index(key) for key in compiled.positiontup]
+            fixed = tuple([compiled.params[key] for key in own])
+            known = (str(compiled), None if order == list(range(len(self._keys))) else order, fixed)
             self._compiled[connection.dialect.name] = known
         return known
 
     def all(self, connection: Connection, *values: Any) -> Sequence[Any]:
         """The rows that the statement gives for these values (in the order of ``keys``)."""
-        text, order = self._of(connection)
-        chosen = values if order is None else tuple([values[place] for place in order])
+        text, order, fixed = self._of(connection)
+        chosen = values if order is None else tuple([(*values, *fixed)[place] for place in order])
         return connection.exec_driver_sql(text, chosen).all()
 
     def many(self, connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
         """Run it for each row, in one call of the driver."""
         if not rows:
             return
-        text, order = self._of(connection)
+        text, order, fixed = self._of(connection)
         if order is not None:
-            rows = [tuple([row[place] for place in order]) for row in rows]
+            rows = [tuple([(*row, *fixed)[place] for place in order]) for row in rows]
         connection.exec_driver_sql(text, list(rows))
 
 
