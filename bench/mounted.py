@@ -18,7 +18,7 @@ from fastapi import FastAPI
 
 def application(data: str) -> FastAPI:
     """The host: its lifespan holds the chat."""
-    chat = Server(settings={"server": {"data": data}})
+    chat = Server(settings={"server": {"data": data}, "limits": {"points": 0}})
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

@@ -144,7 +144,7 @@ async def measure_submits(url: str, folder: Path, count: int) -> dict[str, float
     from chat_server.server import Server
 
     migrated(psycopg_url(url))
-    settings = {**Store("postgresql", folder, url).settings, "limits": {"calls": 0}}
+    settings = {**Store("postgresql", folder, url).settings, "limits": {"points": 0}}
     open_groups = {"groups": {"strangers": "allow"}}
     async with Server(settings={**settings, **open_groups}, environ={}) as server:
         people = [(await server.ensure_user(f"u{number}")).user for number in range(CHATS + 1)]

@@ -124,14 +124,16 @@ def chat_server(
     """
     program = program or Path(sys.executable).with_name("chat-server")
     command = [program, "--dev", "--port", "0", "--data", data]
-    return running("chat-server", command, {**_open_groups(program), **(env or {})})
+    return running("chat-server", command, {**_unbounded(program), **(env or {})})
 
 
 @functools.cache
-def _open_groups(program: Path) -> Mapping[str, str]:
-    """Crowds are put into groups unasked, where the server under test (perhaps an older one) could ask them."""
+def _unbounded(program: Path) -> Mapping[str, str]:
+    """Crowds are put into groups unasked, and a user's points do not end, where the server under test (perhaps an older
+    one) has such rules: what is measured is the server, and the generator would spend one user's points in a moment."""
     shown = subprocess.run([program, "config"], capture_output=True, text=True, check=True).stdout
-    return {"CHAT__GROUPS__STRANGERS": "allow"} if "[groups]" in shown else {}
+    settings = {"CHAT__GROUPS__STRANGERS": "allow"} if "[groups]" in shown else {}
+    return {**settings, "CHAT__LIMITS__POINTS": "0"} if "guest_points" in shown else settings
 
 
 def mounted(data: Path, python: Path | None = None) -> contextlib.AbstractContextManager[Running]:

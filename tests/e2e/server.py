@@ -38,7 +38,13 @@ class Server:
             *self._command(),
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
-            env={**os.environ, "PYTHONUNBUFFERED": "1", "CHAT__GROUPS__STRANGERS": "allow", **self.env},
+            env={
+                **os.environ,
+                "PYTHONUNBUFFERED": "1",
+                "CHAT__GROUPS__STRANGERS": "allow",
+                "CHAT__LIMITS__POINTS": "0",
+                **self.env,
+            },
         )
         self.ready = False
         ready = asyncio.Event()

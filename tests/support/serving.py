@@ -27,7 +27,7 @@ async def in_process(
     clock: Clock | None = None,
 ) -> AsyncIterator[tuple[Server, str]]:
     """The server and its ``http://HOST:PORT``; names log in without a password."""
-    merged: Settings = {"server": {"data": str(data)}, "auth": {"dev": True}, "limits": {"calls": 0}}
+    merged: Settings = {"server": {"data": str(data)}, "auth": {"dev": True}, "limits": {"points": 0}}
     merged["groups"] = {"strangers": "allow"}
     for section, values in (settings or {}).items():
         merged[section] = {**merged.get(section, {}), **values}

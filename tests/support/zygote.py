@@ -72,7 +72,12 @@ class Zygote:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             cwd=ROOT,
-            env={**os.environ, "CHAT__GROUPS__STRANGERS": "allow", "CHAT_FAULT_LATE": str(self.late)},
+            env={
+                **os.environ,
+                "CHAT__GROUPS__STRANGERS": "allow",
+                "CHAT__LIMITS__POINTS": "0",
+                "CHAT_FAULT_LATE": str(self.late),
+            },
         )
         self._reading = asyncio.create_task(self._read())
 

@@ -34,18 +34,17 @@ def test_plugins_lists_distributions_ports_and_the_real_pipeline(run: Run) -> No
     assert pipeline == [
         ["command", "0", "authentication"],
         ["command", "100", "validation"],
-        ["command", "200", "rate_limit"],
     ]
 
 
 def test_config_shows_value_source_and_default(run: Run, data: Path, tmp_path: Path) -> None:
     toml = tmp_path / "chat.toml"
     toml.write_text("[server]\nport = 1234\n")
-    output = run("--config", str(toml), "config", env={"CHAT__LIMITS__CALLS": "5"}).output
+    output = run("--config", str(toml), "config", env={"CHAT__LIMITS__POINTS": "5"}).output
     assert "port = 1234" in output
     assert f"default 8080, set by {toml}" in output
-    assert "calls = 5" in output
-    assert "set by CHAT__LIMITS__CALLS" in output
+    assert "points = 5" in output
+    assert "set by CHAT__LIMITS__POINTS" in output
     assert f'data = "{data}"' in output
 
 

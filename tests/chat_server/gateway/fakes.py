@@ -241,11 +241,16 @@ class FakeDispatcher:
     commands: dict[str, Callable[[Caller, Any], Awaitable[Any]]] = field(factory=dict)
     submit_in_order: bool = True
     interceptor: Callable[[str, Caller | None, Any], Any] | None = None
+    limit: Callable[[Caller, str | None], None] | None = None
 
     async def call(self, caller: Caller, command: str, params: msgspec.Raw | Mapping[str, Any] | None) -> Any:
         if command not in self.commands:
             raise Invalid("unknown command", field="command")
         return await self.commands[command](caller, msgspec.json.decode(params) if params else {})  # type: ignore[arg-type]
+
+    def charge(self, caller: Caller, command: str | None = None) -> None:
+        if self.limit is not None:
+            self.limit(caller, command)
 
     def intercept(self, point: Literal["frame_in", "push"], caller: Caller | None, value: Any) -> Any:
         return self.interceptor(point, caller, value) if self.interceptor is not None else value

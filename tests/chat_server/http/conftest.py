@@ -15,7 +15,7 @@ from chat_common.plugins import Owned, Owner
 from chat_common.records import Caller, Command
 from chat_server.http.app import http_app
 from chat_server.metrics import Metrics
-from chat_server.pipeline import Pipeline
+from chat_server.pipeline import LimitSettings, Pipeline
 from chat_server.services import Identity
 from msgspec import UNSET, Meta, UnsetType
 from starlette.applications import Starlette
@@ -65,7 +65,7 @@ class OneToken:
 class Site:
     """The application, and what its handler saw."""
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, *, limits: LimitSettings | None = None, **options: Any) -> None:
         self.callers: list[Caller] = []
         self.wrong: dict[str, Exception] = {}
         owner = Owner("tests")
@@ -79,6 +79,7 @@ class Site:
             codec=JsonCodec(),
             clock=ManualClock(),
             replies=NoReplies(),
+            limits=limits,
         )
         metrics = Metrics()
         metrics.commands(self.pipeline.commands)

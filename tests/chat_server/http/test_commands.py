@@ -6,6 +6,8 @@ from typing import Any
 
 import httpx2
 import pytest
+from chat_server.pipeline import LimitSettings
+from chat_server.transports.peers import Peers
 
 from tests.chat_server.http.conftest import Site
 
@@ -129,3 +131,24 @@ async def test_a_body_that_does_not_end_is_408() -> None:
     await site.app(scope, receive, send)
     assert sent[0]["status"] == 408
     assert json.loads(sent[1]["body"])["code"] == "invalid"
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "headers"),
+    [
+        ("say", b'{"text":"hi"}', {}),
+        ("say", b'{"text":3}', {}),
+        ("say", b"nonsense", {}),
+        ("say", b"x" * 70_000, {}),
+        ("nothing", b"{}", {}),
+        ("say", b"{}", {"authorization": "Bearer wrong"}),
+    ],
+)
+async def test_what_is_invalid_costs_as_much(path: str, body: bytes, headers: dict[str, str]) -> None:
+    site = Site(limits=LimitSettings(burst=5, points=1, guest_burst=5, guest_points=1), peers=Peers(["127.0.0.1"]))
+    mine = {"x-forwarded-for": "192.0.2.7", "authorization": "Bearer annas-token", **headers}
+    async with site.client(headers=mine) as client:
+        answers = [await client.post(f"/api/{path}", content=body) for _ in range(7)]
+    assert [answer.status_code == 429 for answer in answers] == [False] * 5 + [True] * 2
+    assert answers[-1].headers["retry-after"] == "1"
+    assert answers[-1].json()["code"] == "rate_limited"

@@ -22,6 +22,7 @@ from chat_common.errors import (
 from chat_common.plugins import Owned, Owner, PluginError
 from chat_common.records import Caller, Command, Interceptor
 from chat_server.pipeline import LimitSettings, Pipeline, request_hash
+from chat_server.refusals import Refusals
 from msgspec import Meta, Raw
 
 ANNA = Caller("anna", "r1", origin="ws")
@@ -54,7 +55,9 @@ class KeptReplies:
 class House:
     """A pipeline over three commands, and what their handlers saw."""
 
-    def __init__(self, *interceptors: Interceptor, limits: LimitSettings | None = None) -> None:
+    def __init__(
+        self, *interceptors: Interceptor, limits: LimitSettings | None = None, refusals: Refusals | None = None
+    ) -> None:
         self.seen: list[tuple[Caller, Any]] = []
         self.gate: asyncio.Event | None = None
         self.error: BaseException | None = None
@@ -63,7 +66,8 @@ class House:
         commands = [
             Command("say", Say, Said, self.say, "changes"),
             Command("submit", Say, Said, self.say, "keeps"),
-            Command("listen", Say, Said, self.say, "reads"),
+            Command("listen", Say, Said, self.say, "reads", cost=3),
+            Command("dear", Say, Said, self.say, "reads", cost=99),
             Command("auth.methods", Say, Said, self.say, "reads", guests=True),
         ]
         self.pipeline = Pipeline(
@@ -73,6 +77,7 @@ class House:
             clock=self.clock,
             replies=self.replies,
             limits=limits,
+            refusals=refusals,
         )
 
     async def say(self, caller: Caller, request: Say) -> Said:
@@ -257,7 +262,6 @@ async def test_they_run_in_order_and_may_change_the_request() -> None:
     assert names == [
         ("command", "authentication"),
         ("command", "validation"),
-        ("command", "rate_limit"),
         ("command", "a"),
         ("command", "b"),
         ("command", "c"),
@@ -385,23 +389,37 @@ def test_interceptors_that_cannot_be(wrong: Interceptor, words: str) -> None:
 # --- rate limit
 
 
-async def test_a_user_has_a_limit_and_is_told_when_to_come_back() -> None:
-    house = House(limits=LimitSettings(calls=3, guest_calls=2, period=6))
+def test_a_user_has_points_and_is_told_when_to_come_back() -> None:
+    limits = LimitSettings(
+        points=2, burst=6, guest_points=1, guest_burst=2, bots=["robbie"], bot_points=10, bot_burst=30
+    )
+    refusals = Refusals()
+    house = House(limits=limits, refusals=refusals)
 
-    async def reads(caller: Caller, times: int) -> None:
-        for _ in range(times):
-            await house.call("auth.methods", caller=caller)
+    def asks(caller: Caller, times: int, command: str | None = "submit") -> int:
+        """How many of them were let in."""
+        for number in range(times):
+            try:
+                house.pipeline.charge(caller, command)
+            except RateLimited:
+                return number
+        return times
 
-    await reads(ANNA, 3)
-    error = await refused(RateLimited, house.call("listen"))
-    assert (error.limit, error.retry_after) == (3, 2.0)
-    await reads(evolve(ANNA, user="bert"), 3)
-    await reads(GUEST, 2)
-    await refused(RateLimited, house.call("auth.methods", caller=GUEST))
-    await reads(evolve(GUEST, address=None), 5)
-    await reads(evolve(ANNA, origin="local"), 5)
-    house.clock.advance(2)
-    await reads(ANNA, 1)
+    assert asks(ANNA, 10) == 6
+    with pytest.raises(RateLimited) as caught:
+        house.pipeline.charge(ANNA, "submit")
+    assert (caught.value.limit, caught.value.retry_after) == (2, 0.5)
+    assert asks(evolve(ANNA, user="bert"), 10, "no such command") == 6
+    assert asks(evolve(ANNA, user="cleo"), 10, None) == 6
+    assert asks(evolve(ANNA, user="dora"), 10, "listen") == 2  # which costs 3
+    assert asks(evolve(ANNA, user="emil"), 10, "dear") == 1  # which costs more than there ever is
+    assert asks(evolve(ANNA, user="robbie"), 40) == 30
+    assert asks(GUEST, 10) == 2
+    assert asks(evolve(GUEST, address=None), 50) == 50
+    assert asks(evolve(ANNA, origin="local"), 50) == 50
+    house.clock.advance(1)
+    assert asks(ANNA, 10) == 2
+    assert refusals.counts["rate"] == 9
 
 
 async def test_outcomes_are_counted() -> None:

@@ -32,7 +32,7 @@ def shared(postgresql: tuple[str, str], tmp_path: Path) -> Iterator[Store]:
 async def test_nobody_waits_in_a_circle_and_nothing_is_lost(shared: Store) -> None:
     # Every message is to write to every member's row: the room must not turn hot.
     cold = {"hot_members": 10 * MEMBERS, "hot_deliveries": 1e9}
-    settings = {**shared.settings, "limits": {"calls": 0}, "fanout": cold}
+    settings = {**shared.settings, "limits": {"points": 0}, "fanout": cold}
     async with Server(settings=settings, environ={}) as server:
         people = [(await server.ensure_user(f"u{number}")).user for number in range(MEMBERS)]
         rooms = []

@@ -88,7 +88,8 @@ class Command:
 
     ``handler(caller, request)`` gets an instance of ``request`` (an attrs class read by msgspec) and returns one of
     ``reply``. ``mode``: ``reads`` has no effect; ``changes`` is idempotent by (user, ref) for 24 h: the pipeline
-    keeps its reply; ``keeps`` is a change that remembers its replies by itself, in its own transaction.
+    keeps its reply; ``keeps`` is a change that remembers its replies by itself, in its own transaction. ``cost``: the
+    points that a call takes of what its user has a second, whatever becomes of it; a submit takes 1.
     """
 
     name: str
@@ -98,6 +99,7 @@ class Command:
     mode: Literal["reads", "changes", "keeps"] = "reads"
     guests: bool = False
     summary: str = ""
+    cost: int = 1
 
 
 @frozen

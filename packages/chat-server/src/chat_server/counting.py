@@ -34,10 +34,10 @@ def counted_as(address: str) -> Sequence[tuple[str, int]]:
     return ((str(found), 1),)
 
 
-def allow_address(rates: Rates, name: str, address: str | None, limit: int, period: float) -> float:
-    """Count one request of this address; 0.0, or the seconds to wait. None, which is this machine, is not counted."""
+def allow_address(rates: Rates, name: str, address: str | None, limit: int, period: float, cost: int = 1) -> float:
+    """Count a request of this address; 0.0, or the seconds to wait. None, which is this machine, is not counted."""
     for key, times in counted_as(address) if address is not None else ():
-        wait = rates.allow(f"{name}:{key}", limit * times, period)
+        wait = rates.allow(f"{name}:{key}", limit * times, period, cost)
         if wait:
             return wait
     return 0.0

@@ -94,7 +94,7 @@ def chat_sections() -> Sequence[Section]:
         Section("http", HttpSettings, "What HTTP answers."),
         Section("connections", ConnectionSettings, "What a connection may take."),
         Section("log", LogSettings, "What is logged, and how."),
-        Section("limits", LimitSettings, "How many calls one may make."),
+        Section("limits", LimitSettings, "How much one user may ask for."),
         Section("auth", AuthSettings, "Tokens and login."),
     ]
 

@@ -148,6 +148,7 @@ class Server:
             clock=self.clock,
             replies=SqlReplies(self.database, self.clock),
             limits=section("limits"),
+            refusals=self.refusals,
         )
         self._observers = Observers(plugged.observers)
         stack.push_async_callback(self._observers.close)

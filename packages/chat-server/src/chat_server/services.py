@@ -252,6 +252,13 @@ class Dispatcher(Protocol):
         """
         ...
 
+    def charge(self, caller: Caller, command: str | None = None) -> None:
+        """Take the points that a call of this command costs, or what is none (1 point); raises `RateLimited`.
+
+        A transport charges for whatever a client sends, before it looks at it: what is invalid or fails costs as much.
+        """
+        ...
+
     @property
     def submit_in_order(self) -> bool:
         """True when nothing between `call` and the writer's queue waits, so that calls begun in order are stored in

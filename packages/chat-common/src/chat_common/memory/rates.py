@@ -6,7 +6,8 @@ from chat_common.clock import Clock
 
 
 class Rates:
-    """GCRA: a key may make ``limit`` requests at once, and one more every ``period / limit`` seconds.
+    """GCRA: a key may make ``limit`` requests at once, and one more every ``period / limit`` seconds. A dear request
+    counts as several: as ``cost``, or as all that there is where it costs more than ``limit``.
 
     Bounded: with more than ``entries`` keys the one that was counted longest ago is forgotten.
     """
@@ -21,11 +22,11 @@ class Rates:
     def __len__(self) -> int:
         return len(self._due)
 
-    def allow(self, key: str, limit: int, period: float) -> float:
+    def allow(self, key: str, limit: int, period: float, cost: int = 1) -> float:
         """0.0: allowed and counted; else the seconds to wait, and nothing is counted."""
         now = self._clock.monotonic()
         due = max(now, self._due.pop(key, now))
-        later = due + period / limit
+        later = due + period * min(cost, limit) / limit
         # Half a thousandth of a step forgives what floats lose when a full bucket is counted down to its end.
         if later - now > period * (1 + 0.0005 / limit):
             self._due[key] = due

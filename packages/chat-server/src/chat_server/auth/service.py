@@ -169,9 +169,9 @@ class Auth:
         made = [
             Command("auth.methods", Nothing, Methods, self._methods, guests=True, summary="The ways to log in."),
             # Its answer holds a token, which no kept reply may: asked again, the same token is signed again.
-            Command("auth.refresh", Nothing, Issued, self._renewal.refresh, "keeps", summary="A fresh token."),
+            Command("auth.refresh", Nothing, Issued, self._renewal.refresh, "keeps", summary="A fresh token.", cost=10),
             Command("auth.logout", Nothing, Nothing, self._logout, "keeps", summary="End this login everywhere."),
-            Command("auth.devices", Nothing, Devices, self._list, summary="Where the user is logged in."),
+            Command("auth.devices", Nothing, Devices, self._list, summary="Where the user is logged in.", cost=2),
             Command("auth.kick", Kick, Kicked, self._kick, "changes", summary="Log a device out, or all others."),
         ]
         linking = self._linking
@@ -184,7 +184,9 @@ class Auth:
         if any(isinstance(provider, TicketIdentity) for provider in self._providers.values()):
             begin, poll = self.logins.begin, self.logins.poll
             made += [
-                Command("auth.begin", BeginLogin, LoginBegun, begin, guests=True, summary="Begin a login by ticket."),
+                Command(
+                    "auth.begin", BeginLogin, LoginBegun, begin, guests=True, summary="Begin a login by ticket.", cost=5
+                ),
                 Command("auth.poll", PollLogin, LoginState, poll, guests=True, summary="How a ticket stands."),
             ]
         for provider in self._providers.values():
@@ -192,7 +194,15 @@ class Auth:
                 made.append(self._direct.command(provider))
         if self._change_password is not None:
             made += [
-                Command("auth.register", RegisterUser, LoggedIn, self._register, guests=True, summary="A new account."),
+                Command(
+                    "auth.register",
+                    RegisterUser,
+                    LoggedIn,
+                    self._register,
+                    guests=True,
+                    summary="A new account.",
+                    cost=20,
+                ),
                 # Kept replies hold a hash of the request, from which a password could be guessed: hence not "changes".
                 Command(
                     "auth.password.set", SetPassword, PasswordSet, self._change_password, "keeps",

@@ -64,12 +64,13 @@ def commands(context: Context) -> Sequence[Command]:
         summary: str,
         *,
         reads: bool = False,
+        cost: int = 1,
     ) -> Command:
         async def handler(caller: Caller, params: Any) -> T:
             caller_user(caller)
             return await work(await _files(context), caller, params)
 
-        return Command(name, request, reply, handler, "reads" if reads else "changes", summary=summary)
+        return Command(name, request, reply, handler, "reads" if reads else "changes", summary=summary, cost=cost)
 
     async def begin(files: Files, caller: Caller, request: BeginUpload) -> UploadBegun:
         return await files.begin(caller_user(caller), request)
@@ -88,11 +89,15 @@ def commands(context: Context) -> Sequence[Command]:
         return await files.links(caller_user(caller), request)
 
     return [
-        command("upload.begin", BeginUpload, UploadBegun, begin, "Announce a file; the answer says where to put it."),
-        command("upload.parts", UploadParts, PartLinks, parts, "Links for parts of a large file.", reads=True),
-        command("upload.finish", FinishUpload, FileFacts, finish, "It is there: verify it and make it a file."),
+        command(
+            "upload.begin", BeginUpload, UploadBegun, begin, "Announce a file; the answer says where to put it.", cost=3
+        ),
+        command("upload.parts", UploadParts, PartLinks, parts, "Links for parts of a large file.", reads=True, cost=2),
+        command("upload.finish", FinishUpload, FileFacts, finish, "It is there: verify it and make it a file.", cost=3),
         command("upload.cancel", CancelUpload, Canceled, cancel, "Forget an upload or an unsent file."),
-        command("file.links", AskLinks, FileLinks, links, "Addresses under which files can be read now.", reads=True),
+        command(
+            "file.links", AskLinks, FileLinks, links, "Addresses under which files can be read now.", reads=True, cost=2
+        ),
     ]
 
 

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-from chat_common.errors import ChatError
-from chat_common.protocol.frames import Ack, Call, ClientNote, Hello
+import asyncio
+from collections.abc import Callable
+
+from chat_common.errors import ChatError, RateLimited
+from chat_common.protocol.frames import Ack, BadFrame, Call, ClientFrame, ClientNote, Hello
+from chat_common.records import Caller
 
 from chat_server.gateway.acknowledgements import Acknowledgements
 from chat_server.gateway.calls import Calls
 from chat_server.gateway.ephemeral import EphemeralEvents
 from chat_server.gateway.handshake import Handshake
 from chat_server.gateway.node import Node
-from chat_server.gateway.session import Connection
+from chat_server.gateway.session import Connection, Session
 from chat_server.gateway.sessions import Sessions
 from chat_server.gateway.wire import Wire
+
+HOLD = 1.0
+"""Seconds at most that nothing is read from somebody whose points are spent."""
 
 
 class Desk:
     """Where a client's frames go, by what they ask; one for all connections of a node."""
 
-    __slots__ = ("acknowledgements", "calls", "client_frames", "events", "handshake", "most_calls", "now", "sessions")
+    __slots__ = (
+        "acknowledgements", "calls", "charge", "client_frames", "events", "handshake", "most_calls", "now", "sessions",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -28,7 +37,9 @@ class Desk:
         calls: Calls,
         events: EphemeralEvents,
         acknowledgements: Acknowledgements,
+        charge: Callable[[Caller, str | None], None],
     ) -> None:
+        self.charge = charge
         self.client_frames = node.codec.client_frames
         self.now = node.clock.monotonic
         self.most_calls = node.settings.max_open_calls
@@ -39,11 +50,12 @@ class Desk:
 class ClientConnection(Connection):
     """Made by `Gateway.connect`. All methods are called from the event loop's thread and return at once."""
 
-    __slots__ = ("_desk",)
+    __slots__ = ("_desk", "_held")
 
     def __init__(self, desk: Desk, wire: Wire) -> None:
         super().__init__(wire)
         self._desk = desk
+        self._held = False
 
     def received(self, data: bytes) -> None:
         """A whole message of the client, as UTF-8 checked by the transport."""
@@ -57,7 +69,7 @@ class ClientConnection(Connection):
                 covered = desk.acknowledgements.collector
                 if session.acknowledge(frame.received, now, covered) and covered:
                     desk.acknowledgements.take(session, covered)
-            else:
+            elif type(frame) is Hello or self._paid(session, frame):
                 served = session.receive(frame, now)
                 if type(served) is Call:
                     desk.calls.begin(session, served)
@@ -67,6 +79,34 @@ class ClientConnection(Connection):
                     desk.events.begin(session, served)
             if session.pending:
                 desk.sessions.flush.touch(session)
+
+    def _paid(self, session: Session, frame: ClientFrame | BadFrame) -> bool:
+        """Charge for a frame but a hello, of which each connection has one.
+
+        Without points it is refused (an ephemeral event is dropped), and nothing is read for a while: whoever floods
+        would otherwise take the time of others by being refused.
+        """
+        ref = frame.ref if isinstance(frame, Call | BadFrame) else None
+        try:
+            self._desk.charge(session.caller(ref or ""), frame.command if type(frame) is Call else None)
+        except RateLimited as error:
+            session.heard(self._desk.now())
+            if type(frame) is not ClientNote:
+                session.refuse(error, ref)
+            self._hold(min(error.retry_after or 0.0, HOLD))
+            return False
+        return True
+
+    def _hold(self, seconds: float) -> None:
+        if not self._held:
+            self._held = True
+            self.wire.pause_reading()
+            asyncio.get_running_loop().call_later(seconds, self._release)
+
+    def _release(self) -> None:
+        self._held = False
+        if self.paused_at is None and (self.session is None or self.session.calls < self._desk.most_calls):
+            self.wire.resume_reading()
 
     def refuse(self, error: ChatError) -> None:
         """A message that is none, as the transport can tell without reading it: it counts as one."""

@@ -65,7 +65,9 @@ class Gateway:
         self.calls = Calls(near.dispatcher, sessions, tasks, settings.max_open_calls)
         self.ephemeral = EphemeralEvents(near.dispatcher, near.im, near.router, node.codec, tasks)
         self.handshake = Handshake(node, near, sessions, tasks, self.routes, streams, self.token_watch, self.presence)
-        self._desk = Desk(node, sessions, self.handshake, self.calls, self.ephemeral, self.acknowledgements)
+        self._desk = Desk(
+            node, sessions, self.handshake, self.calls, self.ephemeral, self.acknowledgements, near.dispatcher.charge
+        )
         sessions.over += [self.presence.forget, self._give_back]
         sessions.left.append(self.presence.left)
 
@@ -126,7 +128,7 @@ class Gateway:
     def contributions(self) -> RoomContributions:
         """The gateway's one command: it belongs to a session's connection."""
         summary = "Whose coming and going one wants to hear of."
-        watch = Command("presence.watch", WatchPresence, Watched, self.presence.watch, summary=summary)
+        watch = Command("presence.watch", WatchPresence, Watched, self.presence.watch, summary=summary, cost=3)
         return RoomContributions(room="gateway", commands=[watch])
 
     # --- the end, and numbers ---

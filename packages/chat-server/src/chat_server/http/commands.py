@@ -50,19 +50,24 @@ class CommandEndpoint:
             raise NotPermitted(refused)
         command: str = request.path_params["command"]
         ref = _ref(request)
+        caller = Caller(None, ref, origin="http", address=request.client.host if request.client else None)
+        token = _token(request)
+        # An unknown command is told before anybody is asked for rights.
+        if token is not None and command in self._pipeline.commands:
+            try:
+                known = await self._auth.authenticate(token, "", None, None)
+            except ChatError:
+                self._pipeline.charge(caller)
+                raise
+            caller = Caller(
+                known.user.user, ref, known.device or None, None, known.token, "http", caller.address, jti=known.jti
+            )
+        self._pipeline.charge(caller, command)
         try:
             async with asyncio.timeout(self._body_timeout):
                 params = await _body(request)
         except TimeoutError:
             raise TimedOut(f"the body was not complete within {self._body_timeout:g} s") from None
-        caller = Caller(None, ref, origin="http", address=request.client.host if request.client else None)
-        token = _token(request)
-        # An unknown command is told before anybody is asked for rights.
-        if token is not None and command in self._pipeline.commands:
-            known = await self._auth.authenticate(token, "", None, None)
-            caller = Caller(
-                known.user.user, ref, known.device or None, None, known.token, "http", caller.address, jti=known.jti
-            )
         result = await self._pipeline.call(caller, command, msgspec.Raw(params))
         return Response(self._codec.encode(result), media_type="application/json")
 

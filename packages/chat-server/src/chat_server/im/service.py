@@ -150,15 +150,22 @@ class Im:
         preview = self._kinds.preview
 
         def change(
-            name: str, request: type[Any], reply: type[Any], work: Any, summary: str, *, keep: bool = True
+            name: str,
+            request: type[Any],
+            reply: type[Any],
+            work: Any,
+            summary: str,
+            *,
+            keep: bool = True,
+            cost: int = 1,
         ) -> Command:
             async def handler(caller: Caller, params: Any) -> Any:
                 return await run(caller, name, params, work, reply, keep=keep)
 
-            return Command(name, request, reply, handler, "keeps", summary=summary)
+            return Command(name, request, reply, handler, "keeps", summary=summary, cost=cost)
 
-        def read(name: str, request: type[Any], reply: Any, work: Any, summary: str) -> Command:
-            return Command(name, request, reply, work, "reads", summary=summary)
+        def read(name: str, request: type[Any], reply: Any, work: Any, summary: str, cost: int = 1) -> Command:
+            return Command(name, request, reply, work, "reads", summary=summary, cost=cost)
 
         edit = partial(messages.edit, self._kinds, self._settings.edit_seconds)
         recall = partial(messages.recall, self._settings.recall_seconds, self._parts.attachments)
@@ -177,6 +184,7 @@ class Im:
                 sync.VersionPage | sync.ConversationPage,
                 partial(sync.sync, self._pages),
                 "What changed since a version or a rev.",
+                cost=2,
             ),
             read(
                 "history",
@@ -184,6 +192,7 @@ class Im:
                 history.HistoryPage,
                 partial(history.history, reads, preview),
                 "A page of messages.",
+                cost=2,
             ),
             read(
                 "inbox.list",
@@ -191,6 +200,7 @@ class Im:
                 inbox.InboxPage,
                 partial(inbox.inbox_list, reads, preview),
                 "One's conversations, latest activity first.",
+                cost=2,
             ),
             change(
                 "inbox.set",
@@ -217,6 +227,7 @@ class Im:
                 messages.ReadersPage,
                 partial(messages.readers, reads),
                 "Who has read a message.",
+                cost=5,
             ),
         ]
 

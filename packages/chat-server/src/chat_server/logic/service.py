@@ -44,14 +44,14 @@ class Logic:
         run, reads, inbox_of = self._executor.run, self._database, self._inbox_of
         groups = self._settings.groups
 
-        def change(name: str, request: type[Any], reply: Any, work: Any, summary: str) -> Command:
+        def change(name: str, request: type[Any], reply: Any, work: Any, summary: str, cost: int = 1) -> Command:
             async def handler(caller: Caller, params: Any) -> Any:
                 return await run(caller, name, params, work, reply)
 
-            return Command(name, request, reply, handler, "keeps", summary=summary)
+            return Command(name, request, reply, handler, "keeps", summary=summary, cost=cost)
 
-        def read(name: str, request: type[Any], reply: type[Any], work: Any, summary: str) -> Command:
-            return Command(name, request, reply, partial(work, reads), "reads", summary=summary)
+        def read(name: str, request: type[Any], reply: type[Any], work: Any, summary: str, cost: int = 1) -> Command:
+            return Command(name, request, reply, partial(work, reads), "reads", summary=summary, cost=cost)
 
         one = invitations.OneConversation
         return [
@@ -68,6 +68,7 @@ class Logic:
                 wire.Inbox,
                 partial(create.create, groups, inbox_of),
                 "Make a group.",
+                cost=20,
             ),
             read("group.get", one, wire.Conversation, create.get, "What all members see of a conversation."),
             change(
@@ -76,9 +77,17 @@ class Logic:
                 wire.Conversation,
                 create.change,
                 "Change name, avatar, announcement, or who may invite.",
+                cost=5,
             ),
-            read("group.members", create.ListMembers, create.MembersPage, create.members, "A page of members."),
-            change("group.invite", members.Users, members.Outcome, partial(members.invite, groups), "Let users in."),
+            read("group.members", create.ListMembers, create.MembersPage, create.members, "A page of members.", cost=2),
+            change(
+                "group.invite",
+                members.Users,
+                members.Outcome,
+                partial(members.invite, groups),
+                "Let users in.",
+                cost=10,
+            ),
             change("group.kick", members.Users, members.Outcome, members.kick, "Put members out."),
             change("group.leave", one, invitations.Nothing, members.go, "Leave a group."),
             change(
@@ -87,6 +96,7 @@ class Logic:
                 wire.Inbox,
                 partial(members.join_by_link, groups, inbox_of),
                 "Come in by a group's link.",
+                cost=5,
             ),
             change(
                 "group.accept",
@@ -112,25 +122,40 @@ class Logic:
                 partial(roles.transfer, groups),
                 "Hand the group over.",
             ),
-            change("group.dissolve", one, invitations.Nothing, roles.dissolve, "End the group for all."),
+            change("group.dissolve", one, invitations.Nothing, roles.dissolve, "End the group for all.", cost=10),
             change(
                 "contact.request",
                 contacts.RequestContact,
                 contacts.ContactState,
                 contacts.request,
                 "Ask somebody to be a contact.",
+                cost=10,
             ),
             change("contact.accept", contacts.OneUser, contacts.ContactState, contacts.accept, "Accept a request."),
             change("contact.reject", contacts.OneUser, contacts.ContactState, contacts.reject, "Refuse a request."),
             change("contact.remove", contacts.OneUser, contacts.ContactState, contacts.remove, "End a friendship."),
             change("contact.block", contacts.Block, contacts.ContactState, contacts.block, "Block or unblock a user."),
             read(
-                "contact.list", contacts.ListContacts, contacts.ContactsPage, contacts.list_contacts, "One's contacts."
+                "contact.list",
+                contacts.ListContacts,
+                contacts.ContactsPage,
+                contacts.list_contacts,
+                "One's contacts.",
+                cost=2,
             ),
             read("user.me", users.Nothing, wire.User, users.me, "One's own profile."),
-            read("user.get", users.GetUsers, users.Users, users.get, "Profiles by id."),
-            read("user.search", users.SearchUsers, users.UsersPage, users.search, "Users by the beginning of a name."),
-            Command("user.rename", users.Rename, users.Renamed, self._rename, "keeps", summary="Change one's name."),
+            read("user.get", users.GetUsers, users.Users, users.get, "Profiles by id.", cost=2),
+            read(
+                "user.search",
+                users.SearchUsers,
+                users.UsersPage,
+                users.search,
+                "Users by the beginning of a name.",
+                cost=5,
+            ),
+            Command(
+                "user.rename", users.Rename, users.Renamed, self._rename, "keeps", summary="Change one's name.", cost=20
+            ),
         ]
 
     async def _rename(self, caller: Caller, request: users.Rename) -> users.Renamed:

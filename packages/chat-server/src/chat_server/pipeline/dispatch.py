@@ -20,6 +20,7 @@ from chat_common.settings import nearest
 from chat_server.pipeline.chain import Stage, chains
 from chat_server.pipeline.idempotency import Once, Replies
 from chat_server.pipeline.limits import LimitSettings, RateLimit
+from chat_server.refusals import Refusals
 from chat_server.store.replies import request_hash
 
 _log = structlog.get_logger("chat_server.pipeline")
@@ -41,8 +42,8 @@ class Entry:
 class Pipeline:
     """The `chat_server.services.Dispatcher`: every transport calls commands through it.
 
-    The point ``command`` begins with the built-ins ``authentication`` (0), ``validation`` (100: the params become the
-    request record) and ``rate_limit`` (200); plugins stand at 1000 and above.
+    The point ``command`` begins with the built-ins ``authentication`` (0) and ``validation`` (100: the params become
+    the request record); plugins stand at 1000 and above. Before it, a transport charges for the call.
     """
 
     def __init__(
@@ -54,7 +55,9 @@ class Pipeline:
         clock: Clock,
         replies: Replies,
         limits: LimitSettings | None = None,
+        refusals: Refusals | None = None,
     ) -> None:
+        self._limit = RateLimit(limits or LimitSettings(), clock, refusals or Refusals(clock))
         self._codec = codec
         self._replies = replies
         self._once = Once()
@@ -63,7 +66,6 @@ class Pipeline:
         built_in = [
             Interceptor("authentication", "command", self._authenticate, order=0),
             Interceptor("validation", "command", self._validate, order=100),
-            Interceptor("rate_limit", "command", RateLimit(limits or LimitSettings(), clock), order=200),
         ]
         plugged = list(interceptors)
         for owned_interceptor in plugged:
@@ -116,6 +118,11 @@ class Pipeline:
         finally:
             entry.outcomes[outcome] += 1
             entry.seconds += time.perf_counter() - began
+
+    def charge(self, caller: Caller, command: str | None = None) -> None:
+        """See `chat_server.services.Dispatcher.charge`."""
+        entry = None if command is None else self._table.get(command)
+        self._limit.charge(caller, 1 if entry is None else entry.command.cost)
 
     @property
     def submit_in_order(self) -> bool:

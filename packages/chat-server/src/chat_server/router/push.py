@@ -113,7 +113,9 @@ class OfflinePush:
         if not self._providers:
             return []
         return [
-            Command("push.subscribe", Subscribe, Nothing, on, "keeps", summary="Be told of messages while away."),
+            Command(
+                "push.subscribe", Subscribe, Nothing, on, "keeps", summary="Be told of messages while away.", cost=5
+            ),
             Command("push.unsubscribe", Unsubscribe, Nothing, off, "keeps", summary="No longer be told while away."),
         ]
 
