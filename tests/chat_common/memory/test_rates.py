@@ -20,7 +20,7 @@ def test_a_burst_at_once_then_one_each_step() -> None:
     assert rates.allow("bob", 5, 10.0) == 0.0
 
 
-@pytest.mark.parametrize("limit", [1, 3, 7, 1000])
+@pytest.mark.parametrize("limit", [1, 3, 7, 60])
 def test_in_the_long_run_the_rate_is_kept(limit: int) -> None:
     clock = ManualClock()
     rates = Rates(clock)
