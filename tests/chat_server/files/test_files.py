@@ -21,7 +21,8 @@ from chat_oss.uploads import Uploads
 from chat_server.files.kinds import KINDS
 from chat_server.files.rights import SqlFileRights
 from chat_server.server import Server
-from sqlalchemy import Connection, func, select
+from chat_server.store.schema import ban
+from sqlalchemy import Connection, func, insert, select
 
 from tests.chat_oss import pictures
 from tests.chat_oss.uploads_checks import CHECKS
@@ -388,3 +389,22 @@ def moved(text: str, direction: str) -> float:
 
 def test_all_kinds_with_files_are_registered() -> None:
     assert {kind.name for kind in KINDS} == FILE_KINDS
+
+
+async def test_who_may_not_speak_does_not_upload_and_a_timed_ban_ends(house: House) -> None:
+    begin = {"conversation": house.room, "name": "a", "type": "text/plain", "size": 1}
+    until = house.clock.wall_ms() + 60_000
+    mute = {"conversation": house.room, "user": house.bob, "until": until}
+    await house.server.call("group.mute", mute, user=house.ada)
+    file = (await house.call(house.ada, "upload.begin", **begin)).file
+    assert (await house.refused(house.bob, "upload.begin", **begin))[0] == "not_permitted"
+    house.clock.advance(61)
+    await house.call(house.bob, "upload.begin", **begin)
+    until = house.clock.wall_ms() + 60_000
+    await house.server.database.change(
+        lambda connection: connection.execute(insert(ban).values(user=house.ada, until=until)).rowcount
+    )
+    assert (await house.refused(house.ada, "upload.begin", **begin))[0] == "not_permitted"
+    assert (await house.refused(house.ada, "upload.finish", file=file))[0] == "not_permitted"
+    house.clock.advance(61)
+    await house.call(house.ada, "upload.begin", **begin)
