@@ -932,7 +932,7 @@ async def test_a_gap_that_the_pushes_left_is_healed_within_one_heartbeat(tmp_pat
         room = await group_of(ann, bob)
         welcomes: list[object] = []
         bob.on(Welcomed, welcomes.append)
-        for n in range(200):
+        for n in range(100):
             await ann.submit(room, str(n))
         while not dropped or bob.state.room(room).messages.keys() >= ann.state.room(room).messages.keys():
             await ann.submit(room, "one more")  # until the last ones are among the lost
@@ -940,5 +940,5 @@ async def test_a_gap_that_the_pushes_left_is_healed_within_one_heartbeat(tmp_pat
         await until(lambda: {last - 1, last} <= bob.state.room(room).messages.keys(), heartbeat + grace + 1.5)
         await until(lambda: {last - 1, last} <= ann.state.room(room).messages.keys(), heartbeat + grace + 1.5)
         assert texts(bob, room) == texts(ann, room)
-        assert dropped > 5
+        assert dropped > 2
         assert welcomes == []
