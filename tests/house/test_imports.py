@@ -79,6 +79,7 @@ STANDS_ON = {
     "chat_server.router": ("contributions", "services", "store"),
     "chat_server.gateway": ("contributions", "services"),
     "chat_server.refusals": (),
+    "chat_server.rpc": (),
     "chat_server.transports": ("gateway", "services", "counting", "refusals"),
     "chat_server.http": ("metrics", "pipeline", "services", "transports"),
     # chat_common

@@ -9,11 +9,12 @@ from typing import Any
 
 from attrs import define
 from chat_common.hookspecs import hookimpl
-from chat_common.memory import MEMORY_CACHE, MEMORY_DIRECTORY
+from chat_common.memory import DIRECT_RPC, MEMORY_CACHE, MEMORY_DIRECTORY
 from chat_common.ports.database import Database
 from chat_common.ports.push import PushProvider
+from chat_common.ports.rpc import Rpc
 from chat_common.records import Backend, Command, ContentKind, Context, Section, Tables, Task
-from chat_common.settings import setting
+from chat_common.settings import SetupError, setting
 
 from chat_server.auth import providers as identity_providers
 from chat_server.auth.settings import AuthSettings
@@ -27,6 +28,7 @@ from chat_server.im.service import ImSettings
 from chat_server.logic.settings import GroupSettings, UserSettings
 from chat_server.logs import LogSettings
 from chat_server.pipeline import LimitSettings
+from chat_server.rpc.settings import GrpcRpcSettings
 from chat_server.settings import ServerSettings
 from chat_server.store import migrate
 from chat_server.store.schema import metadata
@@ -70,6 +72,16 @@ async def _log_push(context: Context) -> AsyncIterator[PushProvider]:
     yield LogPush()
 
 
+@asynccontextmanager
+async def _grpc(context: Context) -> AsyncIterator[Rpc]:
+    try:
+        from chat_server.rpc.grpc_rpc import GrpcRpc
+    except ImportError as error:
+        raise SetupError("Calls between nodes need an extra: install interesting-chat-server[grpc].") from error
+    async with GrpcRpc(context.settings).opened() as rpc:
+        yield rpc
+
+
 @hookimpl
 def chat_backends() -> Sequence[Backend]:
     return [
@@ -79,6 +91,8 @@ def chat_backends() -> Sequence[Backend]:
         *identity_providers.BACKENDS,
         MEMORY_CACHE,
         MEMORY_DIRECTORY,
+        DIRECT_RPC,
+        Backend(Rpc, "grpc", _grpc, GrpcRpcSettings, "gRPC: between processes, and between machines."),
     ]
 
 

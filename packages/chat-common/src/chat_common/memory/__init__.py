@@ -2,5 +2,6 @@
 
 from chat_common.memory.cache import MEMORY_CACHE
 from chat_common.memory.directory import MEMORY_DIRECTORY
+from chat_common.memory.rpc import DIRECT_RPC
 
-__all__ = ["MEMORY_CACHE", "MEMORY_DIRECTORY"]
+__all__ = ["DIRECT_RPC", "MEMORY_CACHE", "MEMORY_DIRECTORY"]
