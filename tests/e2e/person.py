@@ -16,7 +16,7 @@ COLLECT = """async () => {
   const box = document.querySelector(".timeline");
   const found = new Map();
   const frame = () => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)));
-  const down = document.querySelector(".jump:not([hidden])");
+  const down = document.querySelector(".jumps .jump:last-child");
   if (down) { down.click(); await frame(); }
   for (let still = 0; still < 200; ) {
     for (const row of box.querySelectorAll(".row[data-seq]")) {
@@ -126,6 +126,19 @@ class Person:
     async def has_sent(self, text: str) -> None:
         """Until the server has acknowledged it."""
         await expect(self.page.locator(".row[data-seq]").filter(has=self.message(text))).to_have_count(1)
+
+    async def details(self) -> None:
+        """Opens what stands beside the conversation (on a phone: over it), or closes it."""
+        sheet = self.page.locator("dialog.sheet").get_by_role("button", name="Close")
+        if await sheet.count():
+            await sheet.click()
+        else:
+            await self.page.get_by_role("button", name="Chat details", exact=True).click()
+
+    async def send_files(self) -> None:
+        """Agrees to what the preview shows."""
+        await self.page.locator("dialog.outgoing").get_by_role("button").last.click()
+        await expect(self.page.locator("dialog.outgoing")).to_have_count(0)
 
     async def act(self, text: str, item: str) -> None:
         """Chooses an item of a message's menu."""

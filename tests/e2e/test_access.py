@@ -53,9 +53,9 @@ async def test_axe_finds_nothing_serious(browser: Browser, server: Server, schem
     await ada.page.get_by_role("menu").wait_for()
     assert await serious(ada.page) == []
     await ada.page.keyboard.press("Escape")
-    await ada.page.get_by_role("button", name="Chat details").click()
+    await ada.details()
     assert await serious(ada.page) == []
-    await ada.page.get_by_role("dialog").get_by_role("button", name="Close").click()
+    await ada.details()
     await ada.back()
     await bob.say("more")
     await expect(ada.row("Bob").locator(".unread")).to_be_visible(timeout=WAIT)
@@ -170,11 +170,11 @@ async def test_a_menu_follows_its_message(browser: Browser, server: Server) -> N
     await ada.message("a slip").click(button="right")
     recall = ada.page.get_by_role("menuitem", name="Recall")
     await expect(recall).to_be_disabled()
-    await expect(ada.page.get_by_role("menuitem", name="Copy")).to_be_focused()
+    await expect(ada.page.get_by_role("menuitem", name="Copy text")).to_be_focused()
     line.blocked = False
     await bob.sees("a slip", BACK)
     await expect(recall).to_be_enabled()
-    await expect(ada.page.get_by_role("menuitem", name="Copy")).to_be_focused()
+    await expect(ada.page.get_by_role("menuitem", name="Copy text")).to_be_focused()
     await recall.click()
     await ada.page.get_by_role("dialog").get_by_role("button", name="Recall").click()
     await expect(bob.page.locator(".timeline .recalled")).to_have_count(1)

@@ -49,6 +49,7 @@ async def two(browser: Browser, server: Server, ada_url: str | None = None) -> t
 async def test_a_picture_pasted_seen_opened_recalled_gone(browser: Browser, server: Server) -> None:
     ada, bob = await two(browser, server)
     await ada.page.evaluate(BRING, ["paste", "holiday.png", 1200, 800])
+    await ada.send_files()
     picture = bob.page.locator(".picture img")
     await drawn(picture)
     box = await picture.bounding_box()
@@ -79,6 +80,7 @@ async def test_several_pictures_a_file_and_a_voice(browser: Browser, server: Ser
     ada, bob = await two(browser, server)
     for number in range(4):
         await ada.page.evaluate(BRING, ["drop", f"{number}.png", 300, 300 + number])
+        await ada.send_files()
     await expect(bob.page.locator(".album .picture img[src]")).to_have_count(4, timeout=WAIT)
     await bob.page.locator(".album .picture").nth(1).click()
     await expect(bob.page.locator(".viewer-caption")).to_have_text("2 / 4")
@@ -89,6 +91,7 @@ async def test_several_pictures_a_file_and_a_voice(browser: Browser, server: Ser
     report = tmp_path / "<b>report 明天.txt"
     report.write_text("all is well\n" * 1000)
     await ada.page.locator("input[type=file]").set_input_files(report)
+    await ada.send_files()
     card = bob.page.locator(".attachment .card")
     await expect(card.locator(".card-title")).to_have_text("<b>report 明天.txt", timeout=WAIT)
     await expect(card.locator(".card-detail")).to_have_text("12 kB")
@@ -110,6 +113,7 @@ async def test_what_is_refused_says_why_and_can_be_discarded(browser: Browser, s
     nothing = tmp_path / "nothing.txt"
     nothing.write_text("")
     await ada.page.locator("input[type=file]").set_input_files(nothing)
+    await ada.send_files()
     failure = ada.page.locator(".failure")
     await expect(failure).to_contain_text("there is nothing in this file", timeout=WAIT)
     await expect(failure.get_by_role("button", name="Try again")).to_have_count(0)
@@ -131,6 +135,7 @@ async def test_files_of_any_type_arrive(browser: Browser, server: Server, tmp_pa
     for name, content in contents.items():
         (tmp_path / name).write_bytes(content)
         await ada.page.locator("input[type=file]").set_input_files(tmp_path / name)
+        await ada.send_files()
         card = bob.page.locator(".attachment .card", has_text=name)
         await expect(card).to_be_visible(timeout=WAIT)
         async with bob.page.expect_download() as downloading:
@@ -145,6 +150,7 @@ async def test_an_upload_goes_on_after_the_line_was_cut(browser: Browser, server
         ada, bob = await two(browser, server, f"http://127.0.0.1:{line.port}/")
         line.rate = 60_000
         await ada.page.evaluate(BRING, ["paste", "large.png", 1600, 1600])
+        await ada.send_files()
         await ada.page.locator(".upload progress").wait_for()
         await line.down()
         await ada.say("a text beside it")
@@ -169,6 +175,7 @@ async def test_the_days_quota_is_told_in_both_languages(browser: Browser, tmp_pa
         for person, words in ((ada, "limit for files is reached"), (ming, "今天的文件额度已用完")):
             for number in range(2):
                 await person.page.evaluate(BRING, ["paste", f"{number}.png", 300, 200])
+                await person.send_files()
             failure = person.page.locator(".failure")
             await expect(failure).to_contain_text(words, timeout=WAIT)
             await expect(failure).to_contain_text(re.compile(r"\d:\d\d"))

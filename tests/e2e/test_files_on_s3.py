@@ -46,6 +46,7 @@ async def test_files_do_not_pass_through_the_server(
             sent: list[Request] = []
             ada.page.on("request", lambda request: sent.append(request))
             await ada.page.evaluate(BRING, ["paste", "holiday.png", 900, 600])
+            await ada.send_files()
             picture = bob.page.locator(".picture img")
             await drawn(picture)
             assert (await picture.get_attribute("src") or "").startswith(store.endpoint)
@@ -53,6 +54,7 @@ async def test_files_do_not_pass_through_the_server(
             large = tmp_path / "large.bin"
             large.write_bytes(os.urandom(11 * MIB))
             await ada.page.locator("input[type=file]").set_input_files(large)
+            await ada.send_files()
             card = bob.page.locator(".attachment .card")
             await expect(card.locator(".card-title")).to_have_text("large.bin", timeout=WAIT)
             async with bob.page.expect_download() as downloading:

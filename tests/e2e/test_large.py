@@ -16,7 +16,7 @@ from tests.e2e.server import Server
 
 MESSAGES = 100_000
 ROOMS = 1_000
-NODES = 3_000
+NODES = 2_000
 
 # Scrolls in steps of a wheel, one frame each; reports frame times, and jumps: a row that moved otherwise than scrolled.
 SCROLL = """async ([selector, rows, step, steps]) => {

@@ -41,6 +41,7 @@ async def test_presence_days_groups_and_emoji(browser: Browser, server: Server) 
     ]
     await ada.page.locator(".composer-input").fill("so: ")
     await ada.page.get_by_role("button", name="Emoji").click()
+    await ada.page.get_by_label("Search emoji").fill("tada")
     await ada.page.get_by_role("button", name="🎉").click()
     await ada.page.keyboard.press("Escape")
     await expect(ada.page.locator(".composer-input")).to_have_value("so: 🎉")
@@ -60,6 +61,8 @@ async def test_a_message_that_is_refused_says_why_and_can_be_sent_again(browser:
     room = ada.page.url.partition("#/")[2]
     mute = {"conversation": room, "user": await bob.id()}
     await ada.page.evaluate(CALL, ["group.mute", {**mute, "until": 2**50}])
+    # Who knows that he is muted is told so beside the field.
+    await expect(bob.page.locator(".composer-silent")).to_contain_text("may not write")
     await bob.say("may I?")
     failure = bob.page.locator(".failure")
     await expect(failure).to_contain_text("muted")

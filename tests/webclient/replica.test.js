@@ -1,14 +1,14 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Replica } from "../../packages/chat-server/src/chat_server/webclient/chat-client.js";
+import { preview, Replica } from "../../packages/chat-server/src/chat_server/webclient/chat-client.js";
 
 const me = { user: "me", name: "Me" };
 const text = (seq, rev = seq, extra = {}) => ({ conversation: "c", seq, rev, sender: "bob", ref: `r${seq}`, kind: "text", body: { text: `m${seq}` }, time: 1e12 + seq, ...extra });
 const row = (extra = {}) => ({ conversation: "c", version: 1, kind: "group", name: "C", spans: [[1]], first_seq: 1, head: { seq: 2, rev: 2, time: 1e12 }, read: 0, unread: 2, role: "member", order: 1e12, ...extra });
 
 /** A replica that has read its list; the conversation "c" is open and holds messages 1 and 2. */
-function ready(inbox = [row()]) {
-  const replica = new Replica();
+function ready(inbox = [row()], repaired = undefined) {
+  const replica = new Replica(repaired);
   replica.welcomed({ resumed: false, epoch: "e", version: 5, user: me });
   answer(replica, "inbox.list", { inbox, version: 5, epoch: "e" });
   answer(replica, "sync", { epoch: "e", version: 5, more: false, inbox: [], hot: [] });
@@ -69,7 +69,7 @@ test("an edit replaces, a recall empties, an older state of a row never comes ba
   replica.pushed("message", { ...text(2, 4), body: undefined, recalled: { by: "bob", time: 1 } });
   replica.rows("c", { messages: [text(1)] });
   assert.deepEqual(shown(replica), ["1:edited", "2:-"]);
-  assert.equal(replica.conversations.get("c").head.preview.recalled, true);
+  assert.equal(replica.conversations.get("c").head.preview.kind, "recalled");
 });
 
 test("an edit that comes while an older page is on its way is not undone by that page", () => {
@@ -247,4 +247,59 @@ test("the other one's reading shows in a direct chat", () => {
   assert.equal(replica.conversations.get("c").peerRead, 2);
   replica.pushed("members", { conversation: "c", rev: 4, members: [member("me", 1, 4)] });
   assert.equal(replica.conversations.get("c").unread, 1);
+});
+
+test("a message that never came is asked for when everything else has, once, and is reported", () => {
+  const gaps = [];
+  const replica = ready([row()], (gap) => gaps.push(gap));
+  replica.pushed("members", { conversation: "c", rev: 3, members: [] }); // the stamp of message 3, without it
+  assert.deepEqual(commands(replica), []); // nothing is known to be missing yet
+  replica.pushed("message", text(4));
+  const params = answer(replica, "history", { messages: [text(3)], first_seq: 1, head: { seq: 4, rev: 4 } });
+  assert.deepEqual(params, { conversation: "c", after: 2, limit: 1 });
+  assert.deepEqual(shown(replica), ["1:m1", "2:m2", "3:m3", "4:m4"]);
+  assert.deepEqual(gaps, [{ conversation: "c", seqs: [3], found: 1 }]);
+  assert.deepEqual(commands(replica), []);
+});
+
+test("so is the newest one, where the list knows of it and every change up to it has come", () => {
+  const gaps = [];
+  const replica = ready([row()], (gap) => gaps.push(gap));
+  replica.pushed("inbox", row({ version: 2, head: { seq: 3, rev: 3, time: 1e12 }, unread: 3 }));
+  assert.deepEqual(commands(replica), []); // its push may still come
+  replica.pushed("members", { conversation: "c", rev: 3, members: [] });
+  answer(replica, "history", { messages: [text(3)], first_seq: 1, head: { seq: 3, rev: 3 } });
+  assert.deepEqual(shown(replica).at(-1), "3:m3");
+  assert.equal(gaps.length, 1);
+});
+
+test("holes between my spans are no gaps, and what nobody has is asked for once", () => {
+  const gaps = [];
+  const replica = ready([row({ spans: [[1, 2], [5]] })], (gap) => gaps.push(gap));
+  replica.pushed("message", text(5, 3));
+  assert.deepEqual(commands(replica), []);
+  replica.pushed("message", text(8, 4));
+  const params = answer(replica, "history", { messages: [text(8, 4)], first_seq: 1, head: { seq: 8, rev: 4 } });
+  assert.deepEqual(params, { conversation: "c", after: 5, limit: 2 });
+  assert.deepEqual(gaps, [{ conversation: "c", seqs: [6, 7], found: 0 }]);
+  replica.pushed("message", text(9, 5));
+  assert.deepEqual(commands(replica), []);
+});
+
+test("nothing is asked for as long as a sync is owed", () => {
+  const replica = ready([row()], () => assert.fail("no gap"));
+  replica.pushed("message", text(4)); // 3 is on its way: the stamp jumps
+  answer(replica, "sync", { rev: 4, more: true, messages: [text(4)], members: [] });
+  answer(replica, "sync", { rev: 5, more: false, messages: [text(3, 5)], members: [] });
+  assert.deepEqual(shown(replica), ["1:m1", "2:m2", "3:m3", "4:m4"]);
+});
+
+test("a preview says what the server's says: one line, cut, captions, names of files, events", () => {
+  const said = (kind, body, extra = {}) => preview({ sender: "bob", kind, body, ...extra });
+  assert.deepEqual(said("text", { text: " a\n\n b\tc " }), { sender: "bob", kind: "text", text: "a b c" });
+  assert.equal(said("text", { text: "x".repeat(150) }).text, `${"x".repeat(99)}…`);
+  assert.equal(said("image", { text: "the sea", name: "a.png" }).text, "the sea");
+  assert.equal(said("file", { text: "the plan", name: "a.pdf" }).text, "a.pdf");
+  assert.equal(said("system", { event: "group.left", actor: "bob" }).text, "group.left");
+  assert.deepEqual(said("text", undefined, { recalled: { by: "bob" } }), { sender: "bob", kind: "recalled", text: "" });
 });

@@ -273,3 +273,42 @@ test("an empty file is told at once, and trying again does nothing", async () =>
   await settle();
   assert.deepEqual([upload.state, calls.length], ["failed", 0]);
 });
+
+test("a link that was refused is asked for again, and its end is judged by the server's clock", async () => {
+  let asked = 0;
+  const hour = 3_600_000;
+  const links = new Links({
+    base: "http://chat.example/",
+    now: () => Date.now() - hour, // this device's clock is an hour fast
+    call: async (_, { files }) => {
+      asked += 1;
+      return { files: files.map((file) => ({ file, url: `objects/${file}?${asked}`, expires_at: Date.now() - hour + 300_000 })) };
+    },
+  });
+  assert.match((await links.get("a")).url, /\?1$/);
+  await links.get("a");
+  assert.equal(asked, 1); // it holds for five minutes of the server
+  assert.match((await links.renew("a")).url, /\?2$/);
+});
+
+test("what is refused as a picture can be sent as a file", async () => {
+  const types = [];
+  const { uploads, settle, finished } = rig({
+    answers: {
+      "upload.begin": ({ type }) => {
+        types.push(type);
+        return { file: `f${types.length}`, put: { method: "PUT", url: "objects/f1", headers: {} } };
+      },
+      "upload.finish": ({ file }) => {
+        if (file === "f1") throw new CallError({ code: "invalid", message: "the picture cannot be read", field: "file" });
+        return {};
+      },
+    },
+  });
+  const upload = uploads.add("c", new Blob(["x"], { type: "image/png" }), { kind: "image", name: "x.png", body: { text: "look" } });
+  await settle();
+  assert.equal(upload.state, "failed");
+  uploads.asFile(upload.ref);
+  await settle();
+  assert.deepEqual([types, finished.map(({ kind, body }) => [kind, body])], [["image/png", "application/octet-stream"], [["file", { text: "look", file: "f2" }]]]);
+});

@@ -49,7 +49,12 @@ async def test_the_web_client_and_its_headers(guest: httpx2.AsyncClient) -> None
     assert page.status_code == 200
     assert page.headers["content-type"].startswith("text/html")
     assert "<!doctype html>" in page.text
-    for answer in (page, await guest.get("/static/style.css"), await guest.get("/healthz"), await guest.get("/none")):
+    for answer in (
+        page,
+        await guest.get("/static/style/base.css"),
+        await guest.get("/healthz"),
+        await guest.get("/none"),
+    ):
         assert answer.headers["content-security-policy"] == content_security_policy(["ws://chat.example"])
         assert answer.headers["x-content-type-options"] == "nosniff"
     script = await guest.get("/static/app/main.js")
@@ -57,7 +62,7 @@ async def test_the_web_client_and_its_headers(guest: httpx2.AsyncClient) -> None
 
 
 async def test_files_are_asked_for_again_by_etag(guest: httpx2.AsyncClient) -> None:
-    for path in ("/", "/static/style.css"):
+    for path in ("/", "/static/style/base.css"):
         first = await guest.get(path)
         assert first.headers["cache-control"] == "no-cache"
         again = await guest.get(path, headers={"if-none-match": first.headers["etag"]})

@@ -9,12 +9,12 @@ from chat_common.codec import Codec
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.routing import BaseRoute, Mount, Route
+from starlette.routing import BaseRoute, Route
 
 from chat_server.http.commands import CommandEndpoint
 from chat_server.http.documents import asyncapi, openapi
 from chat_server.http.errors import HANDLERS
-from chat_server.http.pages import SecurityHeaders, WebClient, index
+from chat_server.http.pages import SecurityHeaders, WebClient
 from chat_server.http.settings import HttpSettings
 from chat_server.http.status import Check, Insiders, document, healthz, metrics_page, readyz, security_txt
 from chat_server.metrics import Metrics
@@ -68,7 +68,7 @@ def http_app(
         mine.append(Route("/.well-known/security.txt", security_txt(settings.security_contact)))
     mine += routes
     if settings.web_client:
-        mine += [Route("/", index(WEB_CLIENT)), Mount("/static", WebClient(directory=WEB_CLIENT))]
+        mine += WebClient(WEB_CLIENT).routes()
     middleware = [
         Middleware(PeerOf, peers=peers or Peers()),
         Middleware(SecurityHeaders, stores=stores, public=origins.public, shared=bool(origins.others)),

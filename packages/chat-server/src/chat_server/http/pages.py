@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import gzip
+import hashlib
 import re
-from collections.abc import Awaitable, Callable, Sequence
-from os import PathLike
+from collections.abc import Sequence
 from pathlib import Path
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.staticfiles import StaticFiles
+from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _HOST = re.compile(r"[A-Za-z0-9._-]{1,255}(?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](?::[0-9]{1,5})?")
@@ -18,7 +20,7 @@ _ALWAYS = {
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
     "cross-origin-opener-policy": "same-origin",
-    "permissions-policy": "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()",
+    "permissions-policy": "camera=(), display-capture=(), geolocation=(), microphone=(self), payment=(), usb=()",
 }
 HSTS = "max-age=31536000"
 
@@ -32,6 +34,10 @@ def content_security_policy(sockets: Sequence[str] = (), stores: Sequence[str] =
         [
             "default-src 'none'",
             "script-src 'self'",
+            "worker-src 'self'",
+            # No code, the client's or a plugin's, can make markup or scripts of text; the one policy is for the worker.
+            "require-trusted-types-for 'script'",
+            "trusted-types chat-worker",
             "style-src 'self'",
             f"img-src 'self' data: blob:{more}",
             f"media-src 'self' blob:{more}",
@@ -87,22 +93,87 @@ class SecurityHeaders:
         return list(dict.fromkeys(found))
 
 
-class WebClient(StaticFiles):
-    """Files whose names do not change: kept by the browser, asked for again by ETag each time."""
+class WebClient:
+    """The web client's files, read once and kept in memory, packed too.
 
-    def file_response(
-        self, full_path: str | PathLike[str], stat_result: object, scope: Scope, status_code: int = 200
-    ) -> Response:
-        response = super().file_response(full_path, stat_result, scope, status_code)  # type: ignore[arg-type]
-        response.headers["cache-control"] = "no-cache"
-        return response
+    The page names every file under ``static/DIGEST/``, where DIGEST stands for the content of all of them: a browser
+    keeps those for a year and asks for none again until another version has another digest. The page lists all modules,
+    so that they come in one round. Under ``static/`` without a digest the same files are asked for again each time, by
+    ETag; programs that use the client library of this server take it from there.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._files = {
+            path.relative_to(folder).as_posix(): path.read_bytes()
+            for path in sorted(folder.rglob("*"))
+            if path.is_file() and path.name != "index.html" and path.suffix in _TYPES
+        }
+        hashed = hashlib.sha256()
+        for name, content in self._files.items():
+            hashed.update(f"{name}\0{len(content)}\0".encode() + content)
+        self.digest = hashed.hexdigest()[:16]
+        self._packed = {
+            name: gzip.compress(content, mtime=0) for name, content in self._files.items() if _TYPES[_suffix(name)][1]
+        }
+        self._index = self._page((folder / "index.html").read_text("utf-8")).encode()
+
+    def routes(self) -> list[BaseRoute]:
+        """``GET /``, ``GET /static/…``, and what has to lie beside the page: the service worker and the manifest."""
+        return [
+            Route("/", self._root),
+            Route("/static/{path:path}", self._static),
+            Route("/sw.js", self._beside),
+            Route("/manifest.webmanifest", self._beside),
+        ]
+
+    def _page(self, page: str) -> str:
+        modules = [
+            name
+            for name in self._files
+            if name.endswith(".js") and name.startswith(("app/", "client/", "vendor/", "chat-client.js"))
+        ]
+        preload = "".join(f'\n  <link rel="modulepreload" href="static/{name}">' for name in modules)
+        page = page.replace("\n</head>", f"{preload}\n</head>")
+        return page.replace('"static/', f'"static/{self.digest}/')
+
+    async def _root(self, request: Request) -> Response:
+        return _answer(request, self._index, None, "text/html; charset=utf-8", f'"{self.digest}"', "no-cache")
+
+    async def _static(self, request: Request) -> Response:
+        path: str = request.path_params["path"]
+        kept = path.startswith(f"{self.digest}/")
+        return self._file(request, path.removeprefix(f"{self.digest}/"), _FOR_EVER if kept else "no-cache")
+
+    async def _beside(self, request: Request) -> Response:
+        return self._file(request, request.url.path.rpartition("/")[2], "no-cache")
+
+    def _file(self, request: Request, name: str, cache: str) -> Response:
+        content = self._files.get(name)
+        if content is None:
+            raise HTTPException(404)
+        return _answer(request, content, self._packed.get(name), _TYPES[_suffix(name)][0], f'"{self.digest}"', cache)
 
 
-def index(folder: Path) -> Callable[[Request], Awaitable[Response]]:
-    """``GET /``."""
-    files = WebClient(directory=folder)
+_FOR_EVER = "public, max-age=31536000, immutable"
+_TYPES = {  # suffix → type, and whether it is worth packing
+    ".js": ("text/javascript; charset=utf-8", True),
+    ".css": ("text/css; charset=utf-8", True),
+    ".json": ("application/json", True),
+    ".svg": ("image/svg+xml", True),
+    ".webmanifest": ("application/manifest+json", True),
+    ".ts": ("text/plain; charset=utf-8", True),
+    ".png": ("image/png", False),
+}
 
-    async def endpoint(request: Request) -> Response:
-        return await files.get_response("index.html", request.scope)
 
-    return endpoint
+def _suffix(name: str) -> str:
+    return f".{name.rpartition('.')[2]}"
+
+
+def _answer(request: Request, content: bytes, packed: bytes | None, media_type: str, etag: str, cache: str) -> Response:
+    headers = {"cache-control": cache, "etag": etag, "vary": "accept-encoding"}
+    if etag in request.headers.get("if-none-match", ""):
+        return Response(status_code=304, headers=headers)
+    if packed is not None and "gzip" in request.headers.get("accept-encoding", ""):
+        content, headers["content-encoding"] = packed, "gzip"
+    return Response(content, media_type=media_type, headers=headers)

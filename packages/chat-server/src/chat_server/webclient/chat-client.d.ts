@@ -45,7 +45,8 @@ export interface Head {
   seq: number;
   rev: number;
   time: number;
-  preview?: { sender: string; kind: string; text: string; recalled?: boolean; body?: any };
+  /** `kind` is "recalled" where there is nothing left to be shown; the text of a system message is its event. */
+  preview?: { sender: string; kind: string; text: string };
 }
 
 export interface Receipt {
@@ -91,8 +92,19 @@ export interface Conversation {
   hidden: boolean;
   /** I am no longer a member. */
   left: boolean;
+  /** I was invited and have not answered: nothing but the name is known. See `accept` and `decline`. */
+  pending: boolean;
+  invited_by?: User;
   order: number;
   first_seq: number;
+  /** Everything up to here is read, unseen by right, or older than what I said last. */
+  floor: number;
+  /** What of the conversation I may see: intervals of seq. */
+  spans?: ([number] | [number, number])[];
+  /** I may not write before this time (milliseconds since 1970 UTC); as far as known. */
+  mutedUntil?: number;
+  /** The same for all who are only members. */
+  silencedUntil?: number;
   /** In direct chats: how far the other one has read. */
   peerRead: number;
   /** How many members, once it is open. */
@@ -106,7 +118,7 @@ export interface Conversation {
 }
 
 /** One unbroken window of a conversation's messages. */
-export interface Timeline {
+export class Timeline {
   readonly rev: number | undefined;
   readonly messages: readonly Message[];
   readonly atStart: boolean;
@@ -129,7 +141,7 @@ export interface QueueEntry {
   state: "queued" | "sending" | "sent" | "failed";
   /** Whether it survives a reload; absent until the storage has answered. */
   kept?: boolean;
-  error?: { code: string; message: string };
+  error?: { code: string; message: string; field?: string; limit?: number; until?: number };
   seq?: number;
 }
 
@@ -147,7 +159,7 @@ export interface Upload {
   progress: number;
   /** Set it to be told the progress. */
   told?: (progress: number) => void;
-  error?: { code: string; message: string };
+  error?: { code: string; message: string; field?: string; limit?: number; until?: number };
 }
 
 export interface FileLink {
@@ -229,12 +241,21 @@ export interface ClientOptions {
 
 /** Why a command was refused. `code` is one of the protocol's errors, or `closed`: the session is over. */
 export class CallError extends Error {
-  constructor(error: { code: string; message?: string; field?: string; limit?: number; retry_after?: number });
+  constructor(error: {
+    code: string;
+    message?: string;
+    field?: string;
+    limit?: number;
+    retry_after?: number;
+    details?: object;
+  });
   code: string;
   field?: string;
   limit?: number;
   /** Seconds. */
   retryAfter?: number;
+  /** What else the error's code brings with it. */
+  details?: any;
 }
 
 export type ConnectionState = "stopped" | "connecting" | "live" | "waiting";
@@ -250,6 +271,8 @@ export interface ClientEvents {
   push: { event: string; data: any };
   note: { event: string; data: any };
   beat: { version: number; behind: boolean };
+  /** Something was wrong and is mended: messages that had not come and were asked for. Worth a report. */
+  debug: { kind: "gap"; conversation: string; seqs: number[]; found: number };
   /** The list of conversations has changed. */
   list: void;
   /** This conversation's entry or members have changed. */
@@ -276,6 +299,16 @@ export class ChatClient {
   readonly fleeting: boolean;
   /** Ids of watched people who are online. */
   readonly online: ReadonlySet<string>;
+  /** The server that one is connected to. */
+  readonly node: string | undefined;
+  /** How many messages had to be asked for because they had not come. */
+  readonly repairs: number;
+  /** The copy of what the user may see, for what is not named here. */
+  readonly replica: Replica;
+  readonly uploads: Uploads;
+  readonly links: Links;
+  /** The server's time in milliseconds since 1970 UTC. */
+  serverNow(): number;
 
   start(): void;
   /** Closes the connection. What is unsent stays in the storage. */
@@ -298,8 +331,11 @@ export class ChatClient {
   user(id: string): User | undefined;
   /** Messages in order of `seq`, then what is on its way (nothing while the window is not at the end). */
   messages(id: string): { messages: readonly Message[]; pending: readonly (QueueEntry | Upload)[] };
-  /** Holds the messages of this conversation from now on; loads the newest page (`limit` 1–100) where none are held. */
-  open(id: string, limit?: number): void;
+  /**
+   * Holds the messages of this conversation from now on; where none are held, loads the newest page (`limit` 1–100), or
+   * that around the seq `around`.
+   */
+  open(id: string, limit?: number, around?: number): void;
   /** Loads a page of an open conversation; `messages` tells when it has come. */
   want(id: string, page: "older" | "newer" | "newest"): void;
   want(id: string, page: "around", seq: number): void;
@@ -332,6 +368,10 @@ export class ChatClient {
   ): Upload;
   /** The addresses of a file for some minutes, or undefined where it may not be read. */
   link(file: string): Promise<FileLink | undefined>;
+  /** New addresses for a file whose present ones were refused. */
+  renewLink(file: string): Promise<FileLink | undefined>;
+  /** A failed upload goes as a plain file. */
+  sendAsFile(ref: string): void;
 
   /** A failed message or upload once more, under its old ref. */
   retry(ref: string): void;
@@ -351,6 +391,10 @@ export class ChatClient {
     conversation: string,
     changes: { muted?: boolean; pinned?: boolean; hidden?: boolean },
   ): Promise<Conversation>;
+  /** Comes into a group that one was invited to. */
+  accept(conversation: string): Promise<Conversation>;
+  /** Refuses that. */
+  decline(conversation: string): Promise<void>;
   updateGroup(
     conversation: string,
     changes: { name?: string; avatar?: string; announcement?: string },
@@ -446,6 +490,46 @@ export class SendQueue {
   of(conversation: string): QueueEntry[];
 }
 
+/** Files on their way out: announced, put straight into the store, finished. */
+export class Uploads {
+  constructor(options: {
+    call: (command: string, params: object) => Promise<any>;
+    /** What relative links are relative to. */
+    base: string;
+    clock: Clock;
+    /** Told the conversation of an upload that has changed. */
+    changed: (conversation: string) => void;
+    /** Told an upload whose `body.file` may now be sent. */
+    finished: (upload: Upload) => void;
+    put?: Put;
+  });
+  readonly all: ReadonlyMap<string, Upload>;
+  add(
+    conversation: string,
+    blob: Blob,
+    options?: { name?: string; kind?: string; body?: object; poster?: Blob },
+  ): Upload;
+  of(conversation: string): Upload[];
+  cancel(ref: string): void;
+  retry(ref: string): void;
+  /** Sends as a file what was refused as what it calls itself. */
+  asFile(ref: string): void;
+  wake(): void;
+}
+
+/** Addresses of files, asked for together and kept while they are valid. */
+export class Links {
+  constructor(options: {
+    call: (command: string, params: object) => Promise<any>;
+    base: string;
+    /** The server's time. */
+    now?: () => number;
+  });
+  get(file: string): Promise<FileLink | undefined>;
+  /** Asks again: the one that is known was refused. */
+  renew(file: string): Promise<FileLink | undefined>;
+}
+
 /** The client's copy of what its user may see: fed with events, asked for the calls that repair it. */
 export class Replica {
   readonly conversations: Map<string, Conversation>;
@@ -459,11 +543,11 @@ export class Replica {
   takeChanges(): string[];
   list(): Conversation[];
   user(id: string): User | undefined;
-  open(id: string, limit?: number): void;
+  open(id: string, limit?: number, around?: number): void;
   want(id: string, page: string, seq?: number): void;
   loadMembers(id: string): void;
   read(id: string, seq: number): void;
 }
 
-/** What a list shows of a message. */
+/** What a list shows of a message: the same as the server's `head.preview`. */
 export function preview(message: Message): Head["preview"];

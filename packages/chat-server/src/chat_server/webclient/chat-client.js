@@ -9,7 +9,8 @@
 export { ChatClient } from "./client/client.js";
 export { Connection, systemClock, webSocketTransport } from "./client/connection.js";
 export { SendQueue } from "./client/queue.js";
-export { preview, Replica } from "./client/replica.js";
+export { preview } from "./client/preview.js";
+export { Replica } from "./client/replica.js";
 export { CallError, newRef, Session } from "./client/session.js";
 export { defaultStorage, IndexedDbStorage, MemoryStorage } from "./client/storage.js";
 export { Timeline } from "./client/timeline.js";

@@ -1,203 +1,193 @@
-/** The way in: a code for the phone, a name in development mode, a password. */
+/** The way in: a code for the phone, a name in development mode, a password, a new account. */
+import { useEffect, useRef, useState } from "../vendor/preact.js";
 import { ChatClient } from "../chat-client.js";
-import { announce, fill, h, icon } from "./dom.js";
 import { device, settings } from "./settings.js";
-import { t } from "./words.js";
+import { h, icon, useSignal } from "./views/h.js";
+import { errorText, language, speak, t } from "./words.js";
 
-/**
- * @param root where to draw; @param url of the socket; @param notice why one is here again, or undefined
- * Resolves to a token.
- */
-export function login(root, url, notice) {
-  return new Promise((resolve) => {
-    const client = new ChatClient({ url, device: device() });
-    const qr = h("section.login-qr", { hidden: true, "aria-label": t("login.title") });
-    const forms = h("div.login-forms", { hidden: true });
-    const net = h("p.login-net", { role: "status" }, t("loading"));
-    fill(
-      root,
-      h(
-        "main.login",
+const SHORTEST_PASSWORD = 8;
+
+/** @param props `url` of the socket; `notice`: why one is here again; `done(token)` */
+export function Login({ url, notice, done }) {
+  useSignal(language);
+  const [{ client, methods, live }, setState] = useState({});
+  useEffect(() => {
+    const guest = new ChatClient({ url, device: device() });
+    let asked = false;
+    guest.on("state", ({ state }) => setState((before) => ({ ...before, live: state === "live", waiting: state === "waiting" })));
+    guest.on("welcome", async () => {
+      if (asked) return;
+      asked = true;
+      const answer = await guest.call("auth.methods");
+      setState((before) => ({ ...before, client: guest, methods: answer.methods }));
+    });
+    guest.start();
+    return () => guest.stop();
+  }, []);
+  const names = new Set(methods?.map(({ name }) => name));
+  // Every method beside these two works like the code: begin, show a link, wait.
+  const ticketed = methods?.filter(({ name }) => !["dev", "password"].includes(name)) ?? [];
+  const finish = ({ token }) => done(token);
+  const other = language.peek() === "zh" ? "en" : "zh";
+  return h(
+    "main.login",
+    h(
+      "div.login-card",
+      h("div.login-brand", h("img", { src: "static/icon.svg", alt: "", width: 56, height: 56 }), h("h1", t("name")), h("p", t("tagline"))),
+      notice && h("p.login-notice", { role: "alert" }, notice),
+      !(live && methods) && h("p.login-net", { role: "status" }, methods ? t("net.reconnecting") : t("loading")),
+      client &&
         h(
-          "div.login-card",
-          h("div.login-brand", h("img", { src: "static/icon.svg", alt: "", width: "56", height: "56" }), h("h1", t("name")), h("p", t("tagline"))),
-          notice ? h("p.login-notice", { role: "alert" }, notice) : null,
-          net,
-          h("div.login-ways", qr, forms),
-          h(
-            "button.link.login-language",
-            {
-              type: "button",
-              onclick: () => {
-                settings.language = t("language") === "中文" ? "zh" : "en";
-                location.reload();
-              },
-            },
-            icon("globe"),
-            t("language"),
-          ),
+          "div.login-ways",
+          ticketed.length > 0 && h(CodeLogin, { client, methods: ticketed, done: finish }),
+          (names.has("dev") || names.has("password") || names.size === 0) &&
+            h(
+              "div.login-forms",
+              names.has("dev") && h(NameForm, { client, done: finish }),
+              names.has("password") && h(PasswordForm, { client, done: finish, first: !names.has("dev") }),
+              names.size === 0 && h("p", t("login.none")),
+            ),
         ),
+      h(
+        "button.link.login-language",
+        {
+          type: "button",
+          lang: other,
+          onclick: () => {
+            settings.language = other;
+            speak();
+          },
+        },
+        icon("globe"),
+        t("language.other"),
       ),
-    );
-
-    const done = ({ token }) => {
-      client.stop();
-      resolve(token);
-    };
-    const code = new QrLogin(client, qr, done);
-    client.on("state", ({ state }) => {
-      net.hidden = state === "live";
-      if (state === "waiting") net.textContent = t("net.reconnecting");
-    });
-    let shown = false;
-    client.on("welcome", async ({ resumed }) => {
-      if (shown) {
-        if (!resumed) code.check();
-        return;
-      }
-      shown = true;
-      const { methods } = await client.call("auth.methods");
-      const names = new Set(methods.map(({ name }) => name));
-      // Every method beside these two works like the code: begin, show a link, wait.
-      const ticketed = methods.filter(({ name }) => !["dev", "password"].includes(name));
-      if (ticketed.length > 0) code.offer(ticketed);
-      if (names.has("dev")) forms.append(nameForm(client, done));
-      if (names.has("password")) forms.append(passwordForm(client, done));
-      if (names.size === 0) forms.append(h("p", t("login.none")));
-      forms.hidden = !forms.hasChildNodes();
-      if (matchMedia("(pointer: fine)").matches) forms.querySelector("input")?.focus({ preventScroll: true });
-    });
-    client.start();
-  });
+    ),
+  );
 }
 
-class QrLogin {
-  #client;
-  #root;
-  #done;
-  #ticket;
-  #expiry;
-  #begun;
-  #methods = [];
-  #provider = "qr";
-
-  constructor(client, root, done) {
-    this.#client = client;
-    this.#root = root;
-    this.#done = done;
-    client.on("push", ({ event, data }) => event === "login" && data.ticket === this.#ticket && this.#state(data));
-  }
-
-  /** Begins the first of these methods; the others are a press away. */
-  offer(methods) {
-    this.#methods = methods;
-    this.#provider = (methods.find(({ name }) => name === "qr") ?? methods[0]).name;
-    this.begin();
-  }
-
-  async begin() {
-    this.#root.hidden = false;
-    this.#show(t("login.wait"));
+function CodeLogin({ client, methods, done }) {
+  const [provider, setProvider] = useState((methods.find(({ name }) => name === "qr") ?? methods[0]).name);
+  const [state, setState] = useState({ said: "login.wait" });
+  const now = useRef({}).current; // what listeners see: the ticket and its end
+  const begin = async () => {
+    setState({ said: "login.wait" });
+    now.ticket = undefined;
     try {
-      const begun = await this.#client.call("auth.begin", { provider: this.#provider, device: device() });
-      this.#ticket = begun.ticket;
-      this.#begun = begun;
-      clearTimeout(this.#expiry);
-      this.#expiry = setTimeout(() => this.#state({ state: "expired" }), begun.expires_in * 1000);
-      this.#show(t("login.qr"), this.#picture());
+      const begun = await client.call("auth.begin", { provider, device: device() });
+      if (now.closed || now.provider !== provider) return;
+      now.ticket = begun.ticket;
+      clearTimeout(now.expiry);
+      now.expiry = setTimeout(() => told({ state: "expired" }), begun.expires_in * 1000);
+      setState({ said: "login.qr", begun });
     } catch (error) {
-      this.#show(error.message, this.#again());
+      if (!now.closed) setState({ error });
     }
-  }
-
-  /** After a new session, which pushes nothing of the old one's ticket. */
-  async check() {
-    if (!this.#ticket) return;
-    try {
-      this.#state(await this.#client.call("auth.poll", { ticket: this.#ticket }));
-    } catch {
-      this.begin();
-    }
-  }
-
-  #state(data) {
-    if (!this.#ticket) return;
-    if (data.state === "succeeded") {
-      clearTimeout(this.#expiry);
-      this.#done(data);
-    } else if (data.state === "scanned") this.#show(t("login.scanned"), this.#picture(true));
+  };
+  const told = (data) => {
+    if (!now.ticket || now.closed) return;
+    if (data.state === "succeeded") done(data);
+    else if (data.state === "scanned") setState((before) => ({ ...before, said: "login.scanned" }));
     else if (data.state === "refused" || data.state === "expired") {
-      this.#ticket = undefined;
-      this.#show(t(`login.${data.state}`), this.#again());
+      now.ticket = undefined;
+      setState({ said: `login.${data.state}` });
     }
-  }
-
-  #picture(dimmed = false) {
-    const { picture, url, warning } = this.#begun;
-    const shown = typeof picture === "string" && picture.startsWith("data:image/");
-    return [
-      shown ? h(`img.qr${dimmed ? ".dimmed" : ""}`, { src: picture, alt: t("login.qr.alt"), width: "220", height: "220" }) : null,
-      h("a.login-link", { href: /^https?:/i.test(url) ? url : undefined, target: "_blank", rel: "noopener" }, shown ? t("login.link") : url),
-      warning ? h("p.login-warning", { role: "alert" }, warning) : null,
+  };
+  useEffect(() => {
+    now.provider = provider;
+    begin();
+  }, [provider]);
+  useEffect(() => {
+    now.closed = false;
+    const stops = [
+      client.on("push", ({ event, data }) => event === "login" && data.ticket === now.ticket && told(data)),
+      // A new session pushes nothing of the old one's ticket.
+      client.on("welcome", ({ resumed }) => !resumed && now.ticket && client.call("auth.poll", { ticket: now.ticket }).then(told, begin)),
     ];
-  }
-
-  #again() {
-    return h("button.primary", { type: "button", onclick: () => this.begin() }, t("login.again"));
-  }
-
-  #show(text, ...below) {
-    const [picture, ...rest] = below.flat();
-    const others = this.#methods.filter(({ name }) => name !== this.#provider);
-    const other = ({ name, title }) => {
-      const choose = () => {
-        this.#provider = name;
-        this.#ticket = undefined;
-        this.begin();
-      };
-      return h("button.link", { type: "button", onclick: choose }, title);
+    return () => {
+      now.closed = true; // nothing is shown or read out after the login
+      clearTimeout(now.expiry);
+      stops.forEach((stop) => stop());
     };
-    fill(this.#root, picture, h("p", { role: "status" }, text), rest, others.map(other));
-    announce(text);
-  }
+  }, []);
+  const { begun, said, error } = state;
+  const shown = typeof begun?.picture === "string" && begun.picture.startsWith("data:image/");
+  return h(
+    "section.login-qr",
+    { "aria-label": t("login.title") },
+    shown && h("img.qr", { class: said === "login.scanned" ? "dimmed" : "", src: begun.picture, alt: t("login.qr.alt"), width: 220, height: 220 }),
+    h("p", { role: "status" }, error ? errorText(error) : t(said)),
+    begun && h("a.login-link", { href: /^https?:/i.test(begun.url) ? begun.url : undefined, target: "_blank", rel: "noopener" }, shown ? t("login.link") : begun.url),
+    begun?.warning && h("p.login-warning", { role: "alert" }, begun.warning),
+    (error || said === "login.refused" || said === "login.expired") && h("button.primary", { type: "button", onclick: begin }, t("login.again")),
+    methods.filter(({ name }) => name !== provider).map(({ name, title }) => h("button.link", { key: name, type: "button", onclick: () => setProvider(name) }, title)),
+  );
 }
 
-function form(title, hint, fields, submit) {
-  const error = h("p.form-error", { role: "alert" });
-  const button = h("button.primary", { type: "submit" }, t("login.enter"));
+function Form({ title, hint, children, submit, yes = t("login.enter") }) {
+  const [{ error, busy }, setState] = useState({});
   return h(
     "form.login-form",
     {
       "aria-label": title,
       onsubmit: async (event) => {
         event.preventDefault();
-        button.disabled = true;
-        error.textContent = "";
+        if (busy) return;
+        setState({ busy: true });
         try {
           await submit();
+          setState({});
         } catch (problem) {
-          error.textContent = problem.message;
+          setState({ error: typeof problem === "string" ? problem : errorText(problem) });
         }
-        button.disabled = false;
       },
     },
     h("h2", title),
-    hint ? h("p.login-hint", hint) : null,
-    fields,
-    error,
-    button,
+    hint && h("p.login-hint", hint),
+    children,
+    h("p.form-error", { role: "alert" }, error),
+    h("button.primary", { type: "submit", disabled: busy }, yes),
   );
 }
 
-function nameForm(client, done) {
-  const name = h("input", { type: "text", name: "name", placeholder: t("login.name"), "aria-label": t("login.name"), required: true, maxlength: "64", autocomplete: "nickname" });
-  return form(t("login.dev"), t("login.dev.hint"), [name], async () => done(await client.call("auth.dev", { name: name.value.trim() })));
+const fine = () => matchMedia("(pointer: fine)").matches;
+
+function Field({ label, value, change, first, ...rest }) {
+  const input = useRef();
+  useEffect(() => {
+    if (first && fine()) input.current.focus({ preventScroll: true });
+  }, []);
+  return h("input", { ref: input, type: "text", placeholder: label, "aria-label": label, required: true, value, oninput: (event) => change(event.target.value), ...rest });
 }
 
-function passwordForm(client, done) {
-  const name = h("input", { type: "text", name: "username", placeholder: t("login.name"), "aria-label": t("login.name"), required: true, autocomplete: "username" });
-  const password = h("input", { type: "password", name: "password", placeholder: t("login.password"), "aria-label": t("login.password"), required: true, autocomplete: "current-password" });
-  return form(t("login.password.title"), undefined, [name, password], async () =>
-    done(await client.call("auth.password", { name: name.value.trim(), password: password.value })),
+function NameForm({ client, done }) {
+  const [name, setName] = useState("");
+  return h(
+    Form,
+    { title: t("login.dev"), hint: t("login.dev.hint"), submit: async () => done(await client.call("auth.dev", { name: name.trim(), device: device() })) },
+    h(Field, { label: t("login.name"), name: "name", value: name, change: setName, maxlength: 64, autocomplete: "nickname", first: true }),
   );
+}
+
+function PasswordForm({ client, done, first }) {
+  const [making, setMaking] = useState(/[?&]invite=/.test(location.search));
+  const [{ name, password, again, invite }, setState] = useState({ name: "", password: "", again: "", invite: new URLSearchParams(location.search).get("invite") ?? "" });
+  const change = (field) => (value) => setState((before) => ({ ...before, [field]: value }));
+  const submit = async () => {
+    if (!making) return done(await client.call("auth.password", { name: name.trim(), password, device: device() }));
+    if (password.length < SHORTEST_PASSWORD) throw t("error.invalid.password");
+    if (password !== again) throw t("login.password.differs");
+    return done(await client.call("auth.register", { name: name.trim(), password, invite: invite.trim() || undefined, device: device() }));
+  };
+  const title = t(making ? "login.register" : "login.password.title");
+  return [
+    h(
+      Form,
+      { key: making ? "make" : "enter", title, submit, yes: t(making ? "login.register.do" : "login.enter") },
+      h(Field, { label: t("login.name"), name: "username", value: name, change: change("name"), maxlength: 64, autocomplete: "username", first }),
+      h(Field, { label: t("login.password"), name: "password", type: "password", value: password, change: change("password"), maxlength: 256, autocomplete: making ? "new-password" : "current-password" }),
+      making && h(Field, { label: t("login.password.again"), name: "again", type: "password", value: again, change: change("again"), maxlength: 256, autocomplete: "new-password" }),
+      making && h(Field, { label: t("login.invite"), name: "invite", value: invite, change: change("invite"), maxlength: 256, required: false, autocomplete: "off" }),
+    ),
+    h("button.link", { key: "other", type: "button", onclick: () => setMaking(!making) }, t(making ? "login.have" : "login.register")),
+  ];
 }

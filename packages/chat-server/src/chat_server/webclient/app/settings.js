@@ -1,5 +1,6 @@
-/** What this browser remembers: token, device id, theme, language. */
+/** What this browser remembers: token, device id, how the page looks and behaves. Drafts and people's data do not stand here. */
 import { newRef } from "../chat-client.js";
+import { signal } from "../vendor/preact.js";
 
 const PREFIX = "interesting-chat.";
 
@@ -20,6 +21,23 @@ function write(key, value) {
   }
 }
 
+/** What can be chosen, the default first. */
+export const CHOICES = {
+  theme: ["auto", "light", "dark"],
+  language: ["auto", "en", "zh"],
+  size: ["100", "87.5", "112.5", "125"],
+  density: ["normal", "compact"],
+  layout: ["bubbles", "flat"],
+  motion: ["auto", "less"],
+  enter: ["send", "line"],
+  opening: ["unread", "newest"],
+  notify: ["all", "mentions", "none"],
+  sound: ["off", "on"],
+};
+
+/** Changes with every choice: who draws by one reads it. */
+export const changed = signal(0);
+
 export const settings = {
   get token() {
     return read("token");
@@ -27,30 +45,54 @@ export const settings = {
   set token(value) {
     write("token", value);
   },
-  get theme() {
-    return read("theme") ?? "auto";
+  /** Emoji that were used last, the newest first. */
+  get recent() {
+    return read("recent-emoji")?.split(" ").filter(Boolean) ?? [];
   },
-  set theme(value) {
-    write("theme", value);
-    applyTheme();
+  used(emoji) {
+    write("recent-emoji", [emoji, ...settings.recent.filter((one) => one !== emoji)].slice(0, 24).join(" "));
   },
-  get language() {
-    return read("language") ?? "auto";
+  /** Cards of the first minutes that were closed: a list of names. */
+  get dismissed() {
+    return read("dismissed")?.split(" ") ?? [];
   },
-  set language(value) {
-    write("language", value);
+  dismiss(card) {
+    write("dismissed", [...new Set([...settings.dismissed, card])].join(" "));
+    changed.value += 1;
   },
 };
 
-export function applyTheme() {
-  const { theme } = settings;
-  if (theme === "auto") delete document.documentElement.dataset.theme;
-  else document.documentElement.dataset.theme = theme;
+for (const [name, choices] of Object.entries(CHOICES)) {
+  Object.defineProperty(settings, name, {
+    get: () => (choices.includes(read(name)) ? read(name) : choices[0]),
+    set: (value) => {
+      write(name, value);
+      apply();
+      changed.value += 1;
+    },
+  });
 }
 
-/** Calls back with the token before and after, when another tab has changed it. */
-export function onTokenChange(changed) {
-  addEventListener("storage", ({ key, oldValue, newValue }) => key === `${PREFIX}token` && changed(oldValue, newValue));
+/** Puts on the page what its style depends on. */
+export function apply() {
+  const { dataset, style } = document.documentElement;
+  const set = (name, value, plain) => (value === plain ? delete dataset[name] : (dataset[name] = value));
+  set("theme", settings.theme, "auto");
+  set("density", settings.density, "normal");
+  set("layout", settings.layout, "bubbles");
+  set("motion", settings.motion, "auto");
+  style.fontSize = settings.size === "100" ? "" : `${settings.size}%`;
+}
+
+/** Calls back with the token before and after, when another tab has changed it; choices of another tab are taken over. */
+export function onTokenChange(told) {
+  addEventListener("storage", ({ key, oldValue, newValue }) => {
+    if (key === `${PREFIX}token`) told(oldValue, newValue);
+    else if (key?.startsWith(PREFIX) && key.slice(PREFIX.length) in CHOICES) {
+      apply();
+      changed.value += 1;
+    }
+  });
 }
 
 /** One device per browser: its tabs are sessions of the same device. */

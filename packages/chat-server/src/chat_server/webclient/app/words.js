@@ -1,349 +1,79 @@
-/** Every word the page shows, in English and Chinese, and how times and names are written. */
+/** Every word the page shows, in English and Chinese, and how times, sizes and errors are written. */
+import { signal } from "../vendor/preact.js";
 import { settings } from "./settings.js";
+import { dayOf } from "./text/days.js";
+import en from "./words/en.js";
+import zh from "./words/zh.js";
 
-const EN = {
-  name: "Interesting Chat",
-  tagline: "Scan, say hello.",
-  "login.title": "Log in",
-  "login.qr": "Scan with your phone’s camera and confirm there.",
-  "login.qr.alt": "QR code with the login link",
-  "login.link": "No camera at hand? Open the link.",
-  "login.scanned": "Scanned. Now confirm on your phone.",
-  "login.refused": "The login was refused on the phone.",
-  "login.expired": "This code has expired.",
-  "login.again": "Show a new code",
-  "login.wait": "Getting a code…",
-  "login.dev": "Log in by name",
-  "login.dev.hint": "Development mode: no password, any name.",
-  "login.name": "Name",
-  "login.password": "Password",
-  "login.password.title": "Log in with a password",
-  "login.enter": "Log in",
-  "login.none": "This server offers no way to log in from this page.",
-  "over.4401": "You have been logged out.",
-  "over.4403": "This account has been banned.",
-  "over.4409": "This device was replaced by another login.",
-  "over.other": "The server has ended the session",
-  "over.again": "Connect again",
-  search: "Search chats and people",
-  "search.people": "People",
-  "search.none": "Nobody found",
-  chats: "Chats",
-  "chats.none": "No chats yet",
-  "chats.none.hint": "Search for a person above, or make a group.",
-  "chat.none": "Pick a chat, or find somebody to talk to",
-  "chat.none.hint": "↑ ↓ walk through the list, Enter opens",
-  menu: "Menu",
-  "menu.new": "New chat or group",
-  "new.group": "New group",
-  "new.direct": "New chat",
-  "theme.auto": "Switch to automatic theme",
-  "theme.light": "Switch to light theme",
-  "theme.dark": "Switch to dark theme",
-  language: "中文",
-  rename: "Change my name",
-  logout: "Log out",
-  back: "Back to chats",
-  online: "online",
-  offline: "offline",
-  members: (n) => `${n} member${n === 1 ? "" : "s"}`,
-  "typing.one": (name) => `${name} is typing…`,
-  "typing.many": "several people are typing…",
-  "typing.direct": "typing…",
-  info: "Chat details",
-  write: "Write a message",
-  send: "Send",
-  save: "Save",
-  emoji: "Emoji",
-  attach: "Attach files",
-  drop: "Drop files to send them",
-  view: "View",
-  download: "Download",
-  "upload.progress": (name) => `Uploading ${name}`,
-  "upload.cancel": "Cancel the upload",
-  "voice.record": "Record a voice message",
-  "voice.recording": "Recording…",
-  "voice.denied": "No access to the microphone",
-  "voice.play": "Play",
-  "voice.pause": "Pause",
-  "viewer.previous": "Previous picture",
-  "viewer.next": "Next picture",
-  cancel: "Cancel",
-  close: "Close",
-  ok: "OK",
-  "too.long": (over) => `${over} characters too many`,
-  reply: "Reply",
-  "reply.to": (name) => `Reply to ${name}`,
-  edit: "Edit",
-  editing: "Edit message",
-  recall: "Recall",
-  "recall.ask": "Recall this message for everybody?",
-  copy: "Copy text",
-  copied: "Copied",
-  more: "Message actions",
-  mention: "Mention somebody",
-  retry: "Try again",
-  discard: "Discard",
-  edited: "edited",
-  "recalled.mine": "You recalled a message",
-  "recalled.other": (name) => `${name} recalled a message`,
-  "state.sending": "Sending",
-  "state.sent": "Sent",
-  "state.read": "Read",
-  "state.failed": "Not sent",
-  new: "New messages",
-  "jump.new": "To the newest message",
-  loading: "Loading…",
-  "start.of": "This is where it begins",
-  today: "Today",
-  yesterday: "Yesterday",
-  you: "You",
-  "you.object": "you",
-  unread: (n) => `${n} unread`,
-  mentioned: "you were mentioned",
-  "net.reconnecting": "Reconnecting…",
-  "net.offline": "You are offline. Messages are kept and sent later.",
-  "net.now": "Try now",
-  "group.name": "Group name",
-  "group.create": "Create group",
-  "group.pick": "Add people",
-  "group.rename": "Rename",
-  "group.invite": "Invite people",
-  "group.invite.do": "Invite",
-  "group.kick": "Remove",
-  "group.kick.ask": (name) => `Remove ${name} from the group?`,
-  "group.leave": "Leave group",
-  "group.leave.ask": "Leave this group? You keep what was said until now.",
-  "group.dissolve": "Dissolve group",
-  "group.dissolve.ask": "Dissolve this group for everybody?",
-  "group.transfer": "Make owner",
-  "group.transfer.ask": (name) => `Hand this group over to ${name}?`,
-  "group.left": "You are no longer in this group.",
-  "role.owner": "owner",
-  "role.admin": "admin",
-  mute: "Mute",
-  unmute: "Unmute",
-  pin: "Pin to the top",
-  unpin: "Unpin",
-  hide: "Hide from the list",
-  refused: (names) => `Not added: ${names}`,
-  "error.empty": "there is nothing in this file",
-  "error.quota": (until) => `the day’s limit for files is reached, try again at ${until}`,
-  "kind.image": "Picture",
-  "kind.file": "File",
-  "kind.voice": "Voice message",
-  "kind.video": "Video",
-  "kind.location": "Location",
-  "kind.card": "Contact card",
-  "kind.emoji": "Emoji",
-  "kind.system": "Group news",
-  "kind.other": (kind) => `Message of kind “${kind}”`,
-  "system.group.created": (a) => `${a.actor} created the group`,
-  "system.group.invited": (a) => `${a.actor} invited ${a.subjects}`,
-  "system.group.joined": (a) => `${a.actor || a.subjects} joined the group`,
-  "system.group.left": (a) => `${a.actor || a.subjects} left the group`,
-  "system.group.kicked": (a) => `${a.actor} removed ${a.subjects}`,
-  "system.group.updated": (a) => (a.args.name ? `${a.actor} named the group “${a.args.name}”` : `${a.actor} changed the group`),
-  "system.group.transferred": (a) => `${a.actor} handed the group over to ${a.subjects}`,
-  "system.group.role": (a) => `${a.actor} changed the role of ${a.subjects}`,
-  "system.group.muted": (a) => `${a.actor} changed who may write${a.subjects ? `: ${a.subjects}` : ""}`,
-  "system.group.dissolved": (a) => `${a.actor} dissolved the group`,
-  "system.other": (a) => `Group news: ${a.event}`,
-  "list.and": ", ",
-  everyone: "everyone",
-  unknown: "Somebody",
-};
+const WORDS = { en, zh };
 
-const ZH = {
-  name: "Interesting Chat",
-  tagline: "扫一扫，聊起来。",
-  "login.title": "登录",
-  "login.qr": "用手机相机扫码，并在手机上确认。",
-  "login.qr.alt": "登录链接二维码",
-  "login.link": "没有相机？直接打开链接",
-  "login.scanned": "已扫码，请在手机上确认。",
-  "login.refused": "手机上拒绝了这次登录。",
-  "login.expired": "二维码已过期。",
-  "login.again": "刷新二维码",
-  "login.wait": "正在获取二维码…",
-  "login.dev": "用名字登录",
-  "login.dev.hint": "开发模式：无需密码，任意名字。",
-  "login.name": "名字",
-  "login.password": "密码",
-  "login.password.title": "密码登录",
-  "login.enter": "登录",
-  "login.none": "此服务器没有提供网页登录方式。",
-  "over.4401": "你已退出登录。",
-  "over.4403": "此账号已被封禁。",
-  "over.4409": "此设备已被另一次登录取代。",
-  "over.other": "服务器结束了会话",
-  "over.again": "重新连接",
-  search: "搜索聊天和联系人",
-  "search.people": "用户",
-  "search.none": "没有找到",
-  chats: "聊天",
-  "chats.none": "还没有聊天",
-  "chats.none.hint": "在上方搜索用户，或创建群聊。",
-  "chat.none": "选择一个聊天，或找人聊聊",
-  "chat.none.hint": "↑ ↓ 移动，回车打开",
-  menu: "菜单",
-  "menu.new": "发起聊天或群聊",
-  "new.group": "新建群聊",
-  "new.direct": "发起聊天",
-  "theme.auto": "主题切换为自动",
-  "theme.light": "切换到浅色主题",
-  "theme.dark": "切换到深色主题",
-  language: "English",
-  rename: "修改名字",
-  logout: "退出登录",
-  back: "返回聊天列表",
-  online: "在线",
-  offline: "离线",
-  members: (n) => `${n} 位成员`,
-  "typing.one": (name) => `${name} 正在输入…`,
-  "typing.many": "多人正在输入…",
-  "typing.direct": "正在输入…",
-  info: "聊天详情",
-  write: "输入消息",
-  send: "发送",
-  save: "保存",
-  emoji: "表情",
-  attach: "添加文件",
-  drop: "松开即可发送文件",
-  view: "查看",
-  download: "下载",
-  "upload.progress": (name) => `正在上传 ${name}`,
-  "upload.cancel": "取消上传",
-  "voice.record": "录制语音",
-  "voice.recording": "正在录音…",
-  "voice.denied": "无法使用麦克风",
-  "voice.play": "播放",
-  "voice.pause": "暂停",
-  "viewer.previous": "上一张",
-  "viewer.next": "下一张",
-  cancel: "取消",
-  close: "关闭",
-  ok: "确定",
-  "too.long": (over) => `超出 ${over} 个字`,
-  reply: "回复",
-  "reply.to": (name) => `回复 ${name}`,
-  edit: "编辑",
-  editing: "编辑消息",
-  recall: "撤回",
-  "recall.ask": "为所有人撤回这条消息？",
-  copy: "复制文字",
-  copied: "已复制",
-  more: "消息操作",
-  mention: "提到某人",
-  retry: "重试",
-  discard: "放弃",
-  edited: "已编辑",
-  "recalled.mine": "你撤回了一条消息",
-  "recalled.other": (name) => `${name} 撤回了一条消息`,
-  "state.sending": "发送中",
-  "state.sent": "已发送",
-  "state.read": "已读",
-  "state.failed": "发送失败",
-  new: "以下是新消息",
-  "jump.new": "回到最新消息",
-  loading: "加载中…",
-  "start.of": "聊天从这里开始",
-  today: "今天",
-  yesterday: "昨天",
-  you: "你",
-  "you.object": "你",
-  unread: (n) => `${n} 条未读`,
-  mentioned: "有人@你",
-  "net.reconnecting": "正在重新连接…",
-  "net.offline": "你已离线，消息会在联网后发送。",
-  "net.now": "立即重试",
-  "group.name": "群名称",
-  "group.create": "创建群聊",
-  "group.pick": "添加成员",
-  "group.rename": "改名",
-  "group.invite": "邀请成员",
-  "group.invite.do": "邀请",
-  "group.kick": "移出",
-  "group.kick.ask": (name) => `将 ${name} 移出群聊？`,
-  "group.leave": "退出群聊",
-  "group.leave.ask": "退出此群？之前的消息仍可查看。",
-  "group.dissolve": "解散群聊",
-  "group.dissolve.ask": "为所有人解散此群？",
-  "group.transfer": "转让群主",
-  "group.transfer.ask": (name) => `将群主转让给 ${name}？`,
-  "group.left": "你已不在此群。",
-  "role.owner": "群主",
-  "role.admin": "管理员",
-  mute: "免打扰",
-  unmute: "取消免打扰",
-  pin: "置顶",
-  unpin: "取消置顶",
-  hide: "从列表中隐藏",
-  refused: (names) => `未能添加：${names}`,
-  "error.empty": "这个文件是空的",
-  "error.quota": (until) => `今天的文件额度已用完，请在 ${until} 后重试`,
-  "kind.image": "图片",
-  "kind.file": "文件",
-  "kind.voice": "语音",
-  "kind.video": "视频",
-  "kind.location": "位置",
-  "kind.card": "名片",
-  "kind.emoji": "表情",
-  "kind.system": "群动态",
-  "kind.other": (kind) => `“${kind}”类消息`,
-  "system.group.created": (a) => `${a.actor} 创建了群聊`,
-  "system.group.invited": (a) => `${a.actor} 邀请 ${a.subjects} 加入群聊`,
-  "system.group.joined": (a) => `${a.actor || a.subjects} 加入了群聊`,
-  "system.group.left": (a) => `${a.actor || a.subjects} 退出了群聊`,
-  "system.group.kicked": (a) => `${a.actor} 将 ${a.subjects} 移出群聊`,
-  "system.group.updated": (a) => (a.args.name ? `${a.actor} 将群名改为“${a.args.name}”` : `${a.actor} 修改了群信息`),
-  "system.group.transferred": (a) => `${a.actor} 将群主转让给 ${a.subjects}`,
-  "system.group.role": (a) => `${a.actor} 修改了 ${a.subjects} 的角色`,
-  "system.group.muted": (a) => `${a.actor} 修改了禁言${a.subjects ? `：${a.subjects}` : ""}`,
-  "system.group.dissolved": (a) => `${a.actor} 解散了群聊`,
-  "system.other": (a) => `群动态：${a.event}`,
-  "list.and": "、",
-  everyone: "所有人",
-  unknown: "某人",
-};
+/** The language of the page; who draws words is drawn again when it changes. */
+export const language = signal(wanted());
 
-const chosen = settings.language === "auto" ? navigator.language : settings.language;
-export const language = chosen.toLowerCase().startsWith("zh") ? "zh" : "en";
-const WORDS = language === "zh" ? ZH : EN;
-const LOCALE = language === "zh" ? "zh-CN" : chosen.startsWith("en") ? chosen : "en";
+function wanted() {
+  const chosen = settings.language === "auto" ? navigator.language : settings.language;
+  return chosen.toLowerCase().startsWith("zh") ? "zh" : "en";
+}
+
+/** Takes the language that was chosen. */
+export function speak() {
+  language.value = wanted();
+  document.documentElement.lang = language.peek() === "zh" ? "zh" : "en";
+  formats = undefined;
+}
+
+const words = () => WORDS[language.peek()];
 
 export function t(key, ...args) {
-  const word = WORDS[key];
+  const word = words()[key];
   return typeof word === "function" ? word(...args) : (word ?? key);
 }
 
 export function has(key) {
-  return key in WORDS;
+  return Object.hasOwn(words(), key);
 }
 
-const CLOCK = new Intl.DateTimeFormat(LOCALE, { hour: "2-digit", minute: "2-digit" });
-const WEEKDAY = new Intl.DateTimeFormat(LOCALE, { weekday: "long", day: "numeric", month: "long" });
-const DAY = new Intl.DateTimeFormat(LOCALE, { day: "numeric", month: "long", year: "numeric" });
-const SHORT_WEEKDAY = new Intl.DateTimeFormat(LOCALE, { weekday: "short" });
-const SHORT_DAY = new Intl.DateTimeFormat(LOCALE, { day: "numeric", month: "numeric", year: "2-digit" });
-const FULL = new Intl.DateTimeFormat(LOCALE, { dateStyle: "full", timeStyle: "medium" });
-
-const DAY_LENGTH = 86400000;
-
-export function dayOf(time) {
-  const date = new Date(time);
-  return Date.UTC(date.getFullYear(), date.getMonth(), date.getDate()) / DAY_LENGTH;
+/** A word in every language, for what somebody may have written in another one. */
+export function inEveryLanguage(key) {
+  return Object.values(WORDS).map((all) => all[key]);
 }
 
-export const clock = (time) => CLOCK.format(time);
-export const fullTime = (time) => FULL.format(time);
+// ---- times ----
+
+let formats;
+
+function format() {
+  const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+  if (formats?.zone === zone) return formats;
+  const locale = language.peek() === "zh" ? "zh-CN" : navigator.language.startsWith("en") ? navigator.language : "en";
+  const of = (options) => new Intl.DateTimeFormat(locale, options);
+  formats = {
+    zone,
+    clock: of({ hour: "2-digit", minute: "2-digit" }),
+    weekday: of({ weekday: "long", day: "numeric", month: "long" }),
+    day: of({ day: "numeric", month: "long", year: "numeric" }),
+    shortWeekday: of({ weekday: "short" }),
+    shortDay: of({ day: "numeric", month: "numeric", year: "2-digit" }),
+    full: of({ dateStyle: "full", timeStyle: "medium" }),
+    moment: of({ dateStyle: "medium", timeStyle: "short" }),
+    ago: new Intl.RelativeTimeFormat(locale, { numeric: "auto" }),
+    list: new Intl.ListFormat(locale, { type: "conjunction" }),
+    order: new Intl.Collator(locale === "zh-CN" ? "zh" : locale),
+  };
+  return formats;
+}
+
+export const clock = (time) => format().clock.format(time);
+export const fullTime = (time) => format().full.format(time);
+export const listOf = (names) => format().list.format(names);
+export const byName = (one, other) => format().order.compare(one, other);
 
 /** The name of a day line. */
 export function dayName(time) {
   const ago = dayOf(Date.now()) - dayOf(time);
   if (ago === 0) return t("today");
   if (ago === 1) return t("yesterday");
-  return ago < 300 ? WEEKDAY.format(time) : DAY.format(time);
+  return ago < 300 ? format().weekday.format(time) : format().day.format(time);
 }
 
 /** The time in the list: the clock today, then the day. */
@@ -351,5 +81,46 @@ export function shortTime(time) {
   const ago = dayOf(Date.now()) - dayOf(time);
   if (ago <= 0) return clock(time);
   if (ago === 1) return t("yesterday");
-  return ago < 7 ? SHORT_WEEKDAY.format(time) : SHORT_DAY.format(time);
+  return ago < 7 ? format().shortWeekday.format(time) : format().shortDay.format(time);
 }
+
+/** A moment that may lie today or elsewhere. */
+export const moment = (time) => (dayOf(Date.now()) === dayOf(time) ? clock(time) : format().moment.format(time));
+
+/** "in 2 minutes": at least a second, whole units. */
+export function inTime(seconds) {
+  const [count, unit] = seconds < 90 ? [seconds, "second"] : seconds < 5400 ? [seconds / 60, "minute"] : seconds < 129_600 ? [seconds / 3600, "hour"] : [seconds / 86_400, "day"];
+  return format().ago.format(Math.max(1, Math.ceil(count)), unit);
+}
+
+/** "1:07" of milliseconds. */
+export function lengthOf(milliseconds) {
+  const seconds = Math.round(milliseconds / 1000);
+  return `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
+}
+
+export function sizeOf(bytes) {
+  const units = ["B", "kB", "MB", "GB"];
+  let unit = 0;
+  for (; bytes >= 1000 && unit < 3; unit += 1) bytes /= 1000;
+  return `${bytes >= 10 || unit === 0 ? Math.round(bytes) : bytes.toFixed(1)} ${units[unit]}`;
+}
+
+// ---- errors ----
+
+/**
+ * What to say of a refused command, by its code and field: never the server's own text, which is English and for logs.
+ * @param {{code?: string, field?: string, limit?: number, retryAfter?: number, until?: number}} error
+ */
+export function errorText(error) {
+  const { code = "internal", field, retryAfter, until } = error ?? {};
+  const facts = { ...error, limit: error?.limit, time: until ? moment(until) : undefined, wait: retryAfter ? inTime(retryAfter) : undefined };
+  if (code === "not_permitted" && (until || retryAfter)) return muted(until ?? Date.now() + retryAfter * 1000);
+  if (code === "rate_limited" && until) return t("error.quota", clock(until));
+  const last = field?.split(".").at(-1);
+  for (const key of [`error.${code}.${field}`, `error.${code}.${last}`, `error.${code}`]) if (has(key)) return t(key, facts);
+  return t("error.internal", facts);
+}
+
+/** More than a year ahead no date is meant. */
+const muted = (until) => (until > Date.now() + 3.2e10 ? t("error.muted.ever") : t("error.muted", moment(until)));

@@ -26,6 +26,7 @@ export class ChatClient {
   #answers = new Map(); // ref → {resolve, reject}
   #listeners = new Map();
   #typed = new Map();
+  #ahead = 0; // by how many milliseconds the server's clock is before this device's
   #reading = new Map(); // conversation → {seq, flying}
   #watched = [];
   #queueTimer;
@@ -51,10 +52,11 @@ export class ChatClient {
     const changed = (conversation) => this.#messagesChanged(conversation);
     const finished = ({ conversation, kind, body }) => this.send(conversation, kind, body);
     this.uploads = new Uploads({ call, base, clock, changed, finished, put });
-    this.links = new Links({ call, base });
-    this.replica = new Replica();
+    this.links = new Links({ call, base, now: () => this.serverNow() });
+    this.replica = new Replica((gap) => this.#repaired(gap));
     this.queue = undefined;
     this.online = new Set();
+    this.repairs = 0;
   }
 
   get state() {
@@ -72,6 +74,11 @@ export class ChatClient {
 
   get limits() {
     return this.#session.limits;
+  }
+
+  /** The time of the server in milliseconds since 1970 UTC: this device's own may be an hour wrong. */
+  serverNow() {
+    return Date.now() + this.#ahead;
   }
 
   start() {
@@ -133,8 +140,8 @@ export class ChatClient {
     return { messages: timeline?.messages ?? [], pending };
   }
 
-  open(id, limit) {
-    this.replica.open(id, limit);
+  open(id, limit, around) {
+    this.replica.open(id, limit, around);
     this.#pump();
   }
 
@@ -173,6 +180,16 @@ export class ChatClient {
   /** The addresses of a file for some minutes, or undefined where it may not be read. */
   link(file) {
     return this.links.get(file);
+  }
+
+  /** The addresses did not work (any more): asks for new ones. */
+  renewLink(file) {
+    return this.links.renew(file);
+  }
+
+  /** A picture that is refused as a picture goes as a file. */
+  sendAsFile(ref) {
+    this.uploads.asFile(ref);
   }
 
   retry(ref) {
@@ -239,6 +256,17 @@ export class ChatClient {
     return this.#row(await this.call("inbox.set", { conversation, ...changes }));
   }
 
+  /** Comes into a group that one was invited to. */
+  async accept(conversation) {
+    return this.#row(await this.call("group.accept", { conversation }));
+  }
+
+  async decline(conversation) {
+    await this.call("group.reject", { conversation });
+    this.replica.forget(conversation);
+    this.#changed();
+  }
+
   async updateGroup(conversation, changes) {
     this.#rows(conversation, { conversation: await this.call("group.update", { conversation, ...changes }) });
   }
@@ -263,6 +291,10 @@ export class ChatClient {
   #told(event) {
     switch (event.type) {
       case "state":
+        if (event.state !== "live" && this.online.size > 0) {
+          this.online.clear(); // who is there is not known now; it is asked with the next welcome
+          this.#emit("presence");
+        }
         this.#emit("state", event);
         break;
       case "welcome":
@@ -300,12 +332,14 @@ export class ChatClient {
   }
 
   #welcomed(welcome) {
+    this.node = welcome.node;
+    if (welcome.server_time) this.#ahead = welcome.server_time - Date.now();
     if (welcome.user) {
       this.replica.welcomed(welcome);
       if (!this.queue) this.#openQueue(welcome.user.user);
       else this.#drain();
       this.uploads.wake();
-      if (!welcome.resumed && this.#watched.length > 0) this.#watch();
+      if (this.#watched.length > 0) this.#watch(); // resumed too: comings and goings are notes, which nobody repeats
     }
     this.#emit("welcome", welcome);
   }
@@ -439,6 +473,12 @@ export class ChatClient {
     this.#changed();
   }
 
+  #repaired(gap) {
+    console.warn(`chat-client: ${gap.found} of ${gap.seqs.length} messages had not come to ${gap.conversation}: ${gap.seqs.slice(0, 10)}`);
+    this.repairs += gap.seqs.length;
+    this.#emit("debug", { kind: "gap", ...gap });
+  }
+
   #row(inbox) {
     const one = this.replica.inbox(inbox);
     this.#changed();
@@ -487,10 +527,13 @@ export class ChatClient {
     const page = globalThis.document;
     if (!page) return;
     const poke = () => page.visibilityState === "visible" && this.#connection.poke();
+    const doubt = () => this.#connection.poke();
     globalThis.addEventListener("online", poke);
+    globalThis.addEventListener("offline", doubt); // perhaps: the server may be on this machine, so it is asked
     page.addEventListener("visibilitychange", poke);
     this.#stopListening = () => {
       globalThis.removeEventListener("online", poke);
+      globalThis.removeEventListener("offline", doubt);
       page.removeEventListener("visibilitychange", poke);
     };
   }

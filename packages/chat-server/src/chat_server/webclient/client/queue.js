@@ -109,7 +109,7 @@ export class SendQueue {
       entry.state = "queued";
     } else {
       entry.state = "failed";
-      entry.error = { code: error.code, message: error.message };
+      entry.error = facts(error, now);
       this.#storage.put(entry);
     }
   }
@@ -142,4 +142,13 @@ export class SendQueue {
   of(conversation) {
     return [...this.entries.values()].filter((entry) => entry.conversation === conversation);
   }
+}
+
+/** What is remembered of a refusal: its code and what it is about, and until when it holds. */
+export function facts({ code = "internal", message, field, limit, retryAfter }, now) {
+  const error = { code, message };
+  if (field !== undefined) error.field = field;
+  if (limit !== undefined) error.limit = limit;
+  if (retryAfter !== undefined) error.until = now + retryAfter * 1000;
+  return error;
 }

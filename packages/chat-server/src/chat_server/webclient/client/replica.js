@@ -4,6 +4,7 @@
  * Without input or output of its own: it is fed with what the session heard (`welcomed`, `pushed`, `lagged`, `beaten`)
  * and asked for calls to make (`jobs`), whose answers it takes. `changes` collects what has changed since last asked.
  */
+import { preview } from "./preview.js";
 import { Timeline } from "./timeline.js";
 
 /** Beyond so many missed stamps the newest page is taken instead of every change. */
@@ -23,8 +24,11 @@ export class Replica {
   #wantedUsers = new Set();
   #jobs = [];
   #changed = new Set();
+  #repaired;
 
-  constructor() {
+  /** @param {(gap: {conversation: string, seqs: number[], found: number}) => void} [repaired] told of each gap */
+  constructor(repaired = () => {}) {
+    this.#repaired = repaired;
     this.me = undefined;
     this.epoch = undefined;
     this.version = undefined;
@@ -125,14 +129,14 @@ export class Replica {
 
   // ---- the messages of a conversation ----
 
-  /** Holds this conversation's messages from now on; loads its newest page where nothing is held. */
-  open(id, limit = PAGE) {
+  /** Holds this conversation's messages from now on; loads its newest page, or that around a seq, where nothing is held. */
+  open(id, limit = PAGE, around = undefined) {
     this.opened = [...this.opened.filter((other) => other !== id), id];
     const conversation = this.conversations.get(id);
     if (!conversation) return;
     if (!conversation.timeline) {
       conversation.timeline = new Timeline();
-      conversation.timeline.want.limit = limit;
+      conversation.timeline.want = { page: around === undefined ? "newest" : "around", seq: around, limit };
       if (conversation.kind === "direct") this.loadMembers(id); // how far the other one has read
       else this.#info(conversation);
     }
@@ -174,11 +178,12 @@ export class Replica {
     }
     // Everything up to `floor` is read, unseen by right, or older than what I said last.
     one.floor = Math.max(one.floor, unread > 0 ? head.seq - unread : head.seq);
-    Object.assign(one, { mentioned: undefined, muted: false, pinned: false, hidden: false, left: false }, rest);
+    Object.assign(one, { mentioned: undefined, muted: false, pinned: false, hidden: false, left: false, pending: false, invited_by: undefined }, rest);
     one.pinned = Boolean(one.pinned);
     this.#count(one);
     this.conversations.set(id, one);
     if (rest.peer) this.#user(rest.peer);
+    if (rest.invited_by) this.#user(rest.invited_by);
     if (one.timeline && complete) one.timeline.seen = Math.max(one.timeline.seen, head.rev);
     else if (!held && this.opened.includes(id)) this.open(id);
     this.#change("list", `conversation:${id}`);
@@ -199,9 +204,15 @@ export class Replica {
       one.infoRev = conversation.rev;
       one.count = conversation.members;
       one.announcement = conversation.announcement;
+      one.silencedUntil = conversation.muted_until;
       if (one.kind === "group") Object.assign(one, { name: conversation.name, avatar: conversation.avatar });
       this.#change("list", `conversation:${id}`);
     }
+  }
+
+  /** An invitation that was declined: nothing of the conversation is mine any more. */
+  forget(id) {
+    if (this.conversations.delete(id)) this.#change("list", `conversation:${id}`);
   }
 
   /** My read pointer is at least here. */
@@ -285,6 +296,8 @@ export class Replica {
     }
     if (id === this.me?.user) {
       one.role = member.role;
+      one.spans = member.spans;
+      one.mutedUntil = member.muted_until;
       one.left = member.spans.length > 0 && member.spans.at(-1).length > 1;
     }
     this.#change(`conversation:${one.id}`);
@@ -314,6 +327,7 @@ export class Replica {
       if (!timeline || timeline.loading) continue;
       if (timeline.owed && timeline.want?.page !== "newest") this.#syncConversation(one, timeline);
       else if (timeline.want) this.#page(one, timeline);
+      else this.#repair(one, timeline);
     }
     if (this.#wantedUsers.size > 0) {
       const users = [...this.#wantedUsers].slice(0, 50);
@@ -428,6 +442,34 @@ export class Replica {
     );
   }
 
+  /**
+   * The second line of defence. Numbers have no gaps: a seq that I may see, that must have come by now and that is not
+   * held was lost on its way, whoever's fault it is. It is asked for by `history`, once, and reported.
+   */
+  #repair(one, timeline) {
+    const gap = timeline.gap(one.spans, one.head);
+    if (!gap) return;
+    timeline.loading = true;
+    const asked = gap.to - gap.from + 1;
+    this.#job(
+      "history",
+      { conversation: one.id, after: gap.from - 1, limit: Math.min(100, asked) },
+      ({ messages }) => {
+        timeline.loading = false;
+        const found = messages.filter(({ seq }) => seq <= gap.to);
+        this.rows(one.id, { messages: found });
+        const end = messages.length > found.length || asked <= 100 ? gap.to : (found.at(-1)?.seq ?? gap.to);
+        timeline.settle(gap.from, end);
+        const seqs = Array.from({ length: end - gap.from + 1 }, (_, n) => gap.from + n);
+        this.#repaired({ conversation: one.id, seqs, found: found.length });
+      },
+      (error) => {
+        timeline.settle(gap.from, gap.to);
+        this.#gone(one, timeline, error);
+      },
+    );
+  }
+
   #gone(one, timeline, error) {
     timeline.loading = false;
     timeline.want = undefined;
@@ -448,14 +490,4 @@ export class Replica {
       this.#change(`conversation:${one.id}`);
     });
   }
-}
-
-/** What a list shows of a message; the words for kinds without text are the page's. */
-export function preview(message) {
-  const { body = {} } = message;
-  const text = message.recalled ? "" : (body.text ?? body.emoji ?? (message.kind === "file" ? body.name : body.label) ?? "");
-  const short = { sender: message.sender, kind: message.kind, text: [...text].slice(0, 100).join("") };
-  if (message.recalled) short.recalled = true;
-  if (message.kind === "system") short.body = message.body;
-  return short;
 }

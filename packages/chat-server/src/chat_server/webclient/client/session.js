@@ -31,7 +31,7 @@ const FIRST_HEARTBEAT = 30;
 const GREETING = 10000;
 
 export class CallError extends Error {
-  /** @param {{code: string, message?: string, field?: string, limit?: number, retry_after?: number}} error */
+  /** @param {{code: string, message?: string, field?: string, limit?: number, retry_after?: number, details?: object}} error */
   constructor(error) {
     super(error.message || error.code);
     this.name = "CallError";
@@ -39,6 +39,7 @@ export class CallError extends Error {
     this.field = error.field;
     this.limit = error.limit;
     this.retryAfter = error.retry_after;
+    this.details = error.details;
   }
 }
 

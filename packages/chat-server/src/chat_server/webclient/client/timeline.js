@@ -19,6 +19,8 @@ export class Timeline {
     this.want = { page: "newest" }; // the page to load next: newest, older, newer, or around {seq}
     this.loading = false;
     this.loose = new Map(); // rows outside the window that came while a page was on its way
+    this.absent = new Set(); // seqs that were asked for and that nobody has
+    this.doubted = true; // whether there may be a gap: rows have come otherwise than one after the other
   }
 
   get owed() {
@@ -39,6 +41,7 @@ export class Timeline {
     const last = messages.at(-1);
     if (messages.length === 0 || message.seq > last.seq) {
       if (!this.atEnd) return this.#keepLoose(message);
+      if (last && message.seq !== last.seq + 1) this.doubted = true;
       messages.push(message);
       if (messages.length > WINDOW + 200) {
         messages.splice(0, messages.length - WINDOW);
@@ -49,10 +52,45 @@ export class Timeline {
     // A sync brings rows in the order of their stamps: the first message may come after later ones.
     if (message.seq < messages[0].seq && !this.atStart) return this.#keepLoose(message);
     const index = this.indexOf(message.seq);
-    if (messages[index].seq !== message.seq) messages.splice(index, 0, message);
+    if (messages[index].seq !== message.seq) {
+      messages.splice(index, 0, message);
+      this.doubted = true;
+    }
     else if (messages[index].rev < message.rev) messages[index] = message;
     else return false;
     return true;
+  }
+
+  /**
+   * The first run of seqs `{from, to}` that should be held and are not, or undefined. Asked when no sync is owed: up to
+   * `rev` every change has come, so that a number missing between two that are held is lost; and so is the newest one,
+   * where `rev` has passed the head's.
+   * @param {number[][]} spans what of the conversation I may see; @param {{seq: number, rev: number}} head its newest
+   */
+  gap(spans, head) {
+    if (this.rev === undefined || this.owed || this.loading) return undefined;
+    const { messages } = this;
+    const last = messages.at(-1);
+    const end = this.atEnd && last && head.rev <= this.rev ? head.seq : (last?.seq ?? 0);
+    if (!last || (!this.doubted && last.seq >= end)) return undefined;
+    this.doubted = false;
+    for (let index = 1; index <= messages.length; index += 1) {
+      const from = messages[index - 1].seq + 1;
+      const to = index < messages.length ? messages[index].seq - 1 : end;
+      for (let seq = from; seq <= to; seq += 1) {
+        if (this.absent.has(seq) || !within(spans, seq)) continue;
+        let until = seq;
+        while (until < to && !this.absent.has(until + 1) && within(spans, until + 1)) until += 1;
+        this.doubted = true; // there may be more of them
+        return { from: seq, to: until };
+      }
+    }
+    return undefined;
+  }
+
+  /** These were asked for: what is still not there exists for nobody. */
+  settle(from, to) {
+    for (let seq = from; seq <= to; seq += 1) if (!this.get(seq)) this.absent.add(seq);
   }
 
   /** The index of the first message whose seq is at least `seq`. */
@@ -97,6 +135,7 @@ export class Timeline {
       this.resync = false;
     }
     this.loading = false;
+    this.doubted = true;
     if (this.atEnd) {
       const end = this.messages.at(-1)?.seq ?? 0;
       const later = [...this.loose.values()].filter((row) => row.seq > end).sort((a, b) => a.seq - b.seq);
@@ -109,4 +148,9 @@ export class Timeline {
     if (this.loading && !(this.loose.get(message.seq)?.rev >= message.rev)) this.loose.set(message.seq, message);
     return false;
   }
+}
+
+/** Whether a seq lies in one of the spans; without spans everything may be seen. */
+function within(spans, seq) {
+  return !spans || spans.some(([from, to]) => seq >= from && (to === undefined || seq <= to));
 }

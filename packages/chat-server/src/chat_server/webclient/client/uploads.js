@@ -4,6 +4,7 @@
  * What may pass (a lost connection, a store that is away) is tried again; an upload in parts goes on with the parts
  * that are missing. Uploads live as long as the page: a browser does not let a page keep a file for later.
  */
+import { facts } from "./queue.js";
 import { newRef } from "./session.js";
 
 const PASSING = new Set(["unavailable", "internal", "rate_limited"]);
@@ -104,6 +105,14 @@ export class Uploads {
     this.#enqueue(upload);
   }
 
+  /** Sends as a file what was refused as what it calls itself. */
+  asFile(ref) {
+    const upload = this.all.get(ref);
+    if (upload?.state !== "failed") return;
+    Object.assign(upload, { plain: true, file: undefined, kind: "file", extra: upload.extra.text ? { text: upload.extra.text } : {} });
+    this.retry(ref);
+  }
+
   /** The connection is back: what waits is tried now. */
   wake() {
     for (const { go } of [...this.#waiting.values()]) go();
@@ -159,8 +168,7 @@ export class Uploads {
 
   #fail(upload, error) {
     upload.state = "failed";
-    upload.error = { code: error.code ?? "internal", message: error.message };
-    if (error.code === "rate_limited") upload.error.until = Date.now() + (error.retryAfter ?? 0) * 1000;
+    upload.error = facts(error, Date.now());
     this.#changed(upload.conversation);
   }
 
@@ -233,25 +241,34 @@ export class Uploads {
 export class Links {
   #call;
   #base;
+  #now;
   #known = new Map(); // file → {link, until}
   #asked = new Map(); // file → promise
   #batch;
 
-  constructor({ call, base }) {
+  /** @param now the server's time: links end by its clock */
+  constructor({ call, base, now = () => Date.now() }) {
     this.#call = call;
     this.#base = base;
+    this.#now = now;
   }
 
   /** The link of a file, or undefined where it may not be read (any more). */
   get(file) {
     const known = this.#known.get(file);
-    if (known && known.until > Date.now() + 60_000) return Promise.resolve(known.link);
+    if (known && known.until > this.#now() + 60_000) return Promise.resolve(known.link);
     if (!this.#asked.has(file)) {
       this.#batch ??= this.#ask();
       this.#batch.files.push(file);
       this.#asked.set(file, this.#batch.answer.then((links) => links.get(file)));
     }
     return this.#asked.get(file);
+  }
+
+  /** Another link: the one that is known was refused. */
+  renew(file) {
+    this.#known.delete(file);
+    return this.get(file);
   }
 
   #ask() {

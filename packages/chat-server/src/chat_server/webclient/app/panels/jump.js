@@ -1,0 +1,95 @@
+/** Ctrl+K: one field for chats, people and what can be done. */
+import { useState } from "../../vendor/preact.js";
+import { findConversations } from "../desk.js";
+import { useFound } from "../list/sidebar.js";
+import { titleOf } from "../people.js";
+import { go, open } from "../route.js";
+import { Avatar } from "../views/avatar.js";
+import { ask, Dialog } from "../views/dialog.js";
+import { h, icon } from "../views/h.js";
+import { t } from "../words.js";
+
+const CHATS = 8;
+const PEOPLE = 6;
+
+/** @param acts `{openUser(user), group(), logout()}` */
+export async function jumpDialog(desk, acts) {
+  const act = await ask((done) => h(Jump, { desk, acts, done }));
+  act?.();
+}
+
+function Jump({ desk, acts, done }) {
+  const { client } = desk;
+  const [text, setText] = useState("");
+  const [at, setAt] = useState(0);
+  const query = text.trim();
+  const found = useFound(client, query);
+  const chats = (query ? findConversations(client, query) : client.list()).slice(0, CHATS).map((one) => ({
+    key: one.id,
+    peer: one.peer?.user,
+    label: titleOf(client, one),
+    picture: h(Avatar, { id: one.kind === "direct" ? (one.peer?.user ?? one.id) : one.id, name: titleOf(client, one), group: one.kind === "group" }),
+    act: () => open(one.id),
+  }));
+  const shown = new Set(chats.map(({ peer }) => peer));
+  const people = (found ?? []).filter(({ user }) => !shown.has(user)).slice(0, PEOPLE).map((user) => ({
+    key: `user ${user.user}`,
+    label: user.name,
+    detail: t("search.people"),
+    picture: h(Avatar, { id: user.user, name: user.name }),
+    act: () => acts.openUser(user),
+  }));
+  const commands = [
+    { key: "group", label: t("new.group"), symbol: "users", act: acts.group },
+    { key: "contacts", label: t("contacts"), symbol: "person", act: () => go("contacts") },
+    ...["profile", "notifications", "appearance", "devices", "keyboard"].map((page) => ({ key: page, label: `${t("settings")}: ${t(`settings.${page}`)}`, symbol: "settings", act: () => go("settings", page) })),
+    { key: "logout", label: t("logout"), symbol: "out", act: acts.logout },
+  ].filter(({ label }) => query && label.toLowerCase().includes(query.toLowerCase()));
+  const items = [...chats, ...people, ...commands];
+  const chosen = Math.min(at, items.length - 1);
+  return h(
+    Dialog,
+    { title: t("jump"), close: () => done(), kind: ".jump-dialog" },
+    h(
+      "div.dialog-body",
+      h("input", {
+        type: "search",
+        value: text,
+        role: "combobox",
+        "aria-expanded": "true",
+        "aria-controls": "jump-list",
+        "aria-activedescendant": items.length ? `jump-${chosen}` : undefined,
+        placeholder: t("jump.hint"),
+        "aria-label": t("jump"),
+        "data-autofocus": "",
+        autocomplete: "off",
+        oninput: (event) => {
+          setText(event.target.value);
+          setAt(0);
+        },
+        onkeydown: (event) => {
+          const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+          if (step && items.length) setAt((chosen + step + items.length) % items.length);
+          else if (event.key === "Enter" && items[chosen]) done(items[chosen].act);
+          else if (event.key === "Escape") done(); // rather than to empty the field first
+          else return;
+          event.preventDefault();
+        },
+      }),
+      h(
+        "div.jump-list",
+        { role: "listbox", id: "jump-list", "aria-label": t("jump") },
+        items.map(({ key, label, detail, picture, symbol, act }, index) =>
+          h(
+            "div.suggestion",
+            { key, id: `jump-${index}`, role: "option", "aria-selected": String(index === chosen), onclick: () => done(act) },
+            picture ?? h("span.jump-icon", icon(symbol)),
+            h("span.list-title", label),
+            detail && h("span.list-preview", detail),
+          ),
+        ),
+      ),
+      query && found && items.length === 0 && h("p.list-hint", t("search.none")),
+    ),
+  );
+}

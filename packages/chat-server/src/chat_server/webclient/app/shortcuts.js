@@ -1,0 +1,21 @@
+/** The keys of the page: one table for the help and its test. What each does stands with the view that does it. */
+export const SHORTCUTS = [
+  { keys: ["Ctrl K"], does: "jump" },
+  { keys: ["Ctrl /", "?"], does: "help" },
+  { keys: ["Alt ↑", "Alt ↓"], does: "neighbour" },
+  { keys: ["Alt Shift ↑", "Alt Shift ↓"], does: "unread" },
+  { keys: ["Shift PgUp"], does: "news" },
+  { keys: ["Ctrl Shift M"], does: "mention" },
+  { keys: ["Ctrl ,"], does: "settings" },
+  { keys: ["Ctrl ."], does: "panel" },
+  { keys: ["Esc"], does: "close" },
+  { keys: ["↑"], does: "edit" },
+  { keys: ["Shift ↑"], does: "reply" },
+  { keys: ["Ctrl B", "Ctrl I", "Ctrl Shift X", "Ctrl E"], does: "format" },
+  { keys: ["Ctrl Shift U"], does: "attach" },
+  { keys: ["Shift Tab"], does: "messages" },
+  { keys: ["↑", "↓", "Home", "End"], does: "walk" },
+  { keys: ["R", "E", "C", "Del"], does: "act" },
+  { keys: ["+", ":", "1", "2", "3"], does: "react" },
+  { keys: ["Enter"], does: "menu" },
+];
