@@ -43,7 +43,10 @@ class SqliteSettings:
 
 @define(kw_only=True)
 class PostgresSettings:
-    url: str = setting(help="For example postgresql+asyncpg://user:password@host/database.", secret=True)
+    url: str = setting(
+        help="Such as postgresql://user:password@host/database?sslmode=verify-full; ?pgbouncer=true behind a pooler.",
+        secret=True,
+    )
     readers: int = setting(8, help="Connections that read at the same time.")
 
 

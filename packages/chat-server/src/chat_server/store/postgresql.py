@@ -19,6 +19,7 @@ from chat_common.errors import Unavailable
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from chat_server.store.database import SqlDatabase
+from chat_server.store.postgresql_url import read_address
 from chat_server.store.writer import Apply, BatchOutcome, Job, is_passing, run_batch
 
 T = TypeVar("T")
@@ -37,7 +38,7 @@ def _apart(jobs: Sequence[Job]) -> list[list[Job]]:
 
 
 class PostgresDatabase(SqlDatabase):
-    """PostgreSQL through asyncpg; ``url`` as SQLAlchemy writes it (``postgresql+asyncpg://…``)."""
+    """PostgreSQL through asyncpg; ``url`` as `read_address` takes it."""
 
     dialect = "postgresql"
 
@@ -46,7 +47,14 @@ class PostgresDatabase(SqlDatabase):
         from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
         super().__init__()
-        self.engine: AsyncEngine = create_async_engine(url, pool_size=readers + 1, max_overflow=0, pool_pre_ping=True)
+        address = read_address(url)
+        self.engine: AsyncEngine = create_async_engine(
+            address.url,
+            connect_args=dict(address.arguments),
+            pool_size=readers + 1,
+            max_overflow=0,
+            pool_pre_ping=True,
+        )
 
     def _apart(self, jobs: Sequence[Job]) -> list[list[Job]]:
         return _apart(jobs)
@@ -82,7 +90,7 @@ class PostgresDatabase(SqlDatabase):
 
 @contextlib.asynccontextmanager
 async def open_postgres(url: str, *, readers: int = 8) -> AsyncIterator[PostgresDatabase]:
-    """A PostgreSQL database by its SQLAlchemy URL."""
+    """A PostgreSQL database by its address; `SetupError` says what is wrong with that."""
     database = PostgresDatabase(url, readers=readers)
     try:
         yield database
