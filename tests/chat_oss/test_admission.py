@@ -242,7 +242,7 @@ async def test_a_hanging_client_is_cut_by_a_real_server(tmp_path: Path) -> None:
                 writer.write(head.encode())
                 answer = await asyncio.wait_for(reader.read(), 15)  # to the end: the connection is closed too
             assert answer.startswith(b"HTTP/1.1 408 ")
-            assert b"nothing came for 0.2 seconds" in answer
+            assert b"Nothing came for 0.2 seconds" in answer
             assert list((tmp_path / "tmp").iterdir()) == []
             async with httpx2.AsyncClient() as web:
                 assert (await web.put(link.url, headers=link.headers, content=b"123456")).status_code == 200

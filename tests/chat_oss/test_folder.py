@@ -19,7 +19,7 @@ def folder(tmp_path: Path) -> Folder:
 def put(folder: Folder, key: str, data: bytes) -> None:
     draft = folder.draft()
     draft.write(data)
-    folder.keep(draft, key, "text/plain")
+    folder.commit(draft, key, "text/plain")
 
 
 def read(folder: Folder, key: str) -> bytes:

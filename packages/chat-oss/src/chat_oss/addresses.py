@@ -8,10 +8,12 @@ from chat_common.settings import SetupError
 
 
 def check_address(name: str, address: str, *, path: bool = False) -> str:
-    """The same ``address``. `SetupError` names the setting when it is none. ``path``: it may lead below the host."""
+    """Return ``address``. `SetupError` names the setting when it is not one. ``path``: it may lead below the host."""
     if not _is_address(address, path):
         below = "/path" if path else ""
-        raise SetupError(f"{name}: http://host:port{below} or https://host:port{below}, not {address!r}")
+        raise SetupError(
+            f"{name}: {address!r} is not an address. Write http://host:port{below} or https://host:port{below}."
+        )
     return address
 
 

@@ -32,10 +32,12 @@ class Admission:
         """Hold a place while the body comes. `Unavailable`: all are taken; `RateLimited`: those of this link are."""
         place = (ticket.key, ticket.upload, ticket.number)  # a part has as many links as were asked for
         if self._uses[place] >= LINK_USES:
-            text = f"at most {LINK_USES} uploads at once with one link"
+            text = f"At most {LINK_USES} uploads at once may use one link."
             raise RateLimited(text, limit=LINK_USES, retry_after=self.patience)
         if self._count >= self.most:
-            raise Unavailable(f"{self.most} uploads are under way", limit=self.most, retry_after=RETRY_SECONDS)
+            raise Unavailable(
+                f"{self.most} uploads are under way. Try again in a moment.", limit=self.most, retry_after=RETRY_SECONDS
+            )
         self._count += 1
         self._uses[place] += 1
         try:

@@ -42,7 +42,9 @@ class Breaker:
             return False
         wait = self._until - self.clock.monotonic()
         if self.state == "trying" or wait > 0:
-            raise Unavailable("the object store does not answer", retry_after=max(round(wait, 1), 0.5))
+            raise Unavailable(
+                "The object store does not answer. Try again later.", retry_after=max(round(wait, 1), 0.5)
+            )
         self.state = "trying"
         return True
 

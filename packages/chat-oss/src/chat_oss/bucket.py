@@ -104,7 +104,7 @@ def try_links(links: ObjectLinks, client: Minio, pool: urllib3.PoolManager, buck
         stolen = pool.request("PUT", link.url, body=b"public", headers={**link.headers, **theft}, retries=False)
         if stolen.status < 400:
             raise Unavailable(
-                "an upload link can be made to copy other objects: [object_store.minio] bind_headers = true, and where "
+                "An upload link can be made to copy other objects: [object_store.minio] bind_headers = true, and where "
                 "it is, this store cannot be used safely"
             )
         meant = pool.request("PUT", link.url, body=b"public", headers=dict(link.headers), retries=False)
@@ -115,7 +115,7 @@ def try_links(links: ObjectLinks, client: Minio, pool: urllib3.PoolManager, buck
                     "; [object_store.minio] bind_headers = false, if this is a store that refuses unsigned x-amz "
                     "headers by itself, such as AWS S3 or SeaweedFS"
                 )
-            raise Unavailable(f"upload links are refused ({_refusal(meant)}): {advice}")
+            raise Unavailable(f"Upload links are refused ({_refusal(meant)}): {advice}")
         before = client.put_object(bucket, foreign, BytesIO(b"secret"), 6).etag
         pool.request("PUT", link.url.replace(target, foreign), body=_UNSIGNED, headers=_CHUNKED, retries=False)
         if client.stat_object(bucket, foreign).etag != before:
@@ -145,7 +145,7 @@ def _try_reading(url: str, pool: urllib3.PoolManager) -> None:
         "hands the store another Host than its own",
         "AccessDenied": "link_access_key must be allowed to read the bucket",
     }.get(reason, "public_endpoint (empty: endpoint) does not lead to this store")
-    raise Unavailable(f"download links are refused ({reason}): {where}{advice}")
+    raise Unavailable(f"Download links are refused ({reason}): {where}{advice}")
 
 
 def _refusal(answer: urllib3.BaseHTTPResponse) -> str:

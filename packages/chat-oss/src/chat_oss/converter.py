@@ -93,7 +93,7 @@ class _Process:
 class Converter:
     """`chat_oss.pictures.process` beside the event loop: at most ``processes`` at once, each for at most ``seconds``.
 
-    Processes begin with the first pictures and are kept. Close it with `aclose`.
+    Processes begin with the first pictures and stay for the next. Close it with `aclose`.
     """
 
     def __init__(self, settings: PictureSettings, *, processes: int, seconds: float) -> None:

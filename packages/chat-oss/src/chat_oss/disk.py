@@ -48,7 +48,7 @@ class Disk:
 
     @contextlib.asynccontextmanager
     async def draft(self) -> AsyncIterator[Draft]:
-        """A draft that is gone at the end unless it was kept."""
+        """A draft that is gone at the end unless it was committed."""
         draft = await self.run(self.folder.draft)
         try:
             yield draft

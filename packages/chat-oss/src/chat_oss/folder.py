@@ -43,7 +43,7 @@ class _Header:
 
 @define
 class Draft:
-    """A content being written, visible to nobody. Ends by `Folder.keep`, `Folder.keep_part` or `drop`."""
+    """A content being written, visible to nobody. Ends by `Folder.commit`, `Folder.commit_part` or `drop`."""
 
     path: Path
     file: BinaryIO
@@ -144,7 +144,7 @@ class Folder:
         file.write(bytes(HEADER))
         return Draft(path, file)
 
-    def keep(self, draft: Draft, key: str, type: str, etag: str | None = None) -> ObjectInfo:
+    def commit(self, draft: Draft, key: str, type: str, etag: str | None = None) -> ObjectInfo:
         """Make the draft the content of ``key``."""
         target = self._path(key)
         etag = draft.seal(type, etag)
@@ -196,7 +196,7 @@ class Folder:
             with file:
                 shutil.copyfileobj(file, draft.file, COPY_CHUNK)
             draft.size = info.size
-            self.keep(draft, target, type, info.etag)
+            self.commit(draft, target, type, info.etag)
         except BaseException:
             draft.drop()
             raise
@@ -237,7 +237,7 @@ class Folder:
             raise NotFound("upload not found")
         return folder
 
-    def keep_part(self, draft: Draft, key: str, upload: str, number: int) -> str:
+    def commit_part(self, draft: Draft, key: str, upload: str, number: int) -> str:
         """Make the draft part ``number``; returns its etag."""
         folder = self.check_upload(key, upload)
         etag = draft.seal("part")
@@ -269,7 +269,7 @@ class Folder:
                     shutil.copyfileobj(file, draft.file, COPY_CHUNK)
                 draft.size += part.size
             digest = hashlib.sha256("".join(part.etag for part in wanted).encode()).hexdigest()
-            info = self.keep(draft, key, (folder / "type").read_text(), f"{digest[:32]}-{len(wanted)}")
+            info = self.commit(draft, key, (folder / "type").read_text(), f"{digest[:32]}-{len(wanted)}")
         except FileNotFoundError:
             draft.drop()
             raise NotFound("upload not found") from None
@@ -348,10 +348,14 @@ def _milliseconds(stat: os.stat_result) -> int:
 def _check_parts(parts: Iterable[Part], present: dict[int, Part]) -> None:
     wanted = sorted(parts, key=lambda part: part.number)
     if not wanted:
-        raise Invalid("parts: at least one", field="parts", limit=1)
+        raise Invalid("parts: Name at least one part.", field="parts", limit=1)
     for position, part in enumerate(wanted):
         found = present.get(part.number)
         if found is None or found.etag != part.etag:
-            raise Invalid(f"parts: part {part.number} is absent or has another etag", field="parts")
+            raise Invalid(f"parts: Part {part.number} is absent or has another etag.", field="parts")
         if found.size < PART_MIN and position < len(wanted) - 1:
-            raise Invalid(f"parts: part {part.number} has fewer than {PART_MIN} bytes", field="parts", limit=PART_MIN)
+            raise Invalid(
+                f"parts: Part {part.number} has fewer than {PART_MIN} bytes, and is not the last.",
+                field="parts",
+                limit=PART_MIN,
+            )

@@ -52,7 +52,7 @@ class GuardedStore:
             outcome = "unavailable"
             self.breaker.failed(trial)
             if isinstance(error, TimeoutError):
-                raise Unavailable("the object store does not answer in time") from error
+                raise Unavailable("The object store does not answer in time.") from error
             raise
         except (asyncio.CancelledError, GeneratorExit):
             outcome = "cancelled"

@@ -9,14 +9,16 @@ from chat_common.ports.objects import LINK_SECONDS_MAX, PARTS_MAX
 def check_seconds(seconds: int) -> int:
     """How long a link works: 1 second to 7 days."""
     if not 1 <= seconds <= LINK_SECONDS_MAX:
-        raise Invalid(f"seconds: 1 to {LINK_SECONDS_MAX}", field="seconds", limit=LINK_SECONDS_MAX)
+        raise Invalid(
+            f"seconds: A link works for 1 to {LINK_SECONDS_MAX} seconds.", field="seconds", limit=LINK_SECONDS_MAX
+        )
     return seconds
 
 
 def check_part(number: int) -> int:
     """The number of a part: 1 to 10,000."""
     if not 1 <= number <= PARTS_MAX:
-        raise Invalid(f"number: 1 to {PARTS_MAX}", field="number", limit=PARTS_MAX)
+        raise Invalid(f"number: Parts are numbered from 1 to {PARTS_MAX}.", field="number", limit=PARTS_MAX)
     return number
 
 

@@ -106,12 +106,14 @@ class LocalObjectStore:
             else:
                 async for chunk in data:
                     await self._run(draft.write, chunk)
-            return await self._run(self.folder.keep, draft, key, type)
+            return await self._run(self.folder.commit, draft, key, type)
 
     @contextlib.asynccontextmanager
     async def get(self, key: str, *, start: int = 0, length: int | None = None) -> AsyncIterator[AsyncIterator[bytes]]:
         if start < 0 or (length is not None and length < 0):
-            raise Invalid("start, length: from 0 up", field="start", limit=0)
+            raise Invalid(
+                "start: A range begins at 0 or later, and its length is not negative.", field="start", limit=0
+            )
         _, file = await self._run(self.folder.open, key)
 
         async def chunks() -> AsyncIterator[bytes]:
@@ -230,7 +232,7 @@ class LocalObjectStore:
 async def open_local(settings: LocalSettings, clock: Clock) -> AsyncIterator[LocalObjectStore]:
     """The store of the folder ``settings.path``; what an earlier crash left half-written is removed."""
     if not settings.path:
-        raise SetupError("[object_store.local] path: where are the objects to be?")
+        raise SetupError("[object_store.local] path: Say in which folder the objects are to be.")
     if settings.public_url:
         check_address("[object_store.local] public_url", settings.public_url, path=True)
 
@@ -242,7 +244,7 @@ async def open_local(settings: LocalSettings, clock: Clock) -> AsyncIterator[Loc
     try:
         folder, secret = await asyncio.to_thread(prepare)
     except OSError as error:
-        raise Unavailable(f"the object folder {settings.path} cannot be used: {error.strerror or error}") from error
+        raise Unavailable(f"The object folder {settings.path} cannot be used: {error.strerror or error}.") from error
     store = LocalObjectStore(
         folder,
         secret,

@@ -102,7 +102,9 @@ class MinioObjectStore:
     @contextlib.asynccontextmanager
     async def get(self, key: str, *, start: int = 0, length: int | None = None) -> AsyncIterator[AsyncIterator[bytes]]:
         if start < 0 or (length is not None and length < 0):
-            raise Invalid("start, length: from 0 up", field="start", limit=0)
+            raise Invalid(
+                "start: A range begins at 0 or later, and its length is not negative.", field="start", limit=0
+            )
         response = await self._run(self._open, check_key(key), start, length)
 
         async def chunks() -> AsyncIterator[bytes]:
@@ -152,7 +154,7 @@ class MinioObjectStore:
             if source == target:  # nothing to do, and S3 refuses it
                 return
             type, size = type or found.type, found.size
-        # Only the content goes along: encoding, caching, tags and redirects were whoever's who wrote the source.
+        # Only the content goes along: encoding, caching, tags and redirects came from the writer of the source.
         headers: dict[str, str | list[str] | tuple[str]] = {
             "x-amz-copy-source": f"/{self._bucket}/{source}",
             "x-amz-metadata-directive": "REPLACE",
@@ -164,7 +166,7 @@ class MinioObjectStore:
             return
         answer = self._client._execute("PUT", self._bucket, target, headers=headers)
         if b"<Error" in answer.data:  # S3 may find out after it has said 200
-            raise Unavailable("the object store could not copy")
+            raise Unavailable("The object store could not copy.")
 
     def _copy_in_parts(self, source: str | list[str] | tuple[str], target: str, type: str, size: int) -> None:
         upload = self._client._create_multipart_upload(self._bucket, target, {"Content-Type": type})
@@ -214,7 +216,7 @@ class MinioObjectStore:
     async def ready(self) -> None:
         exists = await self._run(self._client.bucket_exists, self._bucket)
         if not exists:
-            raise Unavailable(f"the bucket {self._bucket} does not exist: make it with `chat-server oss init`")
+            raise Unavailable(f"The bucket {self._bucket} does not exist: make it with `chat-server oss init`.")
 
     async def prepare(self, *, origins: Sequence[str] = ()) -> Sequence[str]:
         """Make the bucket; let it drop ``upload/`` after two days; let pages of ``origins`` (none: all) use links;
@@ -300,7 +302,7 @@ class MinioObjectStore:
 
         check_key(key)
         if not parts:
-            raise Invalid("parts: at least one", field="parts", limit=1)
+            raise Invalid("parts: Name at least one part.", field="parts", limit=1)
         return await self._run(work)
 
     async def abort_parts(self, key: str) -> None:

@@ -72,9 +72,9 @@ def translating(work: Callable[..., T], *arguments: Any) -> T:
         if error.code in _WRONG:
             raise Invalid(f"parts: {error.message}", field="parts") from None
         if error.code in _UNREADABLE:
-            raise Invalid("file: it cannot be read as it is stored", field="file") from error
-        raise Unavailable(f"the object store answers {error.code}") from error
+            raise Invalid("file: This file cannot be read as it is stored.", field="file") from error
+        raise Unavailable(f"The object store answers {error.code}.") from error
     except InvalidResponseError as error:
-        raise Unavailable("the object store answers something that is not S3") from error
+        raise Unavailable("The object store answers something that is not S3.") from error
     except (MinioException, urllib3.exceptions.HTTPError, OSError) as error:
-        raise Unavailable(f"the object store does not answer ({type(error).__name__})") from error
+        raise Unavailable(f"The object store does not answer ({type(error).__name__}).") from error

@@ -123,7 +123,7 @@ class LocalServing:
     def _ticket(self, request: Request, method: str) -> Ticket:
         ticket = tickets.unseal(self.secret, request.query, self.clock.wall_ms())
         if ticket.method != method or ticket.key != request.key:
-            raise BadTicket("this link is for something else")
+            raise BadTicket("This link is for something else.")
         return ticket
 
     # --- out
@@ -135,7 +135,7 @@ class LocalServing:
             headers = _describe(info, ticket, self.clock.wall_ms())
             wanted, known = (request.headers.get(name) for name in ("if-match", "if-none-match"))
             if wanted is not None and not _names(wanted, info):
-                raise Refused(412, "the content is another one")
+                raise Refused(412, "The content has changed.")
             if known is not None and _names(known, info):
                 await _answer(send, 304, headers)
                 return
@@ -164,11 +164,11 @@ class LocalServing:
         ticket = self._ticket(request, "PUT")
         length = request.headers.get("content-length", "")
         if _LENGTH.fullmatch(length) is None:
-            raise Refused(411, "a Content-Length is needed")
+            raise Refused(411, "Send a Content-Length.")
         if int(length) != ticket.size:
             raise Refused(403, f"This link takes exactly {ticket.size} bytes.")
         if ticket.type and request.headers.get("content-type", "") != ticket.type:
-            raise Refused(403, f"the type must be {ticket.type}")
+            raise Refused(403, f"This link takes the Content-Type {ticket.type}.")
         patience = Patience(self.admission.patience)
         with self.admission.enter(ticket):
             await self.disk.require(ticket.size)
@@ -185,19 +185,19 @@ class LocalServing:
                     patience.renew()
                 if waiting:
                     await self.disk.run(draft.write, bytes(waiting))
-                etag = await self._keep(draft, ticket)
+                etag = await self._commit(draft, ticket)
         await _answer(send, 200, {"etag": f'"{etag}"'})
 
     def _check_time(self, ticket: Ticket) -> None:
         if self.clock.wall_ms() >= ticket.expires_at:
             # Whoever sweeps after the link's end must not find it later.
-            raise BadTicket("the link is over")
+            raise BadTicket("This link has expired. Ask for a new one.")
 
-    async def _keep(self, draft: Draft, ticket: Ticket) -> str:
+    async def _commit(self, draft: Draft, ticket: Ticket) -> str:
         self._check_time(ticket)
         if ticket.upload:
-            return await self.disk.run(self.disk.folder.keep_part, draft, ticket.key, ticket.upload, ticket.number)
-        info = await self.disk.run(self.disk.folder.keep, draft, ticket.key, ticket.type)
+            return await self.disk.run(self.disk.folder.commit_part, draft, ticket.key, ticket.upload, ticket.number)
+        info = await self.disk.run(self.disk.folder.commit, draft, ticket.key, ticket.type)
         return info.etag
 
 
@@ -207,7 +207,7 @@ async def _body(receive: Receive, patience: Patience) -> AsyncIterator[bytes]:
             async with asyncio.timeout_at(patience.until):
                 message = await receive()
         except TimeoutError:
-            text = f"nothing came for {patience.seconds:g} seconds; what had come is dropped"
+            text = f"Nothing came for {patience.seconds:g} seconds. Send all of it again."
             raise Refused(408, text, {"connection": "close"}) from None
         if message["type"] == "http.disconnect":
             raise Gone
@@ -245,7 +245,7 @@ def _select(headers: dict[str, str], info: ObjectInfo) -> tuple[int, int, int]:
         start = int(match[1])
         stop = min(info.size, int(match[2]) + 1) if match[2] else info.size
     if start >= stop:
-        raise Refused(416, "no such range", {"content-range": f"bytes */{info.size}"})
+        raise Refused(416, "The content is shorter than this range.", {"content-range": f"bytes */{info.size}"})
     return 206, start, stop
 
 

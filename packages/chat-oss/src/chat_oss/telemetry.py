@@ -1,4 +1,4 @@
-"""Telemetry for who keeps no numbers."""
+"""Telemetry for an application that keeps no numbers."""
 
 from __future__ import annotations
 

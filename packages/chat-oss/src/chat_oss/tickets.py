@@ -48,12 +48,12 @@ def unseal(secret: bytes, query: Mapping[str, str], now_ms: int) -> Ticket:
         body = _bytes(query["ticket"])
         given = query["signature"]
     except (KeyError, ValueError):
-        raise BadTicket("no ticket") from None
+        raise BadTicket("This address is not a link: it carries no ticket.") from None
     if not hmac.compare_digest(_sign(secret, body).encode(), given.encode()):
-        raise BadTicket("the signature does not fit")
+        raise BadTicket("The signature of this link does not fit.")
     ticket = msgspec.json.decode(body, type=Ticket)
     if now_ms >= ticket.expires_at:
-        raise BadTicket("the link is over")
+        raise BadTicket("This link has expired. Ask for a new one.")
     return ticket
 
 

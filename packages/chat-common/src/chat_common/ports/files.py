@@ -137,7 +137,7 @@ class AskLinks:
 
 @define(kw_only=True)
 class LinkedFile:
-    """A file that one may read, until ``expires_at`` under these addresses. ``small``, ``large``: pictures alone."""
+    """A file that the caller may read, until ``expires_at`` under these addresses. ``small``, ``large``: pictures."""
 
     file: str
     name: str
@@ -179,21 +179,21 @@ class Files(Protocol):
         ...
 
     async def parts(self, user: str, request: UploadParts) -> PartLinks:
-        """Links for parts of one's own upload; `NotFound`; `Conflict` when it has no parts or is finished."""
+        """Return links for parts of the caller's own upload. `NotFound`; `Conflict`: it has no parts or is finished."""
         ...
 
     async def finish(self, user: str, ref: str, request: FinishUpload) -> FileFacts:
         """Verify what was uploaded and make it a file. The same ``ref`` again gives the same answer.
 
-        `NotFound`: no upload of one's own. `Conflict`: finished before, or nothing has been uploaded yet. `Invalid`:
-        the content is not what was announced (``size``, ``type``, ``sha256``) or not readable (``file``); an upload in
-        parts is forgotten then, any other after the third time. As `begin` when one may not send there any more: the
-        sweep removes what was uploaded. Finishes of one user are done one after the other.
+        `NotFound`: the caller has no such upload. `Conflict`: finished before, or nothing has been uploaded yet.
+        `Invalid`: the content is not what was announced (``size``, ``type``, ``sha256``) or not readable (``file``); an
+        upload in parts is forgotten then, any other after the third time. As `begin` when the caller may not send there
+        any more: the sweep removes what was uploaded. Finishes of one user are done one after the other.
         """
         ...
 
     async def cancel(self, user: str, request: CancelUpload) -> None:
-        """Forget one's own upload or unsent file. `NotFound`; `Conflict` when it stands in a message."""
+        """Forget the caller's own upload or unsent file. `NotFound`; `Conflict` when it stands in a message."""
         ...
 
     async def links(self, user: str, request: AskLinks) -> FileLinks:

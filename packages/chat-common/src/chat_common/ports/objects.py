@@ -30,21 +30,25 @@ _TYPE = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+-]{0,63}/[a-z0-9][a-z0-9!#$&^_.+-]{0
 def check_key(key: str) -> str:
     """The key, if it is one: segments of ``[A-Za-z0-9._-]`` joined by ``/``, none ``.`` or ``..``, ≤ 512 characters."""
     if len(key) > KEY_CHARS or _KEY.fullmatch(key) is None:
-        raise Invalid("key: segments of letters, digits and ._- joined by /, at most 512", field="key", limit=KEY_CHARS)
+        raise Invalid(
+            "key: A key is segments of letters, digits and ._- joined by /, with at most 512 characters.",
+            field="key",
+            limit=KEY_CHARS,
+        )
     return key
 
 
 def check_prefix(prefix: str) -> str:
     """Like `check_key`; may be empty, may end within a segment or in ``/``."""
     if len(prefix) > KEY_CHARS or _PREFIX.fullmatch(prefix) is None:
-        raise Invalid("prefix: the beginning of a key", field="prefix", limit=KEY_CHARS)
+        raise Invalid("prefix: A prefix is the beginning of a key.", field="prefix", limit=KEY_CHARS)
     return prefix
 
 
 def check_type(value: str) -> str:
     """A media type without parameters, in lower case: ``image/png``."""
     if _TYPE.fullmatch(value) is None:
-        raise Invalid("type: a media type such as image/png, in lower case, without parameters", field="type")
+        raise Invalid("type: Write a media type such as image/png, in lower case and without parameters.", field="type")
     return value
 
 
