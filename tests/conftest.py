@@ -19,7 +19,7 @@ HERE = Path(__file__).parent
 SERVERS = {"postgresql", "minio", "redis", "seaweedfs", "rocketmq", "browser"}
 """Fixtures, and parameters of fixtures, that stand for a real server."""
 
-NOT_QUICK = ("contracts", "e2e", "examples", "faults", "faults_transaction", "services", "webclient")
+NOT_QUICK = ("contracts", "e2e", "examples", "faults", "faults_transaction", "proxies", "services", "webclient")
 """Folders whose tests start servers, browsers, or many processes."""
 
 LONG = {

@@ -12,11 +12,11 @@ import uvicorn
 
 
 @asynccontextmanager
-async def serving(app: Any, **settings: Any) -> AsyncIterator[tuple[uvicorn.Server, int]]:
+async def serving(app: Any, *, port: int = 0, **settings: Any) -> AsyncIterator[tuple[uvicorn.Server, int]]:
     """The server and its port."""
     config = uvicorn.Config(app, log_config=None, lifespan="off", timeout_graceful_shutdown=5, **settings)
     server = uvicorn.Server(config)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    with socket.create_server(("127.0.0.1", port)) as listener:
         port = listener.getsockname()[1]
         task = asyncio.create_task(server.serve(sockets=[listener]))
         try:
