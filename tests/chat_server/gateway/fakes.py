@@ -11,7 +11,7 @@ from attrs import define, field
 from chat_common.clock import ManualClock
 from chat_common.codec.json import JsonCodec
 from chat_common.errors import Invalid, NotAuthenticated, NotFound
-from chat_common.ports.directory import Route
+from chat_common.ports.directory import NodeRecord, Route
 from chat_common.records import Caller, Push
 from chat_common.wire import User
 from chat_server.gateway import ClientConnection, Gateway, GatewaySettings, Neighbours, Node
@@ -227,8 +227,14 @@ class FakeDirectory:
                 found.setdefault(route.user, []).append(route)
         return found
 
-    async def nodes(self) -> Mapping[str, str]:
-        return {route.node: route.boot for route in self.held.values()}
+    async def announce(self, record: NodeRecord, *, lease: float) -> bool:
+        return True
+
+    async def depart(self, record: NodeRecord) -> bool:
+        return True
+
+    async def nodes(self) -> Mapping[str, NodeRecord]:
+        return {}
 
     async def known_since(self) -> float:
         return 1e9

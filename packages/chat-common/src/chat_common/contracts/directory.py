@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from uuid import uuid4
 
-from chat_common.ports.directory import Directory, Route
+from chat_common.ports.directory import Directory, NodeRecord, Route
 
 Elapse = Callable[[float], Awaitable[None]]
 Check = Callable[[Directory, Elapse], Awaitable[None]]
@@ -24,8 +24,10 @@ def checks() -> Sequence[Check]:
         a_renewed_lease_goes_on,
         renewal_tells_what_is_unknown,
         another_boot_renews_nothing,
-        nodes_are_those_with_routes,
-        a_node_that_starts_again_takes_its_own_place,
+        nodes_are_those_that_are_announced,
+        an_announcement_ends_with_its_lease,
+        a_later_start_takes_the_place_and_the_former_one_is_told,
+        only_its_own_start_departs,
         what_was_asked_first_is_done_first,
         pages_of_any_size_are_taken,
         a_route_whose_lease_is_over_is_not_there_to_be_removed,
@@ -97,7 +99,6 @@ async def a_lease_ends(directory: Directory, elapse: Elapse) -> None:
     await directory.register(longer, lease=5)
     await elapse(0.3)
     assert list((await directory.routes([user]))[user]) == [longer]
-    assert route.node not in await directory.nodes()
 
 
 async def a_renewed_lease_goes_on(directory: Directory, elapse: Elapse) -> None:
@@ -128,24 +129,61 @@ async def another_boot_renews_nothing(directory: Directory, elapse: Elapse) -> N
     assert list(await directory.renew("another", route.boot, [route.session], lease=5)) == [route.session]
 
 
-async def nodes_are_those_with_routes(directory: Directory, elapse: Elapse) -> None:
-    first, second = _route(uuid4().hex), _route(uuid4().hex)
-    await directory.register(first, lease=5)
-    await directory.register(second, lease=5)
+def _node(**fields: object) -> NodeRecord:
+    whole = {"node": uuid4().hex, "boot": uuid4().hex, "started": 1_000, **fields}
+    return NodeRecord(**whole)  # type: ignore[arg-type]
+
+
+async def nodes_are_those_that_are_announced(directory: Directory, elapse: Elapse) -> None:
+    first = _node(address="10.0.0.1:7000", roles=frozenset(("gateway", "im")), release="1.2.3")
+    second = _node()
+    await directory.register(_route(uuid4().hex, node="never-announced"), lease=5)
+    for record in (first, second):
+        assert await directory.announce(record, lease=5)
     nodes = await directory.nodes()
-    assert nodes[first.node] == first.boot
-    assert nodes[second.node] == second.boot
+    assert nodes[first.node] == first
+    assert nodes[second.node] == second
+    assert "never-announced" not in nodes
 
 
-async def a_node_that_starts_again_takes_its_own_place(directory: Directory, elapse: Elapse) -> None:
-    old = _route(uuid4().hex)
-    new = _route(uuid4().hex, node=old.node)
-    await directory.register(old, lease=5)
-    await directory.register(new, lease=5)
-    assert (await directory.nodes())[old.node] == new.boot
-    # What is left of the former start renews nothing in the name of the new one.
-    assert list(await directory.renew(old.node, old.boot, [new.session], lease=5)) == [new.session]
-    assert (await directory.nodes())[old.node] == new.boot
+async def an_announcement_ends_with_its_lease(directory: Directory, elapse: Elapse) -> None:
+    gone, there = _node(), _node()
+    await directory.announce(gone, lease=0.2)
+    await directory.announce(there, lease=0.2)
+    await directory.announce(there, lease=5)
+    await elapse(0.3)
+    nodes = await directory.nodes()
+    assert gone.node not in nodes
+    assert nodes[there.node] == there
+    assert not await directory.depart(gone)
+
+
+async def a_later_start_takes_the_place_and_the_former_one_is_told(directory: Directory, elapse: Elapse) -> None:
+    old = _node()
+    new = _node(node=old.node, started=old.started + 1)
+    same_moment = _node(node=old.node, started=new.started)
+    assert await directory.announce(old, lease=5)
+    assert await directory.announce(new, lease=0.4)
+    assert not await directory.announce(old, lease=5), "it was stopped, and goes on as if it were still there"
+    assert not await directory.announce(same_moment, lease=5)
+    assert (await directory.nodes())[old.node] == new
+    moved = _node(node=new.node, boot=new.boot, started=new.started, address="10.0.0.2:7000")
+    assert await directory.announce(moved, lease=0.2)
+    assert (await directory.nodes())[old.node] == moved
+    await elapse(0.3)
+    assert await directory.announce(old, lease=5), "nobody else is there any more"
+
+
+async def only_its_own_start_departs(directory: Directory, elapse: Elapse) -> None:
+    old = _node()
+    new = _node(node=old.node, started=old.started + 1)
+    await directory.announce(old, lease=5)
+    await directory.announce(new, lease=5)
+    assert not await directory.depart(old)
+    assert (await directory.nodes())[old.node] == new
+    assert await directory.depart(new)
+    assert old.node not in await directory.nodes()
+    assert not await directory.depart(new)
 
 
 async def what_was_asked_first_is_done_first(directory: Directory, elapse: Elapse) -> None:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from chat_common.clock import Clock
-from chat_common.ports.directory import Directory, Route
+from chat_common.ports.directory import Directory, NodeRecord, Route
 from chat_common.records import Backend, Context
 
 
@@ -19,6 +19,7 @@ class MemoryDirectory:
         self._began = clock.monotonic()
         self._routes: dict[str, tuple[Route, float]] = {}
         self._users: dict[str, dict[str, None]] = {}
+        self._nodes: dict[str, tuple[NodeRecord, float]] = {}
         self._sweep_at = self._began
 
     async def register(self, route: Route, *, lease: float) -> None:
@@ -57,9 +58,25 @@ class MemoryDirectory:
                     answer[user] = live
         return answer
 
-    async def nodes(self) -> Mapping[str, str]:
+    async def announce(self, record: NodeRecord, *, lease: float) -> bool:
         now = self._clock.monotonic()
-        return {route.node: route.boot for route, expires in self._routes.values() if expires > now}
+        found = self._nodes.get(record.node)
+        if found is not None and found[1] > now and not _succeeds(record, found[0]):
+            return False
+        self._nodes[record.node] = (record, now + lease)
+        return True
+
+    async def depart(self, record: NodeRecord) -> bool:
+        found = self._nodes.get(record.node)
+        if found is None or found[0].boot != record.boot:
+            return False
+        del self._nodes[record.node]
+        return found[1] > self._clock.monotonic()
+
+    async def nodes(self) -> Mapping[str, NodeRecord]:
+        now = self._clock.monotonic()
+        self._nodes = {name: found for name, found in self._nodes.items() if found[1] > now}
+        return {name: record for name, (record, _) in self._nodes.items()}
 
     async def known_since(self) -> float:
         return self._clock.monotonic() - self._began
@@ -78,6 +95,10 @@ class MemoryDirectory:
         self._sweep_at = now + lease
         for session in [session for session, (_, expires) in self._routes.items() if expires <= now]:
             self._remove(session)
+
+
+def _succeeds(record: NodeRecord, other: NodeRecord) -> bool:
+    return record.boot == other.boot or record.started > other.started
 
 
 @asynccontextmanager

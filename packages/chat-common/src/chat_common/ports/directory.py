@@ -1,11 +1,14 @@
-"""The directory: which device of whom sits on which node."""
+"""The directory: which nodes there are, and which device of whom sits on which."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from attrs import frozen
+
+from chat_common.errors import Unavailable
 
 
 @frozen
@@ -19,8 +22,31 @@ class Route:
     boot: str
 
 
+@frozen
+class NodeRecord:
+    """One start of a node. ``boot`` is its random id, ``started`` when it began (ms since 1970), ``address`` where
+    other nodes call it (empty: nowhere), ``release`` the version that it runs."""
+
+    node: str
+    boot: str
+    started: int
+    address: str = ""
+    roles: frozenset[str] = frozenset()
+    release: str = ""
+
+
 class Directory(Protocol):
-    """Leases, fenced: a route is gone when its lease (seconds) ends unrenewed; only its own node removes it."""
+    """Leases, fenced: a route or a node is gone when its lease (seconds) ends unrenewed; only the node itself, in this
+    very start, removes it."""
+
+    async def announce(self, record: NodeRecord, *, lease: float) -> bool:
+        """Say, and say again in good time, that this node is there. False: a later start has its name, or another one
+        that began in the same moment; nothing is done then, and this process must not go on under that name."""
+        ...
+
+    async def depart(self, record: NodeRecord) -> bool:
+        """This start of the node ends. False: it was not there any more, or another one was."""
+        ...
 
     async def register(self, route: Route, *, lease: float) -> None:
         """Record where a session is; the same session again replaces its former route."""
@@ -38,10 +64,33 @@ class Directory(Protocol):
         """The live routes of each of these users; users without one are left out."""
         ...
 
-    async def nodes(self) -> Mapping[str, str]:
-        """Live nodes: node → boot, as far as routes or leases show them."""
+    async def nodes(self) -> Mapping[str, NodeRecord]:
+        """The nodes that are announced, by name."""
         ...
 
     async def known_since(self) -> float:
         """Seconds since this directory last lost its memory: below one lease, absence means *unknown*."""
         ...
+
+
+async def node_changes(directory: Directory, *, every: float = 0.5) -> AsyncIterator[Mapping[str, NodeRecord]]:
+    """The nodes, now and whenever they have changed; looks every so many seconds. While the directory is away, or does
+    not remember for longer than a look, nobody counts as gone."""
+    known: Mapping[str, NodeRecord] | None = None
+    while True:
+        found: Mapping[str, NodeRecord] | None
+        try:
+            found = await directory.nodes()
+            if known and await directory.known_since() < _FORGETFUL:
+                # It has lost its memory: who was there, and has not come again yet, is taken as there.
+                found = {**known, **found}
+        except Unavailable:
+            found = known
+        if found is not None and found != known:
+            known = found
+            yield found
+        await asyncio.sleep(every)
+
+
+_FORGETFUL = 6.0
+"""Seconds: the lease of a node, within which each has announced itself again."""

@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from itertools import islice
 
+import attrs
 import msgspec
 from chat_common.errors import Unavailable
-from chat_common.ports.directory import Route
+from chat_common.ports.directory import NodeRecord, Route
 
 from chat_transaction.redis import directory_scripts as scripts
 from chat_transaction.redis.calls import Calls
@@ -39,7 +40,9 @@ class RedisDirectory:
         script = self.client.register_script
         self._register, self._unregister = script(scripts.REGISTER), script(scripts.UNREGISTER)
         self._renew, self._routes = script(scripts.RENEW), script(scripts.ROUTES)
+        self._announce, self._depart = script(scripts.ANNOUNCE), script(scripts.DEPART)
         self._nodes, self._known_since = script(scripts.NODES), script(scripts.KNOWN_SINCE)
+        self._node_keys = [self._key("nodes"), self._key("records")]
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[RedisDirectory]:
@@ -55,7 +58,7 @@ class RedisDirectory:
             await disconnect(self.client)
 
     async def register(self, route: Route, *, lease: float) -> None:
-        keys = [self._session(route.session), self._user(route.user), self._key("nodes"), self._key("boots")]
+        keys = [self._session(route.session), self._user(route.user)]
         args = [self.settings.prefix, route.session, route.user, route.node, route.boot, _encode(route), _ms(lease)]
         await self._calls.run(self._register, keys, args)
 
@@ -64,11 +67,10 @@ class RedisDirectory:
         return bool(await self._calls.run(self._unregister, keys, [route.session, _encode(route)]))
 
     async def renew(self, node: str, boot: str, sessions: Iterable[str], *, lease: float) -> Sequence[str]:
-        keys = [self._key("nodes"), self._key("boots")]
         unknown: list[str] = []
         for page in _pages(sessions):
             args = [self.settings.prefix, node, boot, _ms(lease), *page]
-            unknown += [session.decode() for session in await self._calls.run(self._renew, keys, args)]
+            unknown += [session.decode() for session in await self._calls.run(self._renew, [], args)]
         return unknown
 
     async def routes(self, users: Iterable[str]) -> Mapping[str, Sequence[Route]]:
@@ -79,9 +81,20 @@ class RedisDirectory:
                 found.setdefault(route.user, []).append(route)
         return found
 
-    async def nodes(self) -> Mapping[str, str]:
-        found = await self._calls.run(self._nodes, [self._key("nodes"), self._key("boots")])
-        return {node.decode(): boot.decode() for node, boot in zip(found[::2], found[1::2], strict=True)}
+    async def announce(self, record: NodeRecord, *, lease: float) -> bool:
+        encoded = msgspec.json.encode(attrs.astuple(record, recurse=False))
+        args = [record.node, record.boot, record.started, encoded, _ms(lease)]
+        return bool(await self._calls.run(self._announce, self._node_keys, args))
+
+    async def depart(self, record: NodeRecord) -> bool:
+        return bool(await self._calls.run(self._depart, self._node_keys, [record.node, record.boot]))
+
+    async def nodes(self) -> Mapping[str, NodeRecord]:
+        found: dict[str, NodeRecord] = {}
+        for each in await self._calls.run(self._nodes, self._node_keys):
+            node, boot, started, address, roles, release, *_ = msgspec.json.decode(each)
+            found[node] = NodeRecord(node, boot, started, address, frozenset(roles), release)
+        return found
 
     async def known_since(self) -> float:
         return int(await self._calls.run(self._known_since, [self._key("since")])) / 1000

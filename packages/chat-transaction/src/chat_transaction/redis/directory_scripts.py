@@ -2,7 +2,7 @@
 
 Per session a hash ``…:s:<session>`` (u user, n node, b boot, r the route), which Redis itself removes when the lease
 ends; per user a set ``…:u:<user>`` of sessions, which may name some that are gone; ``…:nodes`` (sorted by the end of
-their leases) and ``…:boots``.
+their leases) and ``…:records`` of nodes.
 """
 
 from __future__ import annotations
@@ -17,20 +17,12 @@ local function prolong(key, lease)
   -- A set lives as long as the longest lease of what it names.
   if redis.call('PTTL', key) < lease then redis.call('PEXPIRE', key, lease) end
 end
-local function alive(nodes, boots, node, boot, till)
-  local known = redis.call('ZSCORE', nodes, node)
-  if not known or tonumber(known) < till or redis.call('HGET', boots, node) ~= boot then
-    redis.call('ZADD', nodes, till, node)
-    redis.call('HSET', boots, node, boot)
-  end
-end
 """
 
 REGISTER = (
-    _NOW
-    + _PROLONG
+    _PROLONG
     + """
--- KEYS: session, user, nodes, boots. ARGV: prefix, session, user, node, boot, route, lease in milliseconds.
+-- KEYS: session, user. ARGV: prefix, session, user, node, boot, route, lease in milliseconds.
 local lease = tonumber(ARGV[7])
 local before = redis.call('HGET', KEYS[1], 'u')
 if before and before ~= ARGV[3] then redis.call('SREM', ARGV[1] .. ':u:' .. before, ARGV[2]) end
@@ -38,7 +30,6 @@ redis.call('HSET', KEYS[1], 'u', ARGV[3], 'n', ARGV[4], 'b', ARGV[5], 'r', ARGV[
 redis.call('PEXPIRE', KEYS[1], lease)
 redis.call('SADD', KEYS[2], ARGV[2])
 prolong(KEYS[2], lease)
-alive(KEYS[3], KEYS[4], ARGV[4], ARGV[5], now + lease)
 return 1
 """
 )
@@ -52,12 +43,11 @@ return 1
 """
 
 RENEW = (
-    _NOW
-    + _PROLONG
+    _PROLONG
     + """
--- KEYS: nodes, boots. ARGV: prefix, node, boot, lease in milliseconds, then sessions. Returns those that are not this
+-- ARGV: prefix, node, boot, lease in milliseconds, then sessions. Returns those that are not this
 -- node's. The user's set is written again: Redis may have lost it and kept the session.
-local lease, unknown, renewed = tonumber(ARGV[4]), {}, false
+local lease, unknown = tonumber(ARGV[4]), {}
 for number = 5, #ARGV do
   local key = ARGV[1] .. ':s:' .. ARGV[number]
   local found = redis.call('HMGET', key, 'u', 'n', 'b')
@@ -66,12 +56,10 @@ for number = 5, #ARGV do
     local user = ARGV[1] .. ':u:' .. found[1]
     redis.call('SADD', user, ARGV[number])
     prolong(user, lease)
-    renewed = true
   else
     unknown[#unknown + 1] = ARGV[number]
   end
 end
-if renewed then alive(KEYS[1], KEYS[2], ARGV[2], ARGV[3], now + lease) end
 return unknown
 """
 )
@@ -94,20 +82,44 @@ end
 return routes
 """
 
+ANNOUNCE = (
+    _NOW
+    + """
+-- KEYS: nodes, records. ARGV: node, boot, started, record, lease in milliseconds. 0: a later start has the name.
+local found = redis.call('HGET', KEYS[2], ARGV[1])
+if found and tonumber(redis.call('ZSCORE', KEYS[1], ARGV[1]) or 0) > now then
+  local other = cjson.decode(found)
+  if other[2] ~= ARGV[2] and tonumber(other[3]) >= tonumber(ARGV[3]) then return 0 end
+end
+redis.call('ZADD', KEYS[1], now + ARGV[5], ARGV[1])
+redis.call('HSET', KEYS[2], ARGV[1], ARGV[4])
+return 1
+"""
+)
+
+DEPART = (
+    _NOW
+    + """
+-- KEYS: nodes, records. ARGV: node, boot.
+local found = redis.call('HGET', KEYS[2], ARGV[1])
+if not found or cjson.decode(found)[2] ~= ARGV[2] then return 0 end
+local till = tonumber(redis.call('ZSCORE', KEYS[1], ARGV[1]) or 0)
+redis.call('ZREM', KEYS[1], ARGV[1])
+redis.call('HDEL', KEYS[2], ARGV[1])
+if till > now then return 1 end
+return 0
+"""
+)
+
 NODES = (
     _NOW
     + """
--- KEYS: nodes, boots. Returns node, boot, node, boot … of those whose lease has not ended; forgets the others.
+-- KEYS: nodes, records. Returns the records whose lease has not ended; forgets the others.
 for _, node in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now)) do
   redis.call('ZREM', KEYS[1], node)
   redis.call('HDEL', KEYS[2], node)
 end
-local found = {}
-for _, node in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
-  found[#found + 1] = node
-  found[#found + 1] = redis.call('HGET', KEYS[2], node) or ''
-end
-return found
+return redis.call('HVALS', KEYS[2])
 """
 )
 

@@ -22,7 +22,8 @@ _WRITERS = 8
 
 
 class EngineDatabase:
-    """`chat_common.ports.database.Database` over a synchronous or asynchronous engine: one transaction a call.
+    """`chat_common.ports.database.Database` over a synchronous or asynchronous engine: one transaction a call, in the
+    order of the calls, whoever they are ``by``.
 
     Changes through a synchronous engine run in threads: one on SQLite, where one transaction writes at a time, so that
     an effect which does not return there holds up all others; a few elsewhere. On PostgreSQL each statement of a read
@@ -57,10 +58,10 @@ class EngineDatabase:
                 return await connection.run_sync(work)
         return await asyncio.to_thread(_within, self._reader.connect, work)
 
-    async def change(self, work: Callable[[Any], T]) -> T:
+    async def change(self, work: Callable[[Any], T], by: str = "") -> T:
         return await asyncio.shield(asyncio.ensure_future(self._change(work)))
 
-    async def change_many(self, apply: Callable[[Any, Sequence[Item]], Sequence[Any]], item: Item) -> Any:
+    async def change_many(self, apply: Callable[[Any, Sequence[Item]], Sequence[Any]], item: Item, by: str = "") -> Any:
         (outcome,) = await self.change(lambda connection: apply(connection, [item]))
         if isinstance(outcome, BaseException):
             raise outcome
