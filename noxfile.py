@@ -111,6 +111,15 @@ def campaign(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none")
+def model(session: nox.Session) -> None:
+    """Drive the gateway's streams through 5,000,000 steps of losses, failures and delays: `nox -s model -- 20000000 7`
+    takes another number of steps and another seed."""
+    given = dict(zip(("MODEL_STEPS", "MODEL_SEED"), session.posargs, strict=False))
+    env = {"MODEL_STEPS": "5000000", "MODEL_SEED": "1000000", **given}
+    _python(session, "pytest", "tests/chat_server/gateway/test_stream_model.py", "-k", "nothing_is_lost", env=env)
+
+
+@nox.session(venv_backend="none")
 def ledger(session: nox.Session) -> None:
     """The long books of the outbox: 100,000 messages over 1,000 keys a broker, everybody killed meanwhile; and
     10,000 rows of 3 keys over eight relays."""

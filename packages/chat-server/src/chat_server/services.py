@@ -106,12 +106,15 @@ class LogPage:
 @frozen
 class Heads:
     """Answer to the check: the newest version of each user, the newest rev of each conversation asked for, and the
-    conversations that have turned hot since the time asked for, with that time in ms."""
+    newest revs of all hot conversations in which something has happened since the time asked for: those up to ``until``
+    (ms); ``more`` came after it."""
 
     versions: Mapping[str, int]
     rooms: Mapping[str, int]
     epoch: str
     hot: Mapping[str, int]
+    until: int
+    more: bool = False
 
 
 class ImService(Protocol):
@@ -127,7 +130,7 @@ class ImService(Protocol):
 
     async def heads(self, users: Sequence[str], rooms: Sequence[str], hot_since: int) -> Heads:
         """The paged question that each node asks once per heartbeat. At most 1,000 users and 1,000 rooms a call;
-        ``hot_since`` in ms since 1970, at most 1,000 conversations are told for it, the earliest first."""
+        ``hot_since`` in ms since 1970; about 1,000 conversations are told for it, the earliest first."""
         ...
 
     async def present(self, conversation: str, users: Sequence[str]) -> Present:

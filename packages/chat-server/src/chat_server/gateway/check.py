@@ -18,17 +18,17 @@ log = structlog.get_logger("chat.gateway")
 
 PAGE = 1_000
 OVERLAP_MS = 60_000
-"""How much earlier than its last answer the check asks for conversations that turned hot: commits come out of order,
-and the clocks of two nodes differ."""
+"""How far before its last answer the check asks for hot conversations again: commits come out of order, and the clocks
+of two nodes differ."""
 
 
 @frozen
 class Expected:
-    """Where users and conversations were in the log when it was asked, and which of these have turned hot."""
+    """Where users and conversations were in the log when it was asked; ``hot``: also those that nobody asked for."""
 
     versions: dict[str, int]
     rooms: dict[str, int]
-    hot: set[str]
+    hot: dict[str, int]
 
 
 class Check:
@@ -51,28 +51,25 @@ class Check:
         self.judge(expected)
 
     async def ask(self) -> Expected:
-        """The versions of this node's users and the revs of its hot conversations, page by page, and which have turned
-        hot since the last question."""
+        """The versions of this node's users and the revs of its hot conversations, page by page; and of all those in
+        which something has happened since the last question, for one of our users may have come into them unheard."""
         sessions = self._sessions
         users, rooms = list(sessions.index.by_user), self._streams.watched()
-        expected = Expected({}, {}, set())
+        expected = Expected({}, {}, {})
         start, since, more = 0, self._hot_since - OVERLAP_MS, False
         while start < max(len(users), len(rooms)) or more:
             stop = start + PAGE
             heads = await self._im.heads(users[start:stop], rooms[start:stop], since)
-            start = stop
+            start, since, more = stop, heads.until, heads.more
             expected.versions.update(heads.versions)
             expected.rooms.update(heads.rooms)
             expected.hot.update(heads.hot)
-            newest = max(heads.hot.values(), default=since)
-            more = newest > since and len(heads.hot) >= PAGE
-            since = newest
-            self._hot_since = max(self._hot_since, newest)
+            self._hot_since = max(self._hot_since, since)
             if sessions.epoch is not None and heads.epoch != sessions.epoch:
                 log.warning("epoch_changed")
                 sessions.epoch = heads.epoch
                 sessions.end_all(CloseCode.EPOCH_CHANGED, "the store began a new epoch")
-                return Expected({}, {}, set())
+                return Expected({}, {}, {})
         return expected
 
     def judge(self, expected: Expected) -> int:
@@ -89,6 +86,6 @@ class Check:
                 told += 1
         for conversation, rev in expected.rooms.items():
             self._streams.catch_up(conversation, rev)
-        for conversation in expected.hot:
-            self._streams.turned_hot(conversation)
+        for conversation, rev in expected.hot.items():
+            self._streams.is_hot(conversation, rev)
         return told

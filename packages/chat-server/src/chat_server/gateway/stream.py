@@ -25,6 +25,9 @@ Step = tuple[Sequence[str] | None, Sequence[Push]]
 """Pushes, and the users who get them; None: everybody in `Stream.known`."""
 
 
+NONE: Mapping[str, Any] = {}
+
+
 class Entry:
     """A member: his spans as of ``rev``; what is at or below ``floor`` is owed to him by his sync."""
 
@@ -40,14 +43,29 @@ class Stream:
     """``position``: the rev up to which this node has handed on, hot or not. ``known``: the members among this node's
     users while the conversation is hot, else None. ``since``: from which rev on ``known`` has been kept.
 
-    The rest is of reading what is missing: ``incomplete``: the members must be asked for before anything is handed on;
-    ``lagging``: users who are told to sync once that is done; ``waiting``: what comes after what is being read;
-    ``target``: the rev that the log is known to have. ``refused``: an interceptor refused a push of it.
+    The rest is of what is read or was heard at another moment. ``incomplete``: the members must be asked for before
+    anything is handed on; ``lagging``: users who are told to sync once that is done; ``waiting``: what comes after what
+    is being read; ``target``: the rev that the log is known to have. ``later``: memberships that the log has above the
+    position; ``newer``: accounts of users that are not older than the delivery that turned it normal. ``refused``: an
+    interceptor refused a push of it.
     """
 
     __slots__ = (
-        "audience", "generation", "incomplete", "known", "lagging", "newest_from", "position", "reading", "refused",
-        "since", "target", "top_floor", "waiting",
+        "audience",
+        "generation",
+        "incomplete",
+        "known",
+        "lagging",
+        "later",
+        "newer",
+        "newest_from",
+        "position",
+        "reading",
+        "refused",
+        "since",
+        "target",
+        "top_floor",
+        "waiting",
     )  # fmt: skip
 
     def __init__(self, position: int) -> None:
@@ -60,6 +78,8 @@ class Stream:
         self.target = 0
         self.reading = False
         self.refused = False
+        self.newer: Mapping[str, Entry] = NONE
+        self.later: Mapping[str, Membership] = NONE
         self.newest_from = 0  # No span of an entry begins above this seq,
         self.top_floor = 0  # and no floor lies above this rev.
         self.audience: Any = None  # Whatever the owner makes of `known`; None after each change of it.
@@ -75,9 +95,16 @@ class Stream:
         self.incomplete = members is None
         for user, spans in (members or {}).items():
             self.enter(user, spans, rev, self.position)
+        newer, self.newer = self.newer, NONE
+        for user, entry in newer.items():
+            if entry.rev >= rev:
+                self.enter(user, entry.spans, entry.rev, entry.floor)
 
-    def cool(self) -> None:
-        """Deliveries name their recipients from now on."""
+    def cool(self, rev: int) -> None:
+        """It is normal as of ``rev``: deliveries name their recipients. Accounts that are not older stay: by them
+        it may be hot again, and the delivery that says so was made before their users had come."""
+        known = self.newer if self.known is None else self.known
+        self.newer = {user: entry for user, entry in known.items() if entry.rev >= rev}
         self.known = self.audience = None
         self.incomplete = self.refused = False
         self.lagging = frozenset()
@@ -95,6 +122,15 @@ class Stream:
         self.newest_from = max(self.newest_from, spans[-1][0])
         self.top_floor = max(self.top_floor, floor)
         self.audience = None
+
+    def welcome(self, user: str, membership: Membership, floor: int) -> None:
+        """He comes anew, and syncs up to ``floor``. Of two accounts of him the one with the larger rev counts."""
+        assert self.known is not None
+        entry = self.known.get(user)
+        if entry is not None and entry.rev >= membership.rev:
+            self.enter(user, entry.spans, entry.rev, max(entry.floor, floor))
+        else:
+            self.enter(user, membership.spans, membership.rev, max(entry.floor if entry is not None else 0, floor))
 
     def complete(self, rev: int, found: Mapping[str, Membership]) -> set[str]:
         """The answer to who is in it, read at ``rev`` or later. Those who were not known here have missed what came
@@ -138,7 +174,9 @@ class Stream:
         """
         assert self.known is not None
         fresh = [push for push in pushes if push.rev > self.position]
-        ahead = self._ahead(fresh, later, online)
+        if later or self.later:
+            self._hear(later, online)
+        ahead = self._ahead(fresh, online)
         run: list[Push] = []
         away = self._away(ahead) if ahead else set()
         for push in fresh:
@@ -157,9 +195,16 @@ class Stream:
         if run:
             yield None, run
 
-    def _ahead(
-        self, fresh: Sequence[Push], later: Mapping[str, Membership], online: Collection[str]
-    ) -> dict[str, list[Membership]]:
+    def _hear(self, later: Mapping[str, Membership], online: Collection[str]) -> None:
+        """Keep what is told of memberships until the stream comes to them: what follows may not tell it again."""
+        assert self.known is not None
+        kept = {user: membership for user, membership in self.later.items() if membership.rev > self.position}
+        for user, membership in later.items():
+            if (user in online or user in self.known) and membership.rev > self.position:
+                kept[user] = max(membership, kept.get(user, membership), key=lambda one: one.rev)
+        self.later = kept
+
+    def _ahead(self, fresh: Sequence[Push], online: Collection[str]) -> dict[str, list[Membership]]:
         """The memberships of this node's users that are not taken in yet, in order."""
         assert self.known is not None
         found: dict[str, list[Membership]] = {}
@@ -168,9 +213,10 @@ class Stream:
                 for user, spans in memberships(push.data):
                     if user in online or user in self.known:
                         found.setdefault(user, []).append(Membership(push.rev, spans))
-        for user, membership in later.items():
-            if (user in online or user in self.known) and membership.rev > self.position:
-                found.setdefault(user, []).append(membership)
+        for user, membership in self.later.items():
+            row = found.setdefault(user, [])
+            if not row or row[-1].rev < membership.rev:
+                row.append(membership)
         return found
 
     def _away(self, ahead: Mapping[str, Sequence[Membership]]) -> set[str]:

@@ -94,7 +94,7 @@ class Streams:
         for delivery in unit:
             if delivery.users is not None:
                 if delivery.last > begun:
-                    stream.cool()
+                    stream.cool(delivery.last)
                     fresh = delivery.first > begun
                     pushes = delivery.pushes if fresh else [push for push in delivery.pushes if push.rev > begun]
                     named.append((pushes, delivery.users))
@@ -161,16 +161,20 @@ class Streams:
                 self._read(conversation, stream)
             floor, passed = membership.rev, noted.get(conversation, membership)
             if passed is None:
-                stream.incomplete = True  # What was asked meanwhile did not include him.
-                self._read(conversation, stream)
-            elif passed.rev > membership.rev:
+                continue
+            if passed.rev > membership.rev:
                 membership = passed
-            if passed is None or not is_open(membership.spans):
+            if not is_open(membership.spans):
                 continue
             if membership.rev < stream.since:
                 continue  # What is known here is newer than what was read for him.
-            if alone and user not in (stream.known or {}):
-                stream.enter(user, membership.spans, membership.rev, floor)
+            if alone:
+                stream.welcome(user, membership, floor)
+        for conversation in [name for name, passed in noted.items() if passed is None]:
+            missed = self._streams.get(conversation)
+            if missed is not None and missed.known is not None:
+                missed.incomplete = True  # Who is in it was asked while he came, without him.
+                self._read(conversation, missed)
 
     # --- the check ---
 
@@ -192,12 +196,12 @@ class Streams:
             if stream.incomplete or stream.waiting or (stream.known is not None and stream.target > stream.position):
                 self._read(conversation, stream)
 
-    def turned_hot(self, conversation: str) -> None:
-        """The store has it hot; ask who is in it unless that is known."""
+    def is_hot(self, conversation: str, rev: int) -> None:
+        """The store has it hot, at this rev: read what is missing, and ask who is in it unless that is known."""
         stream = self._streams.get(conversation) or self._make(conversation, 0)
-        if stream.known is None:
+        if stream.known is None and stream.position <= rev:  # Above it, it has turned normal since.
             stream.begin(stream.position, None)
-            self._read(conversation, stream)
+        self.catch_up(conversation, rev)
 
     def tell_refused(self) -> int:
         """Whoever is in a stream of which a push was refused is behind; how many sessions were told."""
@@ -267,7 +271,9 @@ class Streams:
             rev = min(rev or answer.rev, answer.rev)
             found.update((user, Membership(answer.rev, spans)) for user, spans in answer.spans.items())
         announced = max(stream.target, *(unit[-1].last for unit in stream.waiting or ()), 0)
-        if users and rev < announced:
+        if not users:
+            rev = announced  # Whoever comes later reads what is committed by now.
+        if rev < announced:
             raise Unavailable(f"the store is at {rev}, and {announced} was announced")
         online, asked = self._index.by_user, set(users)
         here = {user: membership for user, membership in found.items() if user in online}

@@ -50,13 +50,21 @@ _ROOM_HEADS = CompiledStatement(
 )
 
 
-_HOT_SINCE = CompiledStatement(
-    select(conversation.c.conversation, conversation.c.hot_at)
-    .where(conversation.c.hot_at > bindparam("since"), conversation.c.hot == true())
-    .order_by(conversation.c.hot_at)
-    .limit(1000),
-    "since",
-)
+HOT_PAGE = 1_000
+
+
+def _hot_since(at: Any) -> CompiledStatement:
+    return CompiledStatement(
+        select(conversation.c.conversation, conversation.c.head_rev, at)
+        .where(at > bindparam("since"), conversation.c.hot == true())
+        .order_by(at)
+        .limit(HOT_PAGE),
+        "since",
+    )
+
+
+_HOT_SINCE = (_hot_since(conversation.c.touched_at), _hot_since(conversation.c.hot_at))
+"""Something was stamped in it, or it turned hot: each by its own index."""
 _HOT_ROOMS = CompiledStatement(
     select(
         member.c.user,
@@ -243,12 +251,16 @@ class Im:
         def all_of_them(connection: Connection) -> Heads:
             versions = _VERSIONS.all(connection, texts(connection, users))
             heads = _ROOM_HEADS.all(connection, texts(connection, rooms))
-            hot = _HOT_SINCE.all(connection, hot_since)
+            found = [statement.all(connection, hot_since) for statement in _HOT_SINCE]
+            full = [rows[-1][2] for rows in found if len(rows) == HOT_PAGE]
+            until = min(full) if full else max((row[2] for rows in found for row in rows), default=hot_since)
             return Heads(
                 {user: number for user, number in versions},
                 {name: rev for name, rev in heads},
                 epoch.read(connection),
-                {name: at for name, at in hot},
+                {name: rev for rows in found for name, rev, at in rows if at <= until},
+                until,
+                bool(full) and until > hot_since,
             )
 
         return await self._database.read(all_of_them)
