@@ -22,6 +22,7 @@ from chat_common.records import ContentKind, Task
 
 from chat_server.auth import neighbours as auth_neighbours
 from chat_server.auth.keys import signing_keys
+from chat_server.auth.public_address import PublicAddress
 from chat_server.auth.service import Auth
 from chat_server.auth.settings import AuthSettings
 from chat_server.contributions import RoomContributions, every
@@ -59,20 +60,19 @@ class RoomPorts:
     kinds: Mapping[str, ContentKind]
     push_providers: Mapping[str, PushProvider] = field(factory=dict)
     identity_providers: Mapping[str, IdentityProvider] = field(factory=dict)
+    public_address: PublicAddress = field(factory=lambda: PublicAddress("", "127.0.0.1", 8080))
     attachments: Attachments = field(factory=NoAttachments)
 
 
 @frozen(kw_only=True)
 class RoomSettings:
-    """The settings sections of the rooms. ``lease``: seconds that a session's route lasts, the gateway's setting.
-    ``public_url``: the address that browsers use, the server's setting."""
+    """The settings sections of the rooms. ``lease``: seconds that a session's route lasts, the gateway's setting."""
 
     im: ImSettings = field(factory=ImSettings)
     fanout: FanoutSettings = field(factory=FanoutSettings)
     auth: AuthSettings = field(factory=AuthSettings)
     logic: LogicSettings = field(factory=LogicSettings)
     lease: float = 60.0
-    public_url: str = ""
 
 
 @define
@@ -136,7 +136,7 @@ async def build(ports: RoomPorts, settings: RoomSettings, observe: Callable[[str
         settings.auth,
         keys,
         ports.identity_providers,
-        settings.public_url,
+        ports.public_address,
     )
 
     def inbox_of(tx: Tx, me: str, name: str) -> wire.Inbox:

@@ -191,6 +191,7 @@ class Server:
             kinds={owned.record.name: owned.record for owned in self.plugins.kinds},
             push_providers=await every(PushProvider),  # type: ignore[type-abstract]
             identity_providers=await every(IdentityProvider),  # type: ignore[type-abstract]
+            public_address=self.public_address,
             attachments=await attachments(self.assembly),
         )
 
@@ -202,7 +203,6 @@ class Server:
             auth=section("auth"),
             logic=LogicSettings(section("groups"), section("users")),
             lease=section("gateway").lease,
-            public_url=section("server").public_url,
         )
 
     def _app(self, stores: Sequence[str]) -> Starlette:

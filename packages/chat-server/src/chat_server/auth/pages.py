@@ -7,42 +7,25 @@ confirms logins and is good for nothing else. Nothing here redirects.
 
 from __future__ import annotations
 
-import asyncio
-import hmac
-import secrets
 from collections.abc import Mapping, Sequence
-from urllib.parse import parse_qsl, urlsplit
 
 from attrs import frozen
-from chat_common.clock import Clock
 from chat_common.errors import ChatError, Conflict, NotAuthenticated, NotPermitted, RateLimited
 from chat_common.ports.identity import Attempt, Waiting
-from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from chat_server.auth.frame import CSRF_COOKIE, Frame, language_of, read_form
 from chat_server.auth.issue import TooManyLogins
 from chat_server.auth.passwords import PASSWORD_MAX, PASSWORD_MIN, PasswordCredentials, PasswordIdentity
 from chat_server.auth.phones import Phones
 from chat_server.auth.register import Registration
-from chat_server.auth.templates import STYLE, Confirmation, confirmation, notice, page
+from chat_server.auth.templates import STYLE, Confirmation, confirmation, notice
 from chat_server.auth.tickets import TicketLogins
-from chat_server.auth.translations import language, texts
+from chat_server.auth.translations import texts
 
-CSRF_COOKIE, PHONE_COOKIE = "chat_login", "chat_phone"
-PREFIX = "__Host-"
-"""Of cookies over https: a browser takes such a cookie from this very host only, so no neighbour can plant it."""
-BODY_BYTES, BODY_SECONDS = 8_192, 30.0
-HEADERS = {
-    "content-security-policy": "default-src 'none'; style-src 'self'; form-action 'self'; frame-ancestors 'none';"
-    " base-uri 'none'",
-    "cache-control": "no-store",
-    # Not "no-referrer": a form would then be sent with the Origin "null", and nobody could tell whose it is.
-    "referrer-policy": "same-origin",
-    "x-content-type-options": "nosniff",
-    "x-frame-options": "DENY",
-}
+PHONE_COOKIE = "chat_phone"
 
 
 @frozen
@@ -57,22 +40,19 @@ class PageNeighbours:
 
 @frozen
 class PageSettings:
-    """``key`` signs CSRF tokens and is the same on every node. ``remember_for``: of a phone, in seconds.
-    ``public_url``: what browsers use, where it is set; with https the cookies are `Secure` whatever the proxy says."""
+    """``remember_for``: of a phone, in seconds."""
 
-    key: bytes
     registration: str
     remember_for: int
-    public_url: str = ""
 
 
 class LoginPages:
     """``GET`` and ``POST /login/CODE``."""
 
-    def __init__(self, neighbours: PageNeighbours, settings: PageSettings, clock: Clock) -> None:
+    def __init__(self, neighbours: PageNeighbours, settings: PageSettings, frame: Frame) -> None:
         self._logins, self._registration = neighbours.logins, neighbours.registration
         self._passwords, self._phones = neighbours.passwords, neighbours.phones
-        self._settings, self._clock = settings, clock
+        self._settings, self._frame = settings, frame
 
     def routes(self) -> Sequence[BaseRoute]:
         """For the HTTP application."""
@@ -85,9 +65,9 @@ class LoginPages:
     async def show(self, request: Request) -> Response:
         """Who waits; the waiting screen shows that its code was scanned."""
         code: str = request.path_params["code"]
-        waiting = await self._logins.waiting(code)
+        waiting = await self._logins.waiting_for(code, "qr")
         if waiting is None:
-            return self._gone(request)
+            return self._frame.gone(request)
         if request.method == "GET":
             await self._logins.scanned(code)
         return await self._ask(request, waiting)
@@ -95,25 +75,25 @@ class LoginPages:
     async def press(self, request: Request) -> Response:
         """Yes, no, or somebody else."""
         code: str = request.path_params["code"]
-        waiting = await self._logins.waiting(code)
+        waiting = await self._logins.waiting_for(code, "qr")
         if waiting is None:
-            return self._gone(request)
-        t = texts(_language(request))
-        if is_foreign(request, self._settings.public_url):
+            return self._frame.gone(request)
+        t = texts(language_of(request))
+        if self._frame.is_foreign(request):
             return await self._ask(request, waiting, t["foreign"], status=403)
-        form = await _form(request)
+        form = await read_form(request)
         if form is None:
             return await self._ask(request, waiting, t["form"], status=400)
-        if not self._csrf_good(request, code, form.get("csrf", "")):
+        if not self._frame.csrf_good(request, code, form.get("csrf", "")):
             return await self._ask(request, waiting, t["stale"], status=403)
         action = form.get("action", "")
         if action == "refuse":
             await self._logins.refuse(code)
-            return self._page(request, t["refused"], notice(t["refused.text"]))
+            return self._frame.page(request, t["refused"], notice(t["refused.text"]))
         if action == "forget":
-            await self._phones.forget(self._cookie(request, PHONE_COOKIE))
+            await self._phones.forget(self._frame.cookie(request, PHONE_COOKIE))
             answer = await self._ask(request, waiting, stranger=True)
-            self._set(request, answer, PHONE_COOKIE, "", "lax", 0)
+            self._frame.set(request, answer, PHONE_COOKIE, "", "lax", 0)
             return answer
         try:
             user = await self._who(request, action, form)
@@ -122,22 +102,22 @@ class LoginPages:
             # Before the decision: what fails here must not leave a screen that is logged in by nobody's phone.
             phone = None if action == "confirm" else await self._phones.remember(user, _address(request))
             if not await self._logins.succeed_as(code, user):
-                return self._gone(request)
+                return self._frame.gone(request)
         except _FieldError as problem:
             return await self._ask(request, waiting, t[problem.word], status=400, name=form.get("name", ""))
         except ChatError as error:
             said = _said(t, action, error)
             return await self._ask(request, waiting, said, status=error.status, name=form.get("name", ""))
-        done = self._page(request, t["done"], notice(t["done.text"]))
+        done = self._frame.page(request, t["done"], notice(t["done.text"]))
         if phone is not None:
-            self._set(request, done, PHONE_COOKIE, phone, "lax", self._settings.remember_for)
+            self._frame.set(request, done, PHONE_COOKIE, phone, "lax", self._settings.remember_for)
         return done
 
     async def _who(self, request: Request, action: str, form: Mapping[str, str]) -> str | None:
         """The person who presses, proven; None where the cookie says nothing any more."""
         address = _address(request)
         if action == "confirm":
-            known = await self._phones.remembered(self._cookie(request, PHONE_COOKIE))
+            known = await self._phones.remembered(self._frame.cookie(request, PHONE_COOKIE))
             return None if known is None else known.user
         name, password = form.get("name", "").strip(), form.get("password", "")
         if not 1 <= len(name) <= 64 or not name.isprintable():
@@ -163,79 +143,29 @@ class LoginPages:
         name: str = "",
         stranger: bool = False,
     ) -> Response:
-        t = texts(_language(request))
-        cookie = self._cookie(request, CSRF_COOKIE)
-        if not 20 <= len(cookie) <= 64:
-            cookie = secrets.token_urlsafe(24)
-        known = None if stranger else await self._phones.remembered(self._cookie(request, PHONE_COOKIE))
+        t = texts(language_of(request))
+        cookie = self._frame.csrf_cookie(request)
+        known = None if stranger else await self._phones.remembered(self._frame.cookie(request, PHONE_COOKIE))
         shown = Confirmation(
             waiting,
-            age=max(0, (self._clock.wall_ms() - waiting.begun_at) // 1000),
+            age=self._logins.age(waiting),
             host=request.headers.get("host", ""),
-            csrf=self._csrf(cookie, waiting.code),
+            csrf=self._frame.csrf(cookie, waiting.code),
             known=None if known is None else known.name,
             registration=self._settings.registration,
             password=self._passwords is not None,
             error=error,
             name=name,
         )
-        answer = self._page(request, t["title"], confirmation(t, shown), status)
-        self._set(request, answer, CSRF_COOKIE, cookie, "strict", None)
+        answer = self._frame.page(request, t["title"], confirmation(t, shown), status)
+        self._frame.set(request, answer, CSRF_COOKIE, cookie, "strict", None)
         return answer
-
-    def _gone(self, request: Request) -> Response:
-        t = texts(_language(request))
-        return self._page(request, t["gone"], notice(t["gone.text"]), 404)
-
-    def _page(self, request: Request, title: str, body: Markup, status: int = 200) -> Response:
-        chosen = _language(request)
-        headers = {**HEADERS, "content-language": chosen, "vary": "accept-language, cookie"}
-        return Response(page(chosen, title, body), status, headers, "text/html; charset=utf-8")
-
-    def _csrf(self, cookie: str, code: str) -> str:
-        return hmac.new(self._settings.key, f"{cookie} {code}".encode(), "sha256").hexdigest()
-
-    def _csrf_good(self, request: Request, code: str, given: str) -> bool:
-        cookie = self._cookie(request, CSRF_COOKIE)
-        return bool(cookie) and hmac.compare_digest(self._csrf(cookie, code).encode(), given.encode())
-
-    def _set(self, request: Request, answer: Response, name: str, value: str, same: str, age: int | None) -> None:
-        secure = self._secure(request)
-        answer.set_cookie(
-            PREFIX + name if secure else name,
-            value,
-            max_age=age,
-            path="/" if secure else _path(request),
-            secure=secure,
-            httponly=True,
-            samesite="strict" if same == "strict" else "lax",
-        )
-
-    def _cookie(self, request: Request, name: str) -> str:
-        return request.cookies.get(PREFIX + name if self._secure(request) else name, "")
-
-    def _secure(self, request: Request) -> bool:
-        return request.url.scheme == "https" or self._settings.public_url.startswith("https://")
 
 
 class _FieldError(Exception):
     def __init__(self, word: str) -> None:
         super().__init__(word)
         self.word = word
-
-
-def is_foreign(request: Request, public_url: str) -> bool:
-    """Whether a browser says that a page of another site has sent this. Old browsers say nothing, and are not asked."""
-    if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
-        return True
-    origin = request.headers.get("origin")
-    if origin is None:
-        return False
-    try:
-        found, public = urlsplit(origin).netloc.lower(), urlsplit(public_url).netloc.lower()
-    except ValueError:
-        return True
-    return not found or found not in (request.headers.get("host", "").lower(), public)
 
 
 def _said(t: Mapping[str, str], action: str, error: ChatError) -> str:
@@ -256,28 +186,5 @@ async def _style(request: Request) -> Response:
     return Response(STYLE, 200, {"cache-control": "no-cache", "x-content-type-options": "nosniff"}, "text/css")
 
 
-async def _form(request: Request) -> Mapping[str, str] | None:
-    if request.headers.get("content-type", "").partition(";")[0].strip() != "application/x-www-form-urlencoded":
-        return None
-    body = b""
-    try:
-        async with asyncio.timeout(BODY_SECONDS):
-            async for part in request.stream():
-                body += part
-                if len(body) > BODY_BYTES:
-                    return None
-        return dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=20, errors="strict"))
-    except (ValueError, TimeoutError):
-        return None
-
-
-def _language(request: Request) -> str:
-    return language(request.headers.get("accept-language", ""))
-
-
 def _address(request: Request) -> str | None:
     return request.client.host if request.client else None
-
-
-def _path(request: Request) -> str:
-    return f"{request.scope.get('root_path', '')}/login"

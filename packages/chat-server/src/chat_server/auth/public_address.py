@@ -36,6 +36,11 @@ class PublicAddress:
         self._host, self._port = host, port
 
     @property
+    def public(self) -> str:
+        """What is set, without a slash at its end; empty where nothing is."""
+        return self._public
+
+    @property
     def url(self) -> str:
         """Without a slash at its end."""
         if self._public:

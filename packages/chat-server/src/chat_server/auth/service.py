@@ -19,6 +19,7 @@ from chat_server.auth.device_list import Devices, ListDevices
 from chat_server.auth.devices import DeviceNews
 from chat_server.auth.direct import DirectLogins
 from chat_server.auth.endings import Endings
+from chat_server.auth.frame import Frame
 from chat_server.auth.identities import Identities
 from chat_server.auth.issue import Issuer
 from chat_server.auth.kick import Kick, KickDevices, Kicked
@@ -31,6 +32,8 @@ from chat_server.auth.passwords import PasswordIdentity
 from chat_server.auth.phones import Phones
 from chat_server.auth.policy import Newcomer
 from chat_server.auth.providers import DevIdentity
+from chat_server.auth.public_address import PublicAddress
+from chat_server.auth.redirects import RedirectIdentity, RedirectPages
 from chat_server.auth.register import RegisterUser, Registration
 from chat_server.auth.renew import Issued, Renewal
 from chat_server.auth.requests import Nothing
@@ -62,7 +65,7 @@ class Methods:
 
 class Auth:
     """Who are you, and may you? Implements `AuthService`. ``keys``: those that sign tokens, see `TokenSigner`.
-    ``public_url``: the address that browsers use, where it is set."""
+    ``address``: under which browsers and phones reach this server."""
 
     def __init__(
         self,
@@ -71,7 +74,7 @@ class Auth:
         settings: AuthSettings,
         keys: Mapping[str, str],
         providers: Mapping[str, IdentityProvider],
-        public_url: str = "",
+        address: PublicAddress,
     ) -> None:
         self._settings = settings = with_preset(settings)
         self._ports = ports
@@ -99,6 +102,7 @@ class Auth:
         self._register = registration.register
         collector = Collector(ports, signer, self.endings)
         self.logins = TicketLogins(ports, TicketNeighbours(self._providers, self.issuer, collector, neighbours.tell))
+        frame = Frame(page_key(next(iter(keys.values()))), address.public)
         self.pages = LoginPages(
             PageNeighbours(
                 self.logins,
@@ -106,11 +110,11 @@ class Auth:
                 self.passwords,
                 Phones(ports, settings, signer, standings, self.endings),
             ),
-            PageSettings(
-                page_key(next(iter(keys.values()))), settings.registration, round(settings.token_lifetime), public_url
-            ),
-            ports.clock,
+            PageSettings(settings.registration, round(settings.token_lifetime)),
+            frame,
         )
+        redirecting = {name: each for name, each in self._providers.items() if isinstance(each, RedirectIdentity)}
+        self.redirects = RedirectPages(redirecting, self.logins, ports.cache, frame, address)
         self._change_password = (
             ChangePassword(ports, settings, signer, self.passwords, self.endings) if self.passwords else None
         )
@@ -161,8 +165,9 @@ class Auth:
 
     def contributions(self) -> RoomContributions:
         """Return what this room contributes to the server."""
+        routes = [*self.redirects.routes(), *self.pages.routes()]
         tasks = [Task("login-expiry", every(LOGIN_EVERY, self.expire))]
-        return RoomContributions(room="auth", commands=self.commands(), tasks=tasks, routes=self.pages.routes())
+        return RoomContributions(room="auth", commands=self.commands(), tasks=tasks, routes=routes)
 
     def commands(self) -> Sequence[Command]:
         """The client commands of this room."""

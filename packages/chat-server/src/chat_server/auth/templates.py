@@ -56,15 +56,27 @@ class Confirmation:
     name: str
 
 
-def page(language: str, title: str, body: Markup) -> Markup:
+@frozen
+class Departure:
+    """What the page before another site shows; ``title``: the other site's. The rest as in `Confirmation`."""
+
+    waiting: Waiting
+    age: int
+    host: str
+    csrf: str
+    title: str
+    error: str | None
+
+
+def page(language: str, title: str, body: Markup, style: str = "style.css") -> Markup:
     """Return a whole document."""
     return Markup(
         '<!doctype html><html lang="{language}"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         '<meta name="robots" content="noindex">'
-        '<title>{title}</title><link rel="stylesheet" href="style.css"></head>'
+        '<title>{title}</title><link rel="stylesheet" href="{style}"></head>'
         "<body><main><h1>{title}</h1>{body}</main></body></html>"
-    ).format(language=language, title=title, body=body)
+    ).format(language=language, title=title, body=body, style=style)
 
 
 def notice(text: str) -> Markup:
@@ -74,17 +86,8 @@ def notice(text: str) -> Markup:
 
 def confirmation(t: Mapping[str, str], shown: Confirmation) -> Markup:
     """Return the page's body: who waits, what it means, and the ways to say yes or no."""
-    waiting, csrf = shown.waiting, shown.csrf
-    facts = [
-        (t["device"], waiting.device_name or waiting.platform or t["unnamed"]),
-        (t["address"], waiting.address or t["unknown"]),
-        (t["age"], t["seconds"].format(n=shown.age)),
-        (t["here"], shown.host),
-    ]
-    rows = Markup("").join(Markup("<dt>{}</dt><dd>{}</dd>").format(term, said) for term, said in facts)
-    parts = [Markup("<dl>{}</dl>").format(rows), Markup('<p class="beware">{}</p>').format(t["beware"])]
-    if shown.error is not None:
-        parts.append(Markup('<p class="error" role="alert">{}</p>').format(shown.error))
+    csrf = shown.csrf
+    parts = _facts(t, shown)
     if shown.known is not None:
         parts.append(_form("confirm", csrf, _button(t["confirm"].format(name=shown.known), main=True)))
     else:
@@ -95,6 +98,34 @@ def confirmation(t: Mapping[str, str], shown: Confirmation) -> Markup:
     if shown.known is not None:
         parts.append(_form("forget", csrf, _button(t["forget"])))
     return Markup("").join(parts)
+
+
+def departure(t: Mapping[str, str], shown: Departure) -> Markup:
+    """Return the body of the page before another site: who waits, what it means, and a press to go there."""
+    parts = _facts(t, shown)
+    parts.append(_form("go", shown.csrf, _button(t["go"].format(name=shown.title), main=True)))
+    parts.append(_form("refuse", shown.csrf, _button(t["refuse"])))
+    return Markup("").join(parts)
+
+
+def going_on(t: Mapping[str, str], target: str, title: str) -> Markup:
+    """Return the body of the page that leads to another site."""
+    return Markup('<p><a href="{}">{}</a></p>').format(target, t["go"].format(name=title))
+
+
+def _facts(t: Mapping[str, str], shown: Confirmation | Departure) -> list[Markup]:
+    waiting = shown.waiting
+    facts = [
+        (t["device"], waiting.device_name or waiting.platform or t["unnamed"]),
+        (t["address"], waiting.address or t["unknown"]),
+        (t["age"], t["seconds"].format(n=shown.age)),
+        (t["here"], shown.host),
+    ]
+    rows = Markup("").join(Markup("<dt>{}</dt><dd>{}</dd>").format(term, said) for term, said in facts)
+    parts = [Markup("<dl>{}</dl>").format(rows), Markup('<p class="beware">{}</p>').format(t["beware"])]
+    if shown.error is not None:
+        parts.append(Markup('<p class="error" role="alert">{}</p>').format(shown.error))
+    return parts
 
 
 def _new(t: Mapping[str, str], shown: Confirmation) -> Markup:

@@ -221,6 +221,15 @@ class TicketLogins:
             return None
         return record.waiting
 
+    async def waiting_for(self, code: str, provider: str) -> Waiting | None:
+        """`waiting`, for a login that was begun with this provider: another's page has no say in it."""
+        record = await self._record(code)
+        return None if record is None or record.provider != provider else await self.waiting(code)
+
+    def age(self, waiting: Waiting) -> int:
+        """Return how many seconds ago the login was begun."""
+        return max(0, (self._clock.wall_ms() - waiting.begun_at) // 1000)
+
     async def scanned(self, code: str) -> None:
         record = await self._record(code)
         if record is None or not await self._cache.add(_key(code, "scanned"), b"1", ttl=KEPT):
