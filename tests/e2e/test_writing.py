@@ -171,15 +171,15 @@ async def test_the_microphone_is_closed_with_the_view(browser: Browser, server: 
     await ada.say("one")
     for leave in ("chat", "session"):
         await ada.page.get_by_role("button", name="Record a voice message").click()
-        await ada.page.wait_for_function(f"{OPEN_TRACKS} === 1")
+        await ada.page.wait_for_function(f"() => {OPEN_TRACKS} === 1")
         if leave == "chat":
             await ada.page.goto(f"{server.url}#/")
-            await ada.page.wait_for_function(f"{OPEN_TRACKS} === 0")
+            await ada.page.wait_for_function(f"() => {OPEN_TRACKS} === 0")
             await ada.open("Bob")
         else:
             await ada.page.evaluate(CALL, ["auth.logout", {}])
             await expect(ada.page.locator(".login-form").first).to_be_visible()
-            await ada.page.wait_for_function(f"{OPEN_TRACKS} === 0")
+            await ada.page.wait_for_function(f"() => {OPEN_TRACKS} === 0")
     assert bob.problems == []
 
 

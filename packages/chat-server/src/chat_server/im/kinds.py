@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from attrs import define, frozen
@@ -17,8 +17,25 @@ PREVIEW_CHARS = 100
 
 
 @define(kw_only=True)
+class Entity:
+    """A part of a text that means somebody: ``offset`` and ``length`` in code points, ``user`` an id or ``@all``.
+
+    Who is told of a mention are the ``mentions`` of the message; this says where in the text each of them stands.
+    """
+
+    type: Literal["mention"]
+    offset: Annotated[int, Meta(ge=0, le=8192)]
+    length: Annotated[int, Meta(ge=1, le=8192)]
+    user: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+@define(kw_only=True)
 class TextBody:
+    """``format``: how marks in the text are to be read (``markup``); absent, they are what was typed."""
+
     text: Annotated[str, Meta(min_length=1, max_length=8192, pattern=r"\S")]
+    format: Literal["markup"] | UnsetType = UNSET
+    entities: Annotated[list[Entity], Meta(max_length=50)] | UnsetType = UNSET
 
 
 @define(kw_only=True)
