@@ -9,7 +9,8 @@ from chat_common.errors import Conflict, Invalid, NotFound
 from chat_common.ports.files import FILE_KINDS
 from sqlalchemy import Connection, Row, select, update
 
-from chat_oss.tables import file
+from chat_oss.tables import file as table
+from chat_oss.upload import WORN, profile_place
 
 _FAMILY = {"image": "image/", "voice": "audio/", "video": "video/"}
 _SLOWEST, _FASTEST = 50, 50_000_000
@@ -44,20 +45,34 @@ class SqlAttachments:
                 raise Invalid("body.poster: The poster must be another file, and a picture.", field="body.poster")
             facts.update(width=poster.width, height=poster.height)
             taken.append(poster.file)
-        connection.execute(update(file).where(file.c.file.in_(taken)).values(seq=seq, due_at=None))
+        connection.execute(update(table).where(table.c.file.in_(taken)).values(seq=seq, due_at=None))
         return {**{key: value for key, value in body.items() if key != "animated"}, **facts}
 
     def detach(self, connection: Connection, conversation: str, seq: int) -> None:
         connection.execute(
-            update(file).where(file.c.conversation == conversation, file.c.seq == seq).values(state="gone", due_at=0)
+            update(table).where(table.c.conversation == conversation, table.c.seq == seq).values(state="gone", due_at=0)
         )
+
+    def wear(self, connection: Connection, user: str, file: str | None) -> None:
+        place = profile_place(user)
+        self.detach(connection, place, WORN)
+        if file is None:
+            return
+        row = _free(connection, user, place, file, "file")
+        if row.width is None:
+            raise Invalid("file: This file is not a picture.", field="file")
+        worn = update(table).where(table.c.file == file).values(seq=WORN, due_at=None)
+        connection.execute(worn)
 
 
 def _free(connection: Connection, user: str, conversation: str, wanted: str, field: str) -> Row[Any]:
     row = connection.execute(
-        select(file)
+        select(table)
         .where(
-            file.c.file == wanted, file.c.user == user, file.c.conversation == conversation, file.c.state == "finished"
+            table.c.file == wanted,
+            table.c.user == user,
+            table.c.conversation == conversation,
+            table.c.state == "finished",
         )
         .with_for_update()
     ).one_or_none()

@@ -52,7 +52,7 @@ from chat_oss.policy import Policy, PolicySettings
 from chat_oss.quota import FULL_SECONDS
 from chat_oss.sweep import clear_stagings, sweep
 from chat_oss.telemetry import Silent
-from chat_oss.upload import GRACE_MS, Finished, Upload
+from chat_oss.upload import GRACE_MS, Finished, Upload, profile_place
 from chat_oss.uploads import Uploads
 
 WRONG_TRIES = 3
@@ -106,7 +106,10 @@ class StoredFiles:
     # --- begin
 
     async def begin(self, user: str, request: BeginUpload) -> UploadBegun:
+        place = profile_place(user) if request.conversation is UNSET else request.conversation
         self._policy.check(request.type, request.size)
+        if place == profile_place(user) and not self._policy.is_picture(request.type):
+            raise Invalid("type: A profile wears a picture.", field="type")
         free = await self._store.free()
         if free is not None and request.size > free:
             raise Unavailable("This server has no room for this file. Try again later.", retry_after=FULL_SECONDS)
@@ -117,7 +120,7 @@ class StoredFiles:
         upload = Upload(
             file=file,
             user=user,
-            conversation=request.conversation,
+            conversation=place,
             name=request.name,
             type=request.type,
             size=request.size,
@@ -321,9 +324,17 @@ class StoredFiles:
         )
 
     def _preview(self, upload: Upload, variant: str) -> str:
+        return self._shown(upload, variant).url
+
+    def _shown(self, upload: Upload, variant: str) -> Link:
         assert upload.content is not None
         key = content_key(upload.content, variant)
-        return self._store.download_link(key, seconds=self._settings.link_seconds, inline=True).url
+        return self._store.download_link(key, seconds=self._settings.link_seconds, inline=True)
+
+    async def avatar(self, file: str, *, large: bool) -> Link:
+        worn = await self._uploads.worn(file)
+        # A picture that is not larger than its large thumbnail has none.
+        return self._shown(worn, ("large" if worn.large else "original") if large else "small")
 
     async def room(self) -> FileRoom:
         try:

@@ -11,6 +11,15 @@ GRACE_MS = 3_600_000
 UNSENT_MS = 86_400_000
 """How long a finished file may wait for its message."""
 
+WORN = 1
+"""The ``seq`` of the picture that a profile wears."""
+
+
+def profile_place(user: str) -> str:
+    """What stands in the column ``conversation`` of pictures for a user's profile; no conversation is called so."""
+    return f"profile:{user}"
+
+
 State = Literal["begun", "finished"]
 
 

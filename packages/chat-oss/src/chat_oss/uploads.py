@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Row, delete, exists, select, update
 from chat_oss import quota
 from chat_oss.quota import Quota
 from chat_oss.tables import content, file, staging
-from chat_oss.upload import UNSENT_MS, Finished, Upload
+from chat_oss.upload import UNSENT_MS, WORN, Finished, Upload, profile_place
 
 _COLUMNS = [column for column in file.c if column.name not in ("due_at", "seq", "failures")]
 
@@ -37,7 +37,7 @@ class Uploads:
         """
 
         def work(connection: Connection) -> None:
-            self._rights.may_send(connection, upload.user, upload.conversation, now)
+            self._may_send(connection, upload.user, upload.conversation, now)
             quota.count(connection, upload, allowed, self._rights.joined_at(connection, upload.user), now)
             connection.execute(file.insert(), _row(upload))
             connection.execute(staging.insert(), {"staging": upload.staging, "until": upload.expires_at})
@@ -77,7 +77,7 @@ class Uploads:
             of = select(file.c.user, file.c.conversation).where(file.c.staging == key, file.c.state == "begun")
             row = connection.execute(of).one_or_none()
             if row is not None:
-                self._rights.may_send(connection, row.user, row.conversation, now)
+                self._may_send(connection, row.user, row.conversation, now)
             if not connection.execute(select(exists().where(staging.c.staging == key))).scalar_one():
                 raise Conflict("This upload is finished or gone.")
             connection.execute(content.insert(), {"content": name, "held_at": now})
@@ -99,7 +99,7 @@ class Uploads:
                 return str(row.content)
             if row is None or row.state != "begun":
                 raise Conflict("This upload is finished or gone.")
-            self._rights.may_send(connection, row.user, row.conversation, now)
+            self._may_send(connection, row.user, row.conversation, now)
             chosen = _shared(connection, digest) or done.content
             if chosen == done.content:
                 own = content.c.content == chosen, ~content.c.unused
@@ -154,6 +154,17 @@ class Uploads:
             drop(connection, [row])
 
         await self._database.change(work)
+
+    async def worn(self, name: str) -> Upload:
+        """The picture of a profile. `NotFound` when nobody wears it."""
+        wanted = select(file).where(file.c.file == name, file.c.state == "finished", file.c.seq == WORN)
+        row = await self._database.read(lambda connection: connection.execute(wanted).one_or_none())
+        if row is None or row.conversation != profile_place(row.user):
+            raise NotFound("file not found")
+        return _upload(row)
+
+    def _may_send(self, connection: Connection, user: str, place: str, now: int) -> None:
+        self._rights.may_send(connection, user, "" if place == profile_place(user) else place, now)
 
     async def readable(self, user: str, files: Sequence[str]) -> Sequence[Upload]:
         """Those of these files that stand in messages which the user may read."""

@@ -142,7 +142,7 @@ async def build(ports: RoomPorts, settings: RoomSettings, observe: Callable[[str
     def inbox_of(tx: Tx, me: str, name: str) -> wire.Inbox:
         return inbox.one(tx.connection, tx.preview, me, name)
 
-    logic = Logic(database, executor, inbox_of, router.deliver, settings.logic)
+    logic = Logic(database, executor, inbox_of, router.deliver, settings.logic, ports.attachments)
     parts = ImParts(submit, fanout, own_changes, sweeper, ports.attachments)
     im = Im(database, executor, known, parts, settings.im)
     push = OfflinePush(database, executor, ports.directory, clock, ports.push_providers, known.preview, settings.lease)

@@ -13,6 +13,7 @@ from attrs import define, field
 from msgspec import UNSET, Meta, UnsetType
 
 from chat_common.errors import Unavailable
+from chat_common.ports.objects import Link
 from chat_common.wire import Id
 
 Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z", description="64 lower-case hexadecimal digits")]
@@ -45,9 +46,10 @@ PartNumber = Annotated[int, Meta(ge=1, le=10_000)]
 
 @define(kw_only=True)
 class BeginUpload:
-    """``type``: a media type; what the content really is decides. ``sha256``: checked at the end, if given."""
+    """``conversation``: where the file is to be sent; absent: a picture for the caller's own profile. ``type``: a media
+    type; what the content really is decides. ``sha256``: checked at the end, if given."""
 
-    conversation: Id
+    conversation: Id | UnsetType = UNSET
     name: FileName
     type: Annotated[str, Meta(min_length=3, max_length=128)]
     size: Annotated[int, Meta(ge=1, le=5 * 1024**3)]
@@ -200,6 +202,13 @@ class Files(Protocol):
         """Short-lived links to the files among these that the user may read. Does no I/O with the store."""
         ...
 
+    async def avatar(self, file: str, *, large: bool) -> Link:
+        """A short-lived link to the picture of a profile, ``large`` or small. `NotFound` when nobody wears it.
+
+        Whoever knows the file's id may see it, as everybody who sees the user does.
+        """
+        ...
+
     async def room(self) -> FileRoom:
         """How much is kept, and how much more may be. Does not raise `Unavailable` while the store is away."""
         ...
@@ -215,7 +224,7 @@ class FileRights(Protocol):
 
     def may_send(self, connection: Any, user: str, conversation: str, now: int) -> None:
         """Return when the user may send a file to the conversation at ``now`` (ms since 1970); else raise what the
-        client is to hear: `NotFound`, `NotAMember`, `NotPermitted`."""
+        client is to hear: `NotFound`, `NotAMember`, `NotPermitted`. An empty ``conversation`` is the user's profile."""
         ...
 
     def joined_at(self, connection: Any, user: str) -> int:
@@ -227,6 +236,7 @@ class FileRights(Protocol):
         ...
 
 
+_NO_FILES = "This server keeps no files: the package interesting-chat-oss is not installed."
 FILE_KINDS = frozenset({"image", "file", "voice", "video"})
 """The kinds of message that carry files."""
 
@@ -255,6 +265,11 @@ class Attachments(Protocol):
         """The message was recalled: nobody may read its files from now on, and the next sweep removes them."""
         ...
 
+    def wear(self, connection: Any, user: str, file: str | None) -> None:
+        """Make a finished picture, begun without a conversation, the one of the user's profile; None: no picture. The
+        former one goes with the next sweep. Errors as of `attach`, field ``file``."""
+        ...
+
 
 class NoAttachments:
     """`Attachments` of an application that keeps no files."""
@@ -264,7 +279,11 @@ class NoAttachments:
     def attach(
         self, connection: Any, user: str, conversation: str, seq: int, kind: str, body: Mapping[str, Any]
     ) -> dict[str, Any]:
-        raise Unavailable("This server keeps no files: the package interesting-chat-oss is not installed.")
+        raise Unavailable(_NO_FILES)
 
     def detach(self, connection: Any, conversation: str, seq: int) -> None:
         """Nothing is attached to any message."""
+
+    def wear(self, connection: Any, user: str, file: str | None) -> None:
+        if file is not None:
+            raise Unavailable(_NO_FILES)

@@ -28,8 +28,9 @@ from chat_common.ports.files import (
 from chat_common.ports.objects import ObjectStore
 from chat_common.records import Caller, Command, Context, Task
 from chat_common.settings import SetupError
-from starlette.responses import PlainTextResponse
-from starlette.routing import Mount
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from chat_server.store.executor import caller_user
@@ -38,6 +39,9 @@ log = structlog.get_logger("chat.files")
 T = TypeVar("T")
 SWEEP_SECONDS = 30.0
 OBJECTS = "/objects"
+AVATARS = "/avatars"
+SLACK_SECONDS = 30
+"""A browser goes to a remembered address so long before its link ends at the latest."""
 
 
 async def _files(context: Context) -> Files:
@@ -124,8 +128,8 @@ async def _sweep_if_any(context: Context) -> None:
 TASKS = (Task("files-sweep", _sweep_if_any),)
 
 
-def routes(context: Context) -> Sequence[Mount]:
-    """The links of a store that has no server of its own."""
+def routes(context: Context) -> Sequence[Mount | Route]:
+    """The links of a store that has no server of its own, and the pictures of profiles."""
     found: list[ASGIApp | None] = []
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -133,7 +137,18 @@ def routes(context: Context) -> Sequence[Mount]:
             found.append(await _mounted(context))
         await (found[0] or PlainTextResponse("not found", 404))(scope, receive, send)
 
-    return [Mount(OBJECTS, app=app)]
+    async def avatar(request: Request) -> Response:
+        try:
+            files = await _files(context)
+            link = await files.avatar(request.path_params["file"], large=request.query_params.get("size") == "large")
+        except ChatError as error:
+            return PlainTextResponse(error.message, error.status, headers={"cache-control": "no-store"})
+        # A relative link begins at the server's address, which is one step up from here.
+        address = link.url if "://" in link.url else f"../{link.url}"
+        left = max(0, (link.expires_at - context.clock.wall_ms()) // 1000 - SLACK_SECONDS)
+        return Response(status_code=302, headers={"location": address, "cache-control": f"private, max-age={left}"})
+
+    return [Mount(OBJECTS, app=app), Route(f"{AVATARS}/{{file}}", avatar)]
 
 
 async def store_origin(assembly: Assembly) -> str | None:

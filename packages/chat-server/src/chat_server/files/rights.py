@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection
 
+from chat_common.errors import NotPermitted
 from sqlalchemy import Connection, select
 
 from chat_server.store import rights, views
@@ -16,7 +17,10 @@ class SqlFileRights:
     """`chat_common.ports.files.FileRights` over the tables of the chat."""
 
     def may_send(self, connection: Connection, user: str, conversation: str, now: int) -> None:
-        rights.may_send(connection, user, conversation, now)
+        if conversation:
+            rights.may_send(connection, user, conversation, now)
+        elif rights.banned(connection, [user], now):
+            raise NotPermitted("You are banned.")
 
     def joined_at(self, connection: Connection, user: str) -> int:
         made = select(account.c.created_at).where(account.c.user == user)

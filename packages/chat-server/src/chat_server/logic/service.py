@@ -8,6 +8,7 @@ from typing import Any
 
 from chat_common import wire
 from chat_common.ports.database import Database
+from chat_common.ports.files import Attachments
 from chat_common.records import Caller, Command
 
 from chat_server.contributions import RoomContributions
@@ -28,12 +29,14 @@ class Logic:
         inbox_of: direct.InboxOf,
         deliver: Deliver,
         settings: LogicSettings,
+        attachments: Attachments,
     ) -> None:
         self._database = database
         self._deliver = deliver
         self._executor = executor
         self._inbox_of = inbox_of
         self._settings = settings
+        self._attachments = attachments
 
     def contributions(self) -> RoomContributions:
         """Its commands."""
@@ -156,7 +159,16 @@ class Logic:
             Command(
                 "user.rename", users.Rename, users.Renamed, self._rename, "keeps", summary="Change one's name.", cost=20
             ),
+            Command(
+                "user.avatar", users.Wear, users.Worn, self._wear, "keeps", summary="Change one's picture.", cost=20
+            ),
         ]
+
+    async def _wear(self, caller: Caller, request: users.Wear) -> users.Worn:
+        work = partial(users.wear, self._attachments)
+        worn: users.Worn = await self._executor.run(caller, "user.avatar", request, work, users.Worn)
+        await users.tell(self._database, self._deliver, worn.user.user)
+        return worn
 
     async def _rename(self, caller: Caller, request: users.Rename) -> users.Renamed:
         renamed: users.Renamed = await self._executor.run(caller, "user.rename", request, users.rename, users.Renamed)

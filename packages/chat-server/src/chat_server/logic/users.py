@@ -10,6 +10,7 @@ from chat_common import wire
 from chat_common.errors import NotAuthenticated
 from chat_common.events import UserChanged
 from chat_common.ports.database import Database
+from chat_common.ports.files import Attachments
 from chat_common.records import Caller, Push
 from chat_common.validation import named
 from msgspec import UNSET, Meta, UnsetType
@@ -80,6 +81,20 @@ class Renamed:
     cards: int | UnsetType = UNSET
 
 
+@define(kw_only=True)
+class Wear:
+    """``file``: a finished picture whose upload was begun without a conversation; null: no picture."""
+
+    file: wire.Id | None
+
+
+@define(kw_only=True)
+class Worn:
+    """``user.avatar``: an address relative to the server's; with ``?size=large`` the large picture."""
+
+    user: wire.User
+
+
 async def me(database: Database, caller: Caller, request: Nothing) -> wire.User:
     """One's own profile."""
     who = caller_user(caller)
@@ -126,6 +141,15 @@ def rename(tx: Tx, who: str, request: Rename) -> Renamed:
     tx.connection.execute(update(user).where(user.c.user == who).values(name=request.name, folded=folded(request.name)))
     profile_changed(tx, who)
     return Renamed(user=views.users_by_id(tx.connection, [who])[who])
+
+
+def wear(attachments: Attachments, tx: Tx, who: str, request: Wear) -> Worn:
+    """Another picture, or none, seen by everybody who sees this user. Its address changes with it."""
+    attachments.wear(tx.connection, who, request.file)
+    address = None if request.file is None else f"avatars/{request.file}"
+    tx.connection.execute(update(user).where(user.c.user == who).values(avatar=address))
+    profile_changed(tx, who)
+    return Worn(user=views.users_by_id(tx.connection, [who])[who])
 
 
 def profile_changed(tx: Tx, who: str) -> None:
