@@ -16,7 +16,13 @@ _MANY = 1_000
 
 
 class Settlements:
-    """``circumstances`` gives the groups and fences under which rows are handed over at this moment."""
+    """``circumstances`` gives the groups and fences under which rows are handed over at this moment.
+
+    What is told is tied to the circumstances that it happened under: `collect` closes what was told so far, and must be
+    called before they change; a row that was handled under a fence that is gone by now must not be settled under a new
+    one. A number counts as settled only once its deletion is committed (`take_settled`), because until then a scan may
+    still see the row; where writing fails, everything goes back to be written again, in its order.
+    """
 
     def __init__(
         self, database: Database, interval: float, circumstances: Callable[[], tuple[Registered, Mapping[int, int]]]
@@ -35,11 +41,6 @@ class Settlements:
         self._many = asyncio.Event()
         self._turn = asyncio.Lock()
         self._apply = settling.settle
-
-    @property
-    def undeleted(self) -> int:
-        """Rows that are handled and still in the table."""
-        return len(self._over) + len(self._done)
 
     @property
     def rounds(self) -> int:
