@@ -41,7 +41,7 @@ from sqlalchemy import create_engine
 
 from tests.services.postgresql import asyncpg_url, psycopg_url
 
-GENEROUS = LimitSettings(**{name: 10**9 for name in LimitSettings.__annotations__})
+GENEROUS = LimitSettings(**{name: 10**9 for name in LimitSettings.__annotations__ if name != "bots"})
 
 
 def owned_tables() -> list[Tables]:

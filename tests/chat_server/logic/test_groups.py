@@ -191,3 +191,26 @@ async def test_groups_commands_are_refused_in_a_direct_chat(house: House) -> Non
         with pytest.raises(ChatError) as refused:
             await house.call(ada, command, conversation=chat, **params)
         assert refused.value.code == "conflict", command
+
+
+async def test_members_are_found_by_a_part_of_their_name_page_by_page(house: House) -> None:
+    names = ["Ada Lovelace", "Bob Lee", "李雷", "Leo 100%", "Cem"]
+    ids = dict(zip(names, await house.users(*names), strict=True))
+    room = await house.group(*ids.values())
+    await house.call(ids["Ada Lovelace"], "group.kick", conversation=room, users=[ids["Cem"]])
+
+    async def found(query: str, **more: Any) -> tuple[set[str], str | None]:
+        page = await house.call(ids["Bob Lee"], "group.members", conversation=room, query=query, **more)
+        return {one["user"]["name"] for one in page["members"]}, page.get("cursor")
+
+    assert await found("LE") == ({"Bob Lee", "Leo 100%"}, None)
+    assert await found("lo") == ({"Ada Lovelace"}, None)
+    assert await found("雷") == ({"李雷"}, None)
+    assert await found("100%") == ({"Leo 100%"}, None)
+    assert await found("%") == ({"Leo 100%"}, None)  # no sign of a pattern
+    assert await found("cem") == (set(), None)  # put out
+    first, cursor = await found("le", limit=1)
+    assert cursor is not None
+    second, end = await found("le", limit=1, cursor=cursor)
+    assert first | second == {"Bob Lee", "Leo 100%"}
+    assert end is None

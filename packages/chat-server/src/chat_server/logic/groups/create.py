@@ -17,10 +17,11 @@ from chat_server.logic.direct import InboxOf
 from chat_server.logic.groups.invitations import OneConversation, ask, refuse_full, sort_invited
 from chat_server.logic.groups.membership import join
 from chat_server.logic.settings import GroupSettings
+from chat_server.logic.users import folded
 from chat_server.store import pages, views
 from chat_server.store.executor import caller_user
 from chat_server.store.rights import enter_group, may_manage, standing
-from chat_server.store.schema import member
+from chat_server.store.schema import member, user
 from chat_server.store.tx import Tx, new_id, require_users
 
 UserIds = Annotated[list[wire.Id], Meta(max_length=200)]
@@ -45,7 +46,10 @@ class UpdateGroup:
 
 @define(kw_only=True)
 class ListMembers:
+    """``query``: a part of a name; absent, all members."""
+
     conversation: wire.Id
+    query: named(64) | None = None  # type: ignore[valid-type]
     cursor: pages.Cursor | None = None
     limit: pages.Limit | None = None
 
@@ -111,19 +115,20 @@ def change(tx: Tx, me: str, request: UpdateGroup) -> wire.Conversation:
 
 
 async def members(database: Database, caller: Caller, request: ListMembers) -> MembersPage:
-    """Current members in order of user id."""
+    """Current members in order of user id, or those of them whose name has the query in it."""
     me = caller_user(caller)
     after = "" if request.cursor is None else pages.read_cursor("group.members", request.cursor, tuple[str])[0]
     limit = request.limit or pages.DEFAULT
 
     def page(connection: Connection) -> MembersPage:
         here = standing(connection, me, request.conversation)
-        rows = connection.execute(
-            select(member)
-            .where(member.c.conversation == request.conversation, member.c.to_seq.is_(None), member.c.user > after)
-            .order_by(member.c.user)
-            .limit(limit + 1)
-        ).all()
+        wanted = select(member).where(
+            member.c.conversation == request.conversation, member.c.to_seq.is_(None), member.c.user > after
+        )
+        if request.query is not None:
+            named_so = user.c.folded.contains(folded(request.query), autoescape=True)
+            wanted = wanted.join(user, user.c.user == member.c.user).where(named_so)
+        rows = connection.execute(wanted.order_by(member.c.user).limit(limit + 1)).all()
         more = len(rows) > limit
         rows = rows[:limit]
         return MembersPage(
