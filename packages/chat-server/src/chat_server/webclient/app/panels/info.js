@@ -1,8 +1,8 @@
 /** A conversation's people and switches, beside it or over it; follows what changes while it is open. */
 import { useEffect, useRef, useState } from "../../vendor/preact.js";
+import { isLarger, useMembers } from "../members.js";
 import { presentMembers, titleOf } from "../people.js";
 import { open } from "../route.js";
-import { matches } from "../text/mentions.js";
 import { Avatar } from "../views/avatar.js";
 import { confirmDialog, Dialog, promptDialog } from "../views/dialog.js";
 import { h, icon, iconButton, useClient } from "../views/h.js";
@@ -39,6 +39,7 @@ function Details({ desk, id, close }) {
   useEffect(() => {
     client.loadMembers(id);
   }, [id]);
+  const members = useMembers(client, one, query.trim());
   if (!one) return null;
   const attempt = async (act) => {
     setError("");
@@ -54,8 +55,8 @@ function Details({ desk, id, close }) {
   const group = one.kind === "group";
   const inside = group && !one.left;
   const manages = inside && ["owner", "admin"].includes(one.role);
-  const present = presentMembers(one).sort((a, b) => RANK[a.role] - RANK[b.role] || byName(a.user.name, b.user.name));
-  const found = query.trim() ? present.filter(({ user }) => matches(user.name, query.trim())) : present;
+  const present = presentMembers(one);
+  const found = members.sort((a, b) => RANK[a.role] - RANK[b.role] || byName(a.user.name, b.user.name));
   const rename = async () => {
     const name = await promptDialog(t("group.rename"), t("group.name"), one.name, t("save"));
     if (name && name !== one.name) await attempt(() => client.updateGroup(id, { name }));
@@ -107,7 +108,7 @@ function Details({ desk, id, close }) {
       ),
       found.length === 0 && query && h("p.list-hint", { key: "none" }, t("search.none")),
       !whole && found.length > SHOWN && h("button.secondary", { key: "more", type: "button", onclick: () => setWhole(true) }, t("show.more")),
-      one.membersLoaded && one.count > present.length && h("p.list-hint", { key: "rest" }, t("members.rest", one.count - present.length)),
+      !query && isLarger(one) && h("p.list-hint", { key: "rest" }, t("members.rest", one.count - present.length)),
     ],
     h(
       "div.detail-buttons",

@@ -1,5 +1,6 @@
 /** Where one writes: text with mentions and marks, a reply, an edit, emoji, files, voice. */
 import { Component } from "../../vendor/preact.js";
+import { findMembers, isLarger } from "../members.js";
 import { nameOf, nameOrYou, presentMembers, summaryOf } from "../people.js";
 import { preview } from "../../chat-client.js";
 import { settings } from "../settings.js";
@@ -291,11 +292,26 @@ export class Composer extends Component {
       .map(({ user }) => ({ user: user.user, name: client.user(user.user)?.name ?? user.name }))
       .filter(({ name }) => matches(name, wanted.query))
       .slice(0, SUGGESTED);
+    if (found.length < SUGGESTED && wanted.query && isLarger(conversation)) this.#findMore(wanted);
+    for (const one of this.more?.query === wanted.query ? this.more.people : []) {
+      if (found.length < SUGGESTED && !found.some(({ user }) => user === one.user)) found.push(one);
+    }
     // Everybody is offered last, and never before the people are known: Enter, Enter must not call them all.
     const all = inEveryLanguage("everyone").some((name) => matches(name, wanted.query)) && ["owner", "admin"].includes(conversation.role);
     if (all && conversation.membersLoaded) found.push({ user: "@all", name: t("everyone") });
     this.asked = wanted;
     this.#suggest(found, Math.min(this.at, Math.max(0, found.length - 1)));
+  }
+
+  /** In a group too large to be held the server looks for the name, once per query. */
+  async #findMore({ query }) {
+    if (this.more?.query === query) return;
+    const { desk, id } = this.props;
+    this.more = { query, people: [] };
+    const members = await findMembers(desk.client, id, query);
+    if (this.more.query !== query) return;
+    this.more.people = members.filter(({ user }) => user.user !== desk.client.me.user).map(({ user }) => ({ user: user.user, name: user.name }));
+    this.#suggestFor();
   }
 
   #suggest(people, at = 0) {
