@@ -95,6 +95,12 @@ def integration(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none")
+def fuzz(session: nox.Session) -> None:
+    """Five minutes of calls that the OpenAPI document allows, or does not: none of them may be our fault."""
+    _python(session, "pytest", "tests/fuzz", *session.posargs, env={"CHAT_FUZZ_EXAMPLES": "150"})
+
+
+@nox.session(venv_backend="none")
 def soak(session: nox.Session) -> None:
     """A long kill run on every stand: `nox -s soak -- 500` for that many kills, a fifth of them beside a broker."""
     kills, *rest = session.posargs or ["300"]

@@ -19,7 +19,7 @@ HERE = Path(__file__).parent
 SERVERS = {"postgresql", "minio", "redis", "seaweedfs", "rocketmq", "browser"}
 """Fixtures, and parameters of fixtures, that stand for a real server."""
 
-NOT_QUICK = ("contracts", "e2e", "examples", "faults", "faults_transaction", "proxies", "services", "webclient")
+NOT_QUICK = ("contracts", "e2e", "examples", "faults", "faults_transaction", "fuzz", "proxies", "services", "webclient")
 """Folders whose tests start servers, browsers, or many processes."""
 
 LONG = {
@@ -32,6 +32,7 @@ LONG = {
     "e2e/test_large.py": "100,000 messages in a browser",
     "chat_oss/test_random_uploads.py": "thousands of random uploads",
     "chat_oss/test_converter.py": "pictures in processes of their own",
+    "fuzz/test_openapi.py": "every command many times",
     "chat_oss/test_dead_store.py": "a store that is killed",
 }
 """Files that take more than a quarter of a minute; none of them is quick."""
