@@ -6,6 +6,7 @@ Secrets travel in such calls, so neither an address with its query nor a body st
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, NoReturn, Self
@@ -37,6 +38,8 @@ class Site:
             raise SetupError(
                 f"The login provider {provider!r} needs more packages: install interesting-chat-server[oidc]."
             ) from None
+        # It logs whole addresses at the level INFO, and secrets stand in some.
+        logging.getLogger("httpx2").setLevel(logging.WARNING)
         timeout = httpx2.Timeout(SECONDS, connect=2.0)
         async with httpx2.AsyncClient(timeout=timeout, follow_redirects=False, trust_env=False) as client:
             yield cls(provider, client)
@@ -60,7 +63,25 @@ class Site:
             self._failed(address, f"status {status}")
         return status, found
 
+    async def text(self, address: str, query: Mapping[str, str]) -> str:
+        """Return what is at an address with this query, whatever it is. Neither stands in a log."""
+        status, body = await self._read("GET", address, params=dict(query))
+        if status != 200:
+            self._failed(address, f"status {status}")
+        # The content type may name no charset: clients that guess break names.
+        return body.decode("utf-8", "replace")
+
     async def _call(self, method: str, address: str, **options: Any) -> tuple[int, dict[str, Any]]:
+        status, body = await self._read(method, address, **options)
+        try:
+            found = msgspec.json.decode(body)
+        except msgspec.DecodeError:
+            self._failed(address, f"status {status}, and the answer is not JSON")
+        if not isinstance(found, dict):
+            self._failed(address, "the answer is not a JSON object")
+        return status, found
+
+    async def _read(self, method: str, address: str, **options: Any) -> tuple[int, bytes]:
         import httpx2
 
         try:
@@ -70,15 +91,9 @@ class Site:
                     body += part
                     if len(body) > ANSWER_BYTES:
                         self._failed(address, f"the answer is longer than {ANSWER_BYTES} bytes")
-                status = int(answer.status_code)
-            found = msgspec.json.decode(body)
+                return int(answer.status_code), body
         except (httpx2.HTTPError, httpx2.InvalidURL, TimeoutError) as error:
             self._failed(address, type(error).__name__)
-        except msgspec.DecodeError:
-            self._failed(address, f"status {status}, and the answer is not JSON")
-        if not isinstance(found, dict):
-            self._failed(address, "the answer is not a JSON object")
-        return status, found
 
     def _failed(self, address: str, reason: str) -> NoReturn:
         log.warning("login_site_failed", provider=self._provider, call=address.partition("?")[0], reason=reason)
