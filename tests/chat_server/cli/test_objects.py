@@ -45,5 +45,5 @@ def test_a_bucket_is_made_once(tmp_path: Path) -> None:
         asyncio.run(ready())
         wrong = init(tmp_path / "data", **{**environment, "CHAT__OBJECT_STORE__MINIO__SECRET_KEY": "wrong"})
         assert wrong.exit_code == 1
-        assert "the object store answers" in wrong.output
+        assert "The object store answers" in wrong.output
         assert "Traceback" not in wrong.output

@@ -7,10 +7,11 @@ from typing import Any
 from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from chat_oss import tables
+from chat_oss import quota, tables
 from chat_server.store import migrate
 from sqlalchemy import Connection, create_engine, inspect, text
 
+from tests.chat_oss import pictures
 from tests.chat_server.files.test_files import begun_and_put, open_house
 from tests.chat_server.house import Store, owned_tables
 from tests.services.postgresql import psycopg_url
@@ -52,6 +53,8 @@ async def test_files_of_an_older_server_are_still_there(store: Store) -> None:
     async with open_house(store.settings, clock) as house:
         [linked] = (await house.call(bob, "file.links", files=[sent.file])).files
         assert (linked.name, (await house.web.get(linked.url)).content) == ("old.pdf", b"%PDF-1.7 sent")
+        kept = len(b"%PDF-1.7 sent") + len(b"not sent yet") + len(pictures.jpeg())
+        assert await house.server.database.read(quota.used) == kept
         assert (await house.call(bob, "upload.finish", file=begun)).type == "image/jpeg"
         house.room = room
         receipt = await house.submit(ada, "file", file=unsent.file)
