@@ -172,3 +172,12 @@ async def test_a_new_contact_is_asked_accepted_and_blocked(browser: Browser, ser
     await ada.page.get_by_role("dialog", name="Block Bob").get_by_role("button", name="Block").click()
     await expect(ada.page.get_by_role("button", name="Unblock")).to_be_visible()
     assert ada.problems + bob.problems == []
+
+
+async def test_a_browser_that_is_too_old_is_told_so(browser: Browser, server: Server) -> None:
+    context = await browser.new_context()
+    page = await context.new_page()
+    await page.add_init_script("delete URL.canParse")
+    await page.goto(server.url)
+    await expect(page.get_by_role("alert")).to_contain_text("too old")
+    await expect(page.get_by_role("alert")).to_contain_text("URL.canParse")
