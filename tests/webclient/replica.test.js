@@ -298,6 +298,8 @@ test("a preview says what the server's says: one line, cut, captions, names of f
   const said = (kind, body, extra = {}) => preview({ sender: "bob", kind, body, ...extra });
   assert.deepEqual(said("text", { text: " a\n\n b\tc " }), { sender: "bob", kind: "text", text: "a b c" });
   assert.equal(said("text", { text: "x".repeat(150) }).text, `${"x".repeat(99)}…`);
+  assert.equal(said("text", { text: "**now** `x`", format: "markup" }).text, "now x");
+  assert.equal(said("text", { text: "**now**" }).text, "**now**");
   assert.equal(said("image", { text: "the sea", name: "a.png" }).text, "the sea");
   assert.equal(said("file", { text: "the plan", name: "a.pdf" }).text, "a.pdf");
   assert.equal(said("system", { event: "group.left", actor: "bob" }).text, "group.left");

@@ -3,8 +3,8 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { coloured, isEmojiOnly, sameEmoji, search } from "../../packages/chat-server/src/chat_server/webclient/app/text/emoji.js";
-import { links } from "../../packages/chat-server/src/chat_server/webclient/app/text/links.js";
-import { isMarked, parse, plain, plainPieces } from "../../packages/chat-server/src/chat_server/webclient/app/text/markup.js";
+import { links } from "../../packages/chat-server/src/chat_server/webclient/client/links.js";
+import { isMarked, parse, plain, plainPieces } from "../../packages/chat-server/src/chat_server/webclient/client/markup.js";
 import { asked, fromWire, guessed, matches, moved, toWire, trimmed, typedByHand } from "../../packages/chat-server/src/chat_server/webclient/app/text/mentions.js";
 
 const shared = (name) => JSON.parse(readFileSync(new URL(`../shared/${name}.json`, import.meta.url), "utf-8"));
@@ -35,6 +35,10 @@ for (const { text, tree } of shared("markup")) {
   if (OPEN.has(text)) continue;
   test(`markup: ${text}`, () => assert.equal(drawn(parse(text).flatMap(({ children }) => children)), tree));
 }
+
+test("the text without its marks, the same cases", () => {
+  for (const { text, tree } of shared("markup")) if (!OPEN.has(text) && text !== "<b>x</b>") assert.equal(plain(text), tree.replaceAll(/<\/?[biscl]>/g, ""), text);
+});
 
 test("blocks: a fence with its language, a quote, lists, and what is no list", () => {
   const blocks = parse("see\n```js\nlet a = `1`; // https://a.example.com/*x*\n```\n> quoted **b**\n> more\n- one\n- two\n3. three\n1)no");

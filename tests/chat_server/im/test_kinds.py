@@ -24,6 +24,11 @@ def test_a_text_keeps_its_format_and_where_it_names_people() -> None:
     assert stored({"text": "plain", "colour": "red", "format": None}) == {"text": "plain"}
 
 
+def test_a_preview_has_no_marks_where_they_are_marks() -> None:
+    assert KINDS.preview("text", {"text": "**now**", "format": "markup"}) == "now"
+    assert KINDS.preview("text", {"text": "**now**"}) == "**now**"
+
+
 @pytest.mark.parametrize(
     ("change", "field"),
     [

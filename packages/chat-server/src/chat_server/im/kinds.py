@@ -13,6 +13,8 @@ from chat_common.validation import convert
 from chat_common.wire import Id
 from msgspec import UNSET, Meta, UnsetType
 
+from chat_server.im.markup import plain
+
 PREVIEW_CHARS = 100
 
 
@@ -67,8 +69,12 @@ class SystemBody:
     args: dict[str, Any]
 
 
+def _said(body: TextBody) -> str:
+    return plain(body.text) if body.format == "markup" else body.text
+
+
 BUILT_IN = (
-    ContentKind("text", TextBody, lambda body: body.text, editable=True, searchable=lambda body: body.text),
+    ContentKind("text", TextBody, _said, editable=True, searchable=_said),
     ContentKind("emoji", EmojiBody, lambda body: body.emoji),
     ContentKind("location", LocationBody, lambda body: body.label if body.label else ""),
     ContentKind("card", CardBody, lambda body: ""),

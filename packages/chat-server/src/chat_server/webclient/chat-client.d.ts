@@ -551,3 +551,36 @@ export class Replica {
 
 /** What a list shows of a message: the same as the server's `head.preview`. */
 export function preview(message: Message): Head["preview"];
+
+// ---- texts ----
+
+/** Part of a text: as it is, or something of its own. */
+export type Piece =
+  | string
+  | { type: "bold" | "italic" | "strike"; children: Piece[] }
+  | { type: "code"; text: string }
+  | { type: "link"; href: string; text: string }
+  | { type: "mention"; user: string; text: string };
+
+export type Block =
+  | { type: "text" | "quote"; children: Piece[] }
+  | { type: "code"; lang: string; text: string }
+  | { type: "bullets" | "numbers"; start: number; items: Piece[][] };
+
+/** A range of a text, in UTF-16 units. */
+export interface Mention {
+  from: number;
+  to: number;
+  user: string;
+}
+
+/** The links of a text. */
+export function links(text: string): { from: number; to: number; href: string }[];
+/** A text of the format `markup` as a tree, never as HTML. */
+export function parse(text: string, mentions?: Mention[]): Block[];
+/** A text without a format: its links and mentions. */
+export function plainPieces(text: string, mentions?: Mention[]): Piece[];
+/** The text without its marks. */
+export function plain(text: string): string;
+/** Whether the marks of a text would change how it is drawn. */
+export function isMarked(text: string): boolean;

@@ -9,6 +9,8 @@
 export { ChatClient } from "./client/client.js";
 export { Connection, systemClock, webSocketTransport } from "./client/connection.js";
 export { SendQueue } from "./client/queue.js";
+export { links } from "./client/links.js";
+export { isMarked, parse, plain, plainPieces } from "./client/markup.js";
 export { preview } from "./client/preview.js";
 export { Replica } from "./client/replica.js";
 export { CallError, newRef, Session } from "./client/session.js";

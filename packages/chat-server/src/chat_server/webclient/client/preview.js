@@ -1,5 +1,7 @@
 /** The short form of a message, which lists, quotes and notifications show: the same that the server keeps. */
 
+import { plain } from "./markup.js";
+
 /** As the server cuts: one line of at most so many code points. */
 const LONGEST = 100;
 
@@ -16,7 +18,7 @@ export function preview({ sender, kind, body = {}, recalled }) {
 function textOf(kind, body) {
   switch (kind) {
     case "text":
-      return body.text;
+      return body.format === "markup" && typeof body.text === "string" ? plain(body.text) : body.text;
     case "emoji":
       return body.emoji;
     case "file":

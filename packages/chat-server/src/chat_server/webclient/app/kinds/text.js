@@ -2,7 +2,7 @@
 import { useState } from "../../vendor/preact.js";
 import { nameOf } from "../people.js";
 import { isEmojiOnly } from "../text/emoji.js";
-import { parse, plainPieces } from "../text/markup.js";
+import { parse, plainPieces } from "../../client/markup.js";
 import { fromWire, guessed } from "../text/mentions.js";
 import { inEveryLanguage, t } from "../words.js";
 import { h } from "../views/h.js";

@@ -4,7 +4,7 @@ import { findMembers, isLarger } from "../members.js";
 import { nameOf, nameOrYou, presentMembers, summaryOf } from "../people.js";
 import { preview } from "../../chat-client.js";
 import { settings } from "../settings.js";
-import { isMarked } from "../text/markup.js";
+import { isMarked } from "../../client/markup.js";
 import { asked, fromWire, guessed, matches, moved, toWire, trimmed, typedByHand } from "../text/mentions.js";
 import { confirmDialog } from "../views/dialog.js";
 import { Avatar } from "../views/avatar.js";
