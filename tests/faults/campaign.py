@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import logging
 import os
 import platform
 import subprocess
@@ -167,6 +168,7 @@ def main() -> int:
         "--keep", type=Path, default=ROOT / "tests" / "faults" / "found", help="where findings are kept"
     )
     options = parser.parse_args()
+    logging.getLogger("chat_common").setLevel(logging.ERROR)  # that a killed server is away is no news here
     options.reports.mkdir(parents=True, exist_ok=True)
     journal, state = options.reports / "hot-rooms.jsonl", code()
     plan = list(planned(options.seeds, options.repeats, options.late))

@@ -139,8 +139,10 @@ class KillRun:
     async def _gathered(self) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             for n in range(self.plan.people):
-                login = await dev_login(self.server.url, f"person {n}")
-                self.tokens[login.user.user] = login.token
+                login = await dev_login(self.server.url, f"person {n}", f"p{n}")
+                # A token belongs to its device, and the fresh client that is compared with is another one.
+                fresh = await dev_login(self.server.url, f"person {n}", "fresh")
+                self.tokens[login.user.user] = fresh.token
                 person = Watched(self.ledger, self.server.url, f"p{n}", login.user.user, login.token)
                 self.people.append(person)
                 await stack.enter_async_context(person.client)

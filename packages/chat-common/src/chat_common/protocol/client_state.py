@@ -221,9 +221,14 @@ class State:
         for name, member in members.items():
             if name in self.users:
                 member["user"] = _plain(self.users[name])
+        messages = [_plain(message) for message in room.timeline()]
+        for message in messages if left else ():
+            # What changed after one has left is shown to a newcomer of one's own as of that moment, without reactions.
+            for name in ("rev", "reactions"):
+                message.pop(name, None)
         return {
             "inbox": row,
-            "messages": [_plain(message) for message in room.timeline()],
+            "messages": messages,
             "members": members,
             "info": _plain(room.info) if room.info is not None and not left else None,
         }
