@@ -183,8 +183,7 @@ async def test_the_microphone_is_closed_with_the_view(browser: Browser, server: 
     assert bob.problems == []
 
 
-async def test_marks_are_drawn_once_the_server_keeps_the_format(browser: Browser, server: Server) -> None:
-    """Until then a text is what was typed, for everybody alike."""
+async def test_marks_are_drawn_and_lists_show_none(browser: Browser, server: Server) -> None:
     ada, bob = await two(browser, server)
     await ada.find("Bob")
     await ada.page.locator(".composer-input").fill("very important")
@@ -193,7 +192,10 @@ async def test_marks_are_drawn_once_the_server_keeps_the_format(browser: Browser
     await expect(ada.page.locator(".composer-input")).to_have_value("**very important**")
     await ada.page.keyboard.press("Enter")
     await bob.open("Ada")
-    await bob.sees("very important")
-    drawn = [await person.page.locator(".text strong").count() for person in (ada, bob)]
-    assert drawn[0] == drawn[1]
+    for person, other in ((ada, "Bob"), (bob, "Ada")):
+        await expect(person.page.locator(".text strong")).to_have_text("very important")
+        await expect(person.row(other).locator(".list-preview")).to_have_text("very important")
+        await person.page.reload()
+        await expect(person.page.locator(".text strong")).to_have_text("very important")
+        await expect(person.row(other).locator(".list-preview")).to_have_text("very important")
     assert ada.problems + bob.problems == []

@@ -216,7 +216,7 @@ export class Composer extends Component {
     }
     const users = [...new Set(mentions.map(({ user }) => user))];
     if (users.includes("@all") && !(await this.#sure())) return;
-    client.sendText(id, text, { reply_to: replying?.seq, mentions: users.includes("@all") ? ["@all"] : users });
+    client.send(id, "text", body, { reply_to: replying?.seq, mentions: users.includes("@all") ? ["@all"] : users });
     this.replying = undefined;
     this.#put("", [], 0);
     sent();
