@@ -33,7 +33,6 @@ from chat_common.ports.files import (
     FileRights,
     FileRoom,
     FinishUpload,
-    LinkedFile,
     PartLink,
     PartLinks,
     UploadBegun,
@@ -42,12 +41,12 @@ from chat_common.ports.files import (
 )
 from chat_common.ports.objects import Link, ObjectStore, ObjectTelemetry
 from chat_common.settings import setting
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import UNSET, Meta
 
-from chat_oss.content import may_be_shown
 from chat_oss.intake import Inspected, Intake, IntakeSettings
 from chat_oss.keys import VARIANTS, content_key, staging_key
 from chat_oss.leftovers import Leftovers
+from chat_oss.linker import Linker, facts
 from chat_oss.policy import Policy, PolicySettings
 from chat_oss.quota import FULL_SECONDS
 from chat_oss.sweep import clear_stagings, sweep
@@ -99,6 +98,7 @@ class StoredFiles:
         self._settings = settings
         self._telemetry = telemetry or Silent()
         self._policy = Policy(settings)
+        self._linker = Linker(store, settings.link_seconds)
         # Apart, for pictures take seconds: whatever else is finished does not wait for them.
         self._places = {picture: asyncio.Semaphore(settings.finish_at_once) for picture in (False, True)}
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -172,7 +172,7 @@ class StoredFiles:
 
     async def finish(self, user: str, ref: str, request: FinishUpload) -> FileFacts:
         try:
-            facts = await self._finish(user, ref, request)
+            done = await self._finish(user, ref, request)
         except TimeoutError:
             self._telemetry.upload(Unavailable.code)
             raise Unavailable("The upload could not be verified in time. Finish it again.") from None
@@ -180,7 +180,7 @@ class StoredFiles:
             self._telemetry.upload(error.code)
             raise
         self._telemetry.upload("finished")
-        return facts
+        return done
 
     async def _finish(self, user: str, ref: str, request: FinishUpload) -> FileFacts:
         # One at a time for each user: nobody holds all the places, and a repeated call finds the first one's outcome.
@@ -188,7 +188,7 @@ class StoredFiles:
         async with turn, asyncio.timeout(FINISH_SECONDS):
             upload = await self._uploads.own(user, request.file)
             if upload.state == "finished" and upload.ref == ref:
-                return _facts(upload)
+                return facts(upload)
             self._unfinished(upload)
             async with self._places[self._policy.is_picture(upload.type)]:
                 if upload.part_size:
@@ -197,7 +197,7 @@ class StoredFiles:
                     done = await self._accept(upload, ref, request.sha256 or upload.sha256)
                 except Invalid as error:
                     raise await self._wrong(upload, error) from error
-        return _facts(
+        return facts(
             evolve(
                 upload,
                 type=done.type,
@@ -297,44 +297,12 @@ class StoredFiles:
 
     async def links(self, user: str, request: AskLinks) -> FileLinks:
         found = {upload.file: upload for upload in await self._uploads.readable(user, request.files)}
-        return FileLinks(files=[self._linked(found[file]) for file in dict.fromkeys(request.files) if file in found])
-
-    def _linked(self, upload: Upload) -> LinkedFile:
-        assert upload.content is not None
-        shown = may_be_shown(upload.type)
-        link = self._store.download_link(
-            content_key(upload.content, "original"),
-            seconds=self._settings.link_seconds,
-            name=upload.name,
-            type=upload.type if shown else "application/octet-stream",
-            inline=shown,
-            utf8=shown and upload.utf8,
+        return FileLinks(
+            files=[self._linker.linked(found[file]) for file in dict.fromkeys(request.files) if file in found]
         )
-        return LinkedFile(
-            file=upload.file,
-            name=upload.name,
-            type=upload.type,
-            size=upload.stored_size,
-            url=link.url,
-            expires_at=link.expires_at,
-            small=self._preview(upload, "small") if upload.width else UNSET,
-            large=self._preview(upload, "large") if upload.large else UNSET,
-            width=_or_unset(upload.width),
-            height=_or_unset(upload.height),
-        )
-
-    def _preview(self, upload: Upload, variant: str) -> str:
-        return self._shown(upload, variant).url
-
-    def _shown(self, upload: Upload, variant: str) -> Link:
-        assert upload.content is not None
-        key = content_key(upload.content, variant)
-        return self._store.download_link(key, seconds=self._settings.link_seconds, inline=True)
 
     async def avatar(self, file: str, *, large: bool) -> Link:
-        worn = await self._uploads.worn(file)
-        # A picture that is not larger than its large thumbnail has none.
-        return self._shown(worn, ("large" if worn.large else "original") if large else "small")
+        return self._linker.avatar(await self._uploads.worn(file), large=large)
 
     async def room(self) -> FileRoom:
         try:
@@ -381,20 +349,3 @@ def _scoped(digest: str, type: str, upload: Upload) -> str:
 
 def _request(link: Link) -> UploadRequest:
     return UploadRequest(method=link.method, url=link.url, headers=dict(link.headers))
-
-
-def _facts(upload: Upload) -> FileFacts:
-    return FileFacts(
-        file=upload.file,
-        name=upload.name,
-        type=upload.type,
-        size=upload.stored_size,
-        width=_or_unset(upload.width),
-        height=_or_unset(upload.height),
-        animated=upload.animated or UNSET,
-        unstripped=upload.unstripped or UNSET,
-    )
-
-
-def _or_unset(value: int | None) -> int | UnsetType:
-    return UNSET if value is None else value
