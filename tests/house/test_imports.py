@@ -77,7 +77,7 @@ STANDS_ON = {
     "chat_server.logic": ("contributions", "services", "store"),
     "chat_server.auth": ("contributions", "services", "store", "counting"),
     "chat_server.router": ("contributions", "services", "store"),
-    "chat_server.gateway": ("contributions", "services"),
+    "chat_server.gateway": ("contributions", "services", "counting"),
     "chat_server.refusals": (),
     "chat_server.rpc": (),
     "chat_server.transports": ("gateway", "services", "counting", "refusals"),

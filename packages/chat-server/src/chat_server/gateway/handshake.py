@@ -89,9 +89,8 @@ class Handshake:
 
     async def _guest(self, connection: Connection, session: Session, hello: Hello) -> None:
         epoch = self._sessions.epoch or (await self._near.im.heads((), (), NEVER)).epoch
-        if hello.resume is not None and self._resume(connection, session, hello.resume, None, epoch, 0):
-            return
         if self._waits(connection, session):
+            self._sessions.guests.enter(session, connection.wire.address)
             session.id = new_id()
             self._sessions.index.add(session)
             session.welcome(self._welcome(session, False, epoch, 0), self._now(), beat_in=self._first_beat())

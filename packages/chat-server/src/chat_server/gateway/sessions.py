@@ -10,6 +10,7 @@ from chat_common.protocol.closing import CloseCode, reconnect_of
 from chat_common.protocol.session import State
 
 from chat_server.gateway.flush import Flush
+from chat_server.gateway.guests import Guests
 from chat_server.gateway.index import SessionIndex
 from chat_server.gateway.node import Node
 from chat_server.gateway.session import Connection, Session
@@ -50,6 +51,9 @@ class Sessions:
         self.left: list[Callable[[str], None]] = []
         self.due: list[Callable[[Session], float]] = []
         self._resting = asyncio.Event()
+        self.guests = Guests(node.settings.guests, node.settings.guest_lifetime, self._now)
+        self.over.append(self.guests.forget)
+        self.due.append(self.guests.due)
 
     # --- begun and ended by their connections and calls ---
 
@@ -209,6 +213,9 @@ class Sessions:
         if session.connection is None and session.user is not None:
             for tell in self.left:
                 tell(session.user)
+        if session.connection is None and session.user is None and session.state is State.DETACHED:
+            # A guest has nothing that would be worth keeping, and strangers could leave as many as they like.
+            session.close(CloseCode.SESSION_OVER, "a guest is not resumed")
         if session.state is State.CLOSED:
             self.forget(session)
 

@@ -21,6 +21,13 @@ class GatewaySettings:
         default=20.0,
         metadata={"help": "Seconds until pushes that nobody acknowledged are asked for once; as long again: the end."},
     )
+    guests: int = field(
+        default=64,
+        metadata={"help": "Guests of one address who wait for a login at most (IPv6: a /64). This machine is exempt."},
+    )
+    guest_lifetime: float = field(
+        default=600.0, metadata={"help": "Seconds that a guest may wait for a login; its session is not resumed."}
+    )
     resume_for: float = field(
         default=120.0, metadata={"help": "Seconds that a session without a connection waits to be resumed."}
     )
