@@ -78,3 +78,17 @@ async def test_one_address_cannot_try_one_password_on_many_names() -> None:
     await passwords.throttle("another", "192.0.2.8")
     for number in range(20):  # this machine itself is not one guesser
         await passwords.throttle(f"here{number}", None)
+
+
+async def test_a_guesser_keeps_out_no_device_that_has_been_in(tmp_path: Path) -> None:
+    settings = {"auth": {"attempts": 3, "attempts_period": 60.0}}
+    async with site(tmp_path, settings=settings, clock=ManualClock()) as here:
+        await here.call("auth.register", name="Ada", password=GOOD, device="laptop")
+        for number in range(3):
+            wrong = {"name": "Ada", "password": "wrong horse", "device": f"stranger-{number}"}
+            assert (await here.call("auth.password", **wrong)).status_code == 401
+        assert (await here.call("auth.password", name="Ada", password=GOOD, device="new")).status_code == 429
+        assert (await here.call("auth.password", name="Ada", password=GOOD, device="laptop")).status_code == 200
+        for _ in range(2):
+            await here.call("auth.password", name="Ada", password="wrong horse", device="laptop")
+        assert (await here.call("auth.password", name="Ada", password=GOOD, device="laptop")).status_code == 429
