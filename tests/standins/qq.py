@@ -101,6 +101,6 @@ class Qq:
 @asynccontextmanager
 async def qq() -> AsyncIterator[Qq]:
     made = Qq()
-    async with serving(Starlette(routes=made.routes())) as (_, port):
+    async with serving(Starlette(routes=made.routes()), access_log=False) as (_, port):
         made.url = f"http://127.0.0.1:{port}"
         yield made

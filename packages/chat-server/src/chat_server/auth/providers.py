@@ -12,7 +12,7 @@ from chat_common.ports.identity import Attempt, IdentityProvider, Link, Proof, W
 from chat_common.records import Backend, Context
 from chat_common.validation import named
 
-from chat_server.auth import oidc, qq
+from chat_server.auth import oidc, qq, wechat_web
 from chat_server.auth.passwords import PasswordIdentity
 from chat_server.auth.public_address import PublicAddress
 from chat_server.auth.settings import AuthSettings
@@ -66,6 +66,7 @@ async def _password(context: Context) -> AsyncIterator[IdentityProvider]:
 BACKENDS = (
     oidc.backend("oidc"),
     qq.BACKEND,
+    wechat_web.BACKEND,
     Backend(IdentityProvider, "qr", _qr, summary="Scan a code with any phone's camera.", default=True),
     Backend(
         IdentityProvider,

@@ -152,7 +152,7 @@ class RedirectPages:
         transaction = Transaction(
             code,
             name,
-            base64url(secrets.token_bytes(32)),
+            secrets.token_hex(32),  # Letters and digits alone: not every site takes others.
             secrets.token_urlsafe(48),
             secrets.token_urlsafe(24),
             f"{self._address.url}/login/{name}/callback",
