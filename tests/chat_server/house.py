@@ -24,7 +24,7 @@ from chat_common.plugins import Owned, Owner, Plugins
 from chat_common.ports.broker import BrokerRecord
 from chat_common.ports.identity import IdentityProvider, Proof
 from chat_common.ports.outbox import OutboxEntry
-from chat_common.records import Caller, Tables
+from chat_common.records import Caller, Interceptor, Tables
 from chat_server.auth.settings import AuthSettings
 from chat_server.im.heat import FanoutSettings
 from chat_server.logic.settings import GroupSettings, LogicSettings
@@ -199,6 +199,7 @@ async def opened(
     auth: AuthSettings | None = None,
     identity_providers: Mapping[str, IdentityProvider] | None = None,
     logic: LogicSettings | None = None,
+    interceptors: Sequence[Interceptor] = (),
 ) -> AsyncIterator[House]:
     """A house over this store, in which strangers are put into groups unasked."""
     clock, outbox = ManualClock(), HandOutbox()
@@ -222,7 +223,12 @@ async def opened(
         rooms = await build(ports, settings, lambda event, data: None)
         commands = [Owned(command, Owner(room.room)) for room in rooms.contributions() for command in room.commands]
         pipeline = Pipeline(
-            commands, [], codec=JsonCodec(), clock=clock, replies=SqlReplies(database, clock), limits=GENEROUS
+            commands,
+            [Owned(it, Owner("test")) for it in interceptors],
+            codec=JsonCodec(),
+            clock=clock,
+            replies=SqlReplies(database, clock),
+            limits=GENEROUS,
         )
         house = House(store, database, clock, outbox, rooms, pipeline)
 

@@ -21,6 +21,7 @@ from chat_common.errors import (
 )
 from chat_common.plugins import Owned, Owner, PluginError
 from chat_common.records import Caller, Command, Interceptor
+from chat_server.contributions import screens_message
 from chat_server.pipeline import LimitSettings, Pipeline, request_hash
 from chat_server.refusals import Refusals
 from msgspec import Meta, Raw
@@ -65,7 +66,7 @@ class House:
         self.clock = ManualClock()
         commands = [
             Command("say", Say, Said, self.say, "changes"),
-            Command("submit", Say, Said, self.say, "keeps"),
+            Command("submit", Say, Said, self.say, "keeps", screens=screens_message),
             Command("listen", Say, Said, self.say, "reads", cost=3),
             Command("dear", Say, Said, self.say, "reads", cost=99),
             Command("auth.methods", Say, Said, self.say, "reads", guests=True),

@@ -10,6 +10,7 @@ from attrs import frozen
 
 from chat_common.clock import Clock
 from chat_common.ports.broker import BrokerRecord
+from chat_common.wire import SubmitMessage
 
 T = TypeVar("T")
 
@@ -82,6 +83,10 @@ class Caller:
     jti: str | None = None
 
 
+Check = Callable[[Caller, SubmitMessage], Awaitable[SubmitMessage]]
+Screens = Callable[[Check, Caller, Any], Awaitable[Any]]
+
+
 @frozen
 class Command:
     """A client request, defined once and callable over WebSocket, over HTTP and in process.
@@ -90,6 +95,8 @@ class Command:
     ``reply``. ``mode``: ``reads`` has no effect; ``changes`` is idempotent by (user, ref) for 24 h: the pipeline
     keeps its reply; ``keeps`` is a change that remembers its replies by itself, in its own transaction. ``cost``: the
     points that a call takes of what its user has a second, whatever becomes of it; a submit takes 1.
+    ``screens(check, caller, request)``: for a command by which a user says something to others; it awaits ``check`` for
+    each text and returns the request with what the interceptors at ``submit`` made of it. Asked only if there are any.
     """
 
     name: str
@@ -100,6 +107,7 @@ class Command:
     guests: bool = False
     summary: str = ""
     cost: int = 1
+    screens: Screens | None = None
 
 
 @frozen
@@ -127,8 +135,9 @@ class Interceptor:
 
     ``handler(caller, value)`` returns the value that goes on (the same one, or another), or raises a `ChatError`
     to refuse. It is a plain function (fast path) or a coroutine function (then ``timeout``, in seconds, applies).
-    Values: ``frame_in`` the client's frame; ``command`` the request record; ``submit`` the `SubmitMessage`;
-    ``push`` the `Push` about to be encoded. Lower ``order`` runs first; built-ins stand at 0-999, plugins at 1000+.
+    Values: ``frame_in`` the client's frame; ``command`` the request record; ``submit`` the `SubmitMessage`, or as one
+    whatever else a user says to others (edits, names, reactions …: see its ``target``); ``push`` the `Push` about to be
+    encoded. Lower ``order`` runs first; built-ins stand at 0-999, plugins at 1000+.
     If it raises anything but a `ChatError` or times out: ``on_error`` ``open`` goes on with the value it was given,
     ``closed`` answers `Unavailable`. What it sends itself does not pass it again (recursion guard).
     """

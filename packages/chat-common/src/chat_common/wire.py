@@ -184,6 +184,22 @@ class SubmitMessage:
     reply_to: Seq | None = None
     mentions: Annotated[list[Ref], Meta(max_length=50)] | None = None
 
+    @property
+    def target(self) -> str:
+        """What the text is for: ``submit``, or as `OtherText` says. No client can set it."""
+        return "submit"
+
+
+@define(kw_only=True)
+class OtherText(SubmitMessage):
+    """What a user says to others otherwise than by a new message, as interceptors at the point ``submit`` get it.
+
+    ``target``: ``message.edit`` (with the kind of that message), ``message.react``, ``user.name``, ``group.name``,
+    ``group.announcement`` or ``contact.text`` (all of kind ``text``). ``conversation`` is empty where there is none.
+    """
+
+    target: str = ""
+
 
 @define(kw_only=True)
 class Receipt:

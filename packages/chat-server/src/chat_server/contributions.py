@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 from chat_common.plugins import Contributions, Owned, Owner, PluginError
-from chat_common.records import Command, Consumer, Context, Task
+from chat_common.records import Caller, Check, Command, Consumer, Context, Screens, Task
+from chat_common.wire import OtherText
 
 
 @frozen(kw_only=True)
@@ -20,6 +21,27 @@ class RoomContributions:
     consumers: Sequence[Consumer] = field(factory=tuple)
     tasks: Sequence[Task] = field(factory=tuple)
     routes: Sequence[Any] = field(factory=tuple)
+
+
+def screens_texts(**fields: str) -> Screens:
+    """For `Command.screens`: fields of the request that others read, each with its target (see `OtherText`)."""
+
+    async def screens(check: Check, caller: Caller, request: Any) -> Any:
+        for name, target in fields.items():
+            value = getattr(request, name)
+            if isinstance(value, str):
+                place = getattr(request, "conversation", "")
+                said = OtherText(conversation=place, kind="text", body={"text": value}, target=target)
+                passed = await check(caller, said)
+                request = evolve(request, **{name: passed.body["text"]})
+        return request
+
+    return screens
+
+
+async def screens_message(check: Check, caller: Caller, request: Any) -> Any:
+    """For `Command.screens` of ``submit``: the request itself."""
+    return await check(caller, request)
 
 
 def every(seconds: float, work: Callable[[], Awaitable[Any]]) -> Callable[[Context], Awaitable[None]]:

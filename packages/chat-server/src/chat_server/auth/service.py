@@ -42,7 +42,7 @@ from chat_server.auth.settings import AuthSettings, with_preset
 from chat_server.auth.signer import TokenSigner
 from chat_server.auth.tickets import BeginLogin, LoginBegun, LoginState, PollLogin, TicketLogins, TicketNeighbours
 from chat_server.auth.verdicts import Verdicts
-from chat_server.contributions import RoomContributions, every
+from chat_server.contributions import RoomContributions, every, screens_texts
 from chat_server.services import Identity
 from chat_server.store.tx import Tx
 
@@ -207,6 +207,7 @@ class Auth:
                     guests=True,
                     summary="A new account.",
                     cost=20,
+                    screens=screens_texts(name="user.name"),
                 ),
                 # Kept replies hold a hash of the request, from which a password could be guessed: hence not "changes".
                 Command(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from attrs import define
+from attrs import define, evolve
 from chat_common import wire
 from chat_common.errors import Conflict, Invalid, NotPermitted, RecallExpired
 from chat_common.ports.database import Database
 from chat_common.ports.files import Attachments
-from chat_common.records import Caller
+from chat_common.records import Caller, Check
+from chat_common.wire import OtherText
 from msgspec import UNSET, Meta, UnsetType
 from sqlalchemy import Connection, and_, delete, func, or_, select, update
 
@@ -127,6 +128,18 @@ def edit(kinds: Kinds, seconds: float, tx: Tx, me: str, request: Edit) -> wire.M
         raise Invalid(f"a message of kind {row.kind} cannot be edited", field="seq")
     _keep_former(tx, row, room.head_rev + 1)
     return _change(tx, room, request.seq, body=views.as_json(body), edited_at=tx.now)
+
+
+async def screens_edit(database: Database, check: Check, caller: Caller, request: Edit) -> Edit:
+    """The new body as a message of its kind, for the interceptors. What cannot be edited is refused by `edit`."""
+
+    def kind_of(connection: Connection) -> str | None:
+        wanted = message.c.conversation == request.conversation, message.c.seq == request.seq
+        return connection.execute(select(message.c.kind).where(*wanted)).scalar_one_or_none()
+
+    kind = await database.read(kind_of) or "text"
+    said = OtherText(conversation=request.conversation, kind=kind, body=request.body, target="message.edit")
+    return evolve(request, body=(await check(caller, said)).body)
 
 
 def _keep_former(tx: Tx, row: Any, until: int) -> None:

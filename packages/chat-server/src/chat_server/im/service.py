@@ -11,11 +11,11 @@ from chat_common import wire
 from chat_common.memory.rates import Rates
 from chat_common.ports.database import Database
 from chat_common.ports.files import Attachments
-from chat_common.records import Caller, Command, Consumer, Task
+from chat_common.records import Caller, Command, Consumer, Screens, Task
 from chat_common.settings import setting
 from sqlalchemy import Connection, bindparam, select, true
 
-from chat_server.contributions import RoomContributions, every
+from chat_server.contributions import RoomContributions, every, screens_message, screens_texts
 from chat_server.im import history, inbox, messages, sync
 from chat_server.im.fanout import Fanout
 from chat_server.im.kinds import Kinds
@@ -166,11 +166,12 @@ class Im:
             *,
             keep: bool = True,
             cost: int = 1,
+            screens: Screens | None = None,
         ) -> Command:
             async def handler(caller: Caller, params: Any) -> Any:
                 return await run(caller, name, params, work, reply, keep=keep)
 
-            return Command(name, request, reply, handler, "keeps", summary=summary, cost=cost)
+            return Command(name, request, reply, handler, "keeps", summary=summary, cost=cost, screens=screens)
 
         def read(name: str, request: type[Any], reply: Any, work: Any, summary: str, cost: int = 1) -> Command:
             return Command(name, request, reply, work, "reads", summary=summary, cost=cost)
@@ -185,6 +186,7 @@ class Im:
                 self._parts.submit.submit,
                 "keeps",
                 summary="Send a message; the answer is its receipt.",
+                screens=screens_message,
             ),
             read(
                 "sync",
@@ -219,9 +221,23 @@ class Im:
                 keep=False,
             ),
             change("read", inbox.Read, inbox.ReadState, inbox.read, "Move the read pointer forward.", keep=False),
-            change("message.edit", messages.Edit, wire.Message, edit, "Replace the body of one's own message."),
+            change(
+                "message.edit",
+                messages.Edit,
+                wire.Message,
+                edit,
+                "Replace the body of one's own message.",
+                screens=partial(messages.screens_edit, reads),
+            ),
             change("message.recall", messages.Recall, wire.Message, recall, "Take back one's own message."),
-            change("message.react", messages.React, wire.Message, messages.react, "Set or take away a reaction."),
+            change(
+                "message.react",
+                messages.React,
+                wire.Message,
+                messages.react,
+                "Set or take away a reaction.",
+                screens=screens_texts(emoji="message.react"),
+            ),
             read(
                 "message.reactions",
                 messages.Reactions,

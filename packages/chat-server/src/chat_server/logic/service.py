@@ -9,9 +9,9 @@ from typing import Any
 from chat_common import wire
 from chat_common.ports.database import Database
 from chat_common.ports.files import Attachments
-from chat_common.records import Caller, Command
+from chat_common.records import Caller, Command, Screens
 
-from chat_server.contributions import RoomContributions
+from chat_server.contributions import RoomContributions, screens_texts
 from chat_server.logic import contacts, direct, users
 from chat_server.logic.groups import create, invitations, members, roles
 from chat_server.logic.settings import LogicSettings
@@ -47,11 +47,20 @@ class Logic:
         run, reads, inbox_of = self._executor.run, self._database, self._inbox_of
         groups = self._settings.groups
 
-        def change(name: str, request: type[Any], reply: Any, work: Any, summary: str, cost: int = 1) -> Command:
+        def change(
+            name: str,
+            request: type[Any],
+            reply: Any,
+            work: Any,
+            summary: str,
+            *,
+            cost: int = 1,
+            screens: Screens | None = None,
+        ) -> Command:
             async def handler(caller: Caller, params: Any) -> Any:
                 return await run(caller, name, params, work, reply)
 
-            return Command(name, request, reply, handler, "keeps", summary=summary, cost=cost)
+            return Command(name, request, reply, handler, "keeps", summary=summary, cost=cost, screens=screens)
 
         def read(name: str, request: type[Any], reply: type[Any], work: Any, summary: str, cost: int = 1) -> Command:
             return Command(name, request, reply, partial(work, reads), "reads", summary=summary, cost=cost)
@@ -72,6 +81,7 @@ class Logic:
                 partial(create.create, groups, inbox_of),
                 "Make a group.",
                 cost=20,
+                screens=screens_texts(name="group.name"),
             ),
             read("group.get", one, wire.Conversation, create.get, "What all members see of a conversation."),
             change(
@@ -81,6 +91,7 @@ class Logic:
                 create.change,
                 "Change name, avatar, announcement, or who may invite.",
                 cost=5,
+                screens=screens_texts(name="group.name", announcement="group.announcement"),
             ),
             read("group.members", create.ListMembers, create.MembersPage, create.members, "A page of members.", cost=2),
             change(
@@ -133,6 +144,7 @@ class Logic:
                 contacts.request,
                 "Ask somebody to be a contact.",
                 cost=10,
+                screens=screens_texts(text="contact.text"),
             ),
             change("contact.accept", contacts.OneUser, contacts.ContactState, contacts.accept, "Accept a request."),
             change("contact.reject", contacts.OneUser, contacts.ContactState, contacts.reject, "Refuse a request."),
@@ -157,7 +169,14 @@ class Logic:
                 cost=5,
             ),
             Command(
-                "user.rename", users.Rename, users.Renamed, self._rename, "keeps", summary="Change one's name.", cost=20
+                "user.rename",
+                users.Rename,
+                users.Renamed,
+                self._rename,
+                "keeps",
+                summary="Change one's name.",
+                cost=20,
+                screens=screens_texts(name="user.name"),
             ),
             Command(
                 "user.avatar", users.Wear, users.Worn, self._wear, "keeps", summary="Change one's picture.", cost=20

@@ -161,13 +161,16 @@ class Pipeline:
             caller = _named(caller, command.name, request_hash(command.name, request))
         chain = self._chains["command"]
         request = await chain.run_waiting(caller, request) if chain.waits else chain.run(caller, request)
-        if command.name == "submit":
-            chain = self._chains["submit"]
-            request = await chain.run_waiting(caller, request) if chain.waits else chain.run(caller, request)
+        if command.screens is not None and self._chains["submit"].stages:
+            request = await command.screens(self._check, caller, request)
         if not changes or caller.user is None:
             return await command.handler(caller, request)
         handler = command.handler if command.mode == "keeps" else self._keeping(command, caller.user)
         return await self._once.run(caller.user, caller, request, handler)
+
+    async def _check(self, caller: Caller, said: Any) -> Any:
+        chain = self._chains["submit"]
+        return await chain.run_waiting(caller, said) if chain.waits else chain.run(caller, said)
 
     def _keeping(self, command: Command, user: str) -> Any:
         async def handler(caller: Caller, request: Any) -> Any:
