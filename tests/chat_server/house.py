@@ -27,7 +27,7 @@ from chat_common.ports.outbox import OutboxEntry
 from chat_common.records import Caller, Interceptor, Tables
 from chat_server.auth.settings import AuthSettings
 from chat_server.im.heat import FanoutSettings
-from chat_server.logic.settings import GroupSettings, LogicSettings
+from chat_server.logic.settings import GroupSettings, LogicSettings, UserSettings
 from chat_server.pipeline import Pipeline
 from chat_server.pipeline.limits import LimitSettings
 from chat_server.rooms import RoomPorts, Rooms, RoomSettings, build
@@ -171,6 +171,7 @@ class House:
 
     async def pump(self) -> None:
         """Carry everything that waits to its consumers, until nothing waits."""
+        await self.rooms.logic.restamping.finish()
         while records := self.outbox.take():
             stored = [record for record in records if record.topic == "stored"]
             changed = [record for record in records if record.topic == "changed"]
@@ -201,7 +202,7 @@ async def opened(
     logic: LogicSettings | None = None,
     interceptors: Sequence[Interceptor] = (),
 ) -> AsyncIterator[House]:
-    """A house over this store, in which strangers are put into groups unasked."""
+    """A house over this store, in which strangers are put into groups unasked and names change often."""
     clock, outbox = ManualClock(), HandOutbox()
     plugins = Plugins.load()
     async with store.open() as database:
@@ -218,7 +219,7 @@ async def opened(
         settings = RoomSettings(
             fanout=fanout or FanoutSettings(),
             auth=auth or AuthSettings(dev=True),
-            logic=logic or LogicSettings(GroupSettings(strangers="allow")),
+            logic=logic or LogicSettings(GroupSettings(strangers="allow"), UserSettings(renames=1_000_000)),
         )
         rooms = await build(ports, settings, lambda event, data: None)
         commands = [Owned(command, Owner(room.room)) for room in rooms.contributions() for command in room.commands]

@@ -80,6 +80,8 @@ QUESTIONS = (
     "fan-out",
 )
 
+WORK_LISTS = ("chat_push_", "chat_restamp")
+"""Tables of what is still to be done: read as a whole, nearly always empty."""
 WALKS_THE_LIST = ("inbox", "sync own")
 """One's hot rooms are found by a walk over one's memberships, in the database, which returns the hot ones alone."""
 
@@ -135,5 +137,9 @@ async def test_ten_times_as_much_costs_the_same(sqlite_template: Path, tmp_path:
         assert len(many.statements) == len(few.statements), question
         walked = 45 if question in WALKS_THE_LIST else 0  # 225 more conversations, at most 20 steps each
         assert many.steps <= 2 * few.steps + 10 + walked, (question, few.steps, many.steps)
-        whole = [plan for plan in plans[question] if plan.startswith("SCAN chat_") and "chat_push_" not in plan]
+        whole = [
+            plan
+            for plan in plans[question]
+            if plan.startswith("SCAN chat_") and not any(list_ in plan for list_ in WORK_LISTS)
+        ]
         assert whole == [], question

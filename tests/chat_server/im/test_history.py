@@ -362,7 +362,7 @@ async def test_a_hidden_entry_comes_back_with_the_next_message_at_the_same_momen
     await house.say(ada, room)
     await house.pump()
     assert (await house.call(bob, "inbox.set", conversation=room, hidden=True, pinned=True))["hidden"]
-    await house.call(ada, "message.react", conversation=room, seq=1, emoji="x", on=True)
+    await house.call(ada, "message.react", conversation=room, seq=1, emoji="👍", on=True)
     await house.pump()
     assert (await house.call(bob, "inbox.list"))["inbox"][0]["hidden"], "a reaction brings nothing back"
     await house.say(ada, room)

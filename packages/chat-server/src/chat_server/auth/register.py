@@ -20,6 +20,7 @@ from chat_server.auth.logins import LoggedIn
 from chat_server.auth.neighbours import Neighbours, Ports
 from chat_server.auth.passwords import PROVIDER, Password, keep
 from chat_server.counting import allow_address_everywhere
+from chat_server.names import display_name
 from chat_server.store.tx import Tx
 
 AN_HOUR = 60
@@ -63,12 +64,13 @@ class Registration:
                 retry_after=round(wait, 3),
             )
         self.identities.admit(invite)
+        name = display_name(name)
         secret = None
         if password is not None and self.hasher is not None:
             secret = await self.hasher.hash(password, address)
 
         def make(tx: Tx) -> str:
-            who = self.neighbours.create_user(tx, name.strip())
+            who = self.neighbours.create_user(tx, name)
             if secret is not None:
                 keep(tx.connection, who.user, name, secret)
             return who.user

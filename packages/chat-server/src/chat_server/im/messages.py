@@ -15,6 +15,7 @@ from msgspec import UNSET, Meta, UnsetType
 from sqlalchemy import Connection, and_, delete, func, or_, select, update
 
 from chat_server.im.kinds import Kinds
+from chat_server.names import one_emoji
 from chat_server.store import pages, rights, views
 from chat_server.store.executor import caller_user
 from chat_server.store.rights import Standing, enter, standing
@@ -142,6 +143,14 @@ async def screens_edit(database: Database, check: Check, caller: Caller, request
     return evolve(request, body=(await check(caller, said)).body)
 
 
+def _as_given(emoji: str) -> str:
+    """Reactions from before there was a rule can be taken away as well."""
+    try:
+        return one_emoji(emoji)
+    except Invalid:
+        return emoji
+
+
 def _keep_former(tx: Tx, row: Any, until: int) -> None:
     """What the message says before the rev ``until``, for those who have left and may see it; often nobody."""
     seen_by_left = select(member.c.user).where(
@@ -178,12 +187,13 @@ def react(tx: Tx, me: str, request: React) -> wire.Message:
     row = _seen(tx.connection, here, request.conversation, request.seq)
     if row.recalled is not None:
         raise Conflict("this message was recalled")
+    emoji = one_emoji(request.emoji) if request.on else _as_given(request.emoji)
     key = and_(reaction.c.conversation == request.conversation, reaction.c.seq == request.seq)
-    mine = and_(key, reaction.c.emoji == request.emoji, reaction.c.user == me)
+    mine = and_(key, reaction.c.emoji == emoji, reaction.c.user == me)
     if request.on:
         done = tx.connection.execute(
             upsert(tx.connection, reaction)
-            .values(conversation=request.conversation, seq=request.seq, emoji=request.emoji, user=me, time=tx.now)
+            .values(conversation=request.conversation, seq=request.seq, emoji=emoji, user=me, time=tx.now)
             .on_conflict_do_nothing()
         ).rowcount
     else:

@@ -9,11 +9,12 @@ from typing import Any
 from chat_common import wire
 from chat_common.ports.database import Database
 from chat_common.ports.files import Attachments
-from chat_common.records import Caller, Command, Screens
+from chat_common.records import Caller, Command, Context, Screens, Task
 
 from chat_server.contributions import RoomContributions, screens_texts
-from chat_server.logic import contacts, direct, users
+from chat_server.logic import contacts, direct, search, users
 from chat_server.logic.groups import create, invitations, members, roles
+from chat_server.logic.restamping import Restamping
 from chat_server.logic.settings import LogicSettings
 from chat_server.services import Deliver
 from chat_server.store.executor import CommandExecutor
@@ -37,10 +38,20 @@ class Logic:
         self._inbox_of = inbox_of
         self._settings = settings
         self._attachments = attachments
+        self.restamping = Restamping(database, executor)
 
     def contributions(self) -> RoomContributions:
-        """Its commands."""
-        return RoomContributions(room="logic", commands=self.commands())
+        """Its commands, and the work that carries changed names on."""
+
+        async def restamp(_context: Context) -> None:
+            await self.restamping.run()
+
+        async def index(_context: Context) -> None:
+            while await self._database.change(search.index_names):
+                pass
+
+        tasks = [Task("changed-names", restamp), Task("name-index", index)]
+        return RoomContributions(room="logic", commands=self.commands(), tasks=tasks)
 
     def commands(self) -> Sequence[Command]:
         """The client commands of this room."""
@@ -162,10 +173,10 @@ class Logic:
             read("user.get", users.GetUsers, users.Users, users.get, "Profiles by id.", cost=2),
             read(
                 "user.search",
-                users.SearchUsers,
-                users.UsersPage,
-                users.search,
-                "Users by the beginning of a name.",
+                search.SearchUsers,
+                search.UsersPage,
+                partial(search.search, self._settings.users),
+                "Users by their names.",
                 cost=5,
             ),
             Command(
@@ -186,10 +197,13 @@ class Logic:
     async def _wear(self, caller: Caller, request: users.Wear) -> users.Worn:
         work = partial(users.wear, self._attachments)
         worn: users.Worn = await self._executor.run(caller, "user.avatar", request, work, users.Worn)
+        self.restamping.wake()
         await users.tell(self._database, self._deliver, worn.user.user)
         return worn
 
     async def _rename(self, caller: Caller, request: users.Rename) -> users.Renamed:
-        renamed: users.Renamed = await self._executor.run(caller, "user.rename", request, users.rename, users.Renamed)
+        rename = partial(users.rename, self._settings.users)
+        renamed: users.Renamed = await self._executor.run(caller, "user.rename", request, rename, users.Renamed)
+        self.restamping.wake()
         await users.tell(self._database, self._deliver, renamed.user.user)
         return renamed

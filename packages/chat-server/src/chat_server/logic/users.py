@@ -2,39 +2,39 @@
 
 from __future__ import annotations
 
-import unicodedata
-from typing import Annotated, Any
+from typing import Annotated
 
 from attrs import define
 from chat_common import wire
-from chat_common.errors import NotAuthenticated
+from chat_common.errors import NotAuthenticated, RateLimited
 from chat_common.events import UserChanged
 from chat_common.ports.database import Database
 from chat_common.ports.files import Attachments
 from chat_common.records import Caller, Push
 from chat_common.validation import named
 from msgspec import UNSET, Meta, UnsetType
-from sqlalchemy import Connection, and_, or_, select, update
+from sqlalchemy import Connection, select, update
 
+from chat_server.logic.restamping import begin_restamping, known_by
+from chat_server.logic.search import write_parts
+from chat_server.logic.settings import UserSettings
+from chat_server.names import cleaned, display_name, folded
 from chat_server.services import Deliver, Delivery
-from chat_server.store import pages, views
+from chat_server.store import views
 from chat_server.store.executor import caller_user
-from chat_server.store.schema import contact, conversation, member, user, version
+from chat_server.store.schema import conversation, member, user, version
 from chat_server.store.tx import Tx, new_id
 
+DAY_MS = 86_400_000
 Name = named(64)
 
 
-def folded(name: str) -> str:
-    """A name as search compares it."""
-    return unicodedata.normalize("NFKC", name).casefold().strip()
-
-
 def create(tx: Tx, name: str) -> wire.User:
-    """A new user; the id is random."""
-    who = new_id()
+    """A new user; the id is random. What may not stand in a name is left out of it."""
+    who, name = new_id(), cleaned(name)
     tx.connection.execute(user.insert(), {"user": who, "name": name, "folded": folded(name), "created_at": tx.now})
     tx.connection.execute(version.insert(), {"user": who})
+    write_parts(tx.connection, who, name)
     return wire.User(user=who, name=name)
 
 
@@ -51,21 +51,6 @@ class GetUsers:
 @define(kw_only=True)
 class Users:
     users: list[wire.User]
-
-
-@define(kw_only=True)
-class SearchUsers:
-    """``query``: the beginning of a name, or a whole user id."""
-
-    query: Name  # type: ignore[valid-type]
-    cursor: pages.Cursor | None = None
-    limit: pages.Limit | None = None
-
-
-@define(kw_only=True)
-class UsersPage:
-    users: list[wire.User]
-    cursor: str | UnsetType = UNSET
 
 
 @define(kw_only=True)
@@ -111,77 +96,43 @@ async def get(database: Database, caller: Caller, request: GetUsers) -> Users:
     return Users(users=[found[who] for who in dict.fromkeys(request.users) if who in found])
 
 
-async def search(database: Database, caller: Caller, request: SearchUsers) -> UsersPage:
-    """Users whose name begins so, in order of name."""
-    caller_user(caller)
-    after = None if request.cursor is None else pages.read_cursor("user.search", request.cursor, tuple[str, str])
-    limit = request.limit or pages.DEFAULT
-    query = folded(request.query)
-
-    def page(connection: Connection) -> UsersPage:
-        begins = and_(user.c.folded >= query, user.c.folded < query + "\U0010ffff")
-        wanted = select(user).where(or_(begins, user.c.user == request.query))
-        if after is not None:
-            wanted = wanted.where(
-                or_(user.c.folded > after[0], and_(user.c.folded == after[0], user.c.user > after[1]))
-            )
-        rows = connection.execute(wanted.order_by(user.c.folded, user.c.user).limit(limit + 1)).all()
-        more = len(rows) > limit
-        rows = rows[:limit]
-        return UsersPage(
-            users=[views.user_record(row) for row in rows],
-            cursor=pages.write_cursor("user.search", rows[-1].folded, rows[-1].user) if more else UNSET,
+def rename(settings: UserSettings, tx: Tx, who: str, request: Rename) -> Renamed:
+    """A new name, seen by everybody who sees this user: friends, and members of common conversations. Their rows are
+    stamped afterwards, in portions (`Restamping`). `RateLimited`: as often as allowed within this day."""
+    name = display_name(request.name)
+    before = tx.connection.execute(select(user).where(user.c.user == who).with_for_update()).one()
+    if name == before.name:
+        return Renamed(user=views.user_record(before))
+    today = tx.now // DAY_MS
+    renames = before.renames if before.rename_day == today else 0
+    if renames >= settings.renames:
+        again = (DAY_MS - tx.now % DAY_MS) / 1000
+        raise RateLimited(
+            f"A name can be changed {settings.renames} times a day.", limit=settings.renames, retry_after=again
         )
-
-    return await database.read(page)
-
-
-def rename(tx: Tx, who: str, request: Rename) -> Renamed:
-    """A new name, seen by everybody who sees this user: friends, and members of common conversations."""
-    tx.connection.execute(update(user).where(user.c.user == who).values(name=request.name, folded=folded(request.name)))
-    profile_changed(tx, who)
-    return Renamed(user=views.users_by_id(tx.connection, [who])[who])
+    write_parts(tx.connection, who, name)
+    return Renamed(user=_changed(tx, who, name=name, folded=folded(name), rename_day=today, renames=renames + 1))
 
 
 def wear(attachments: Attachments, tx: Tx, who: str, request: Wear) -> Worn:
     """Another picture, or none, seen by everybody who sees this user. Its address changes with it."""
     attachments.wear(tx.connection, who, request.file)
     address = None if request.file is None else f"avatars/{request.file}"
-    tx.connection.execute(update(user).where(user.c.user == who).values(avatar=address))
-    profile_changed(tx, who)
-    return Worn(user=views.users_by_id(tx.connection, [who])[who])
+    return Worn(user=_changed(tx, who, avatar=address))
 
 
-def profile_changed(tx: Tx, who: str) -> None:
-    """Stamp every row in which this user's record stands."""
+def _changed(tx: Tx, who: str, **values: Any) -> wire.User:
+    """Change one's record; the rows of others in which it stands are stamped afterwards."""
     mine = tx.versions([who])
-    tx.connection.execute(update(user).where(user.c.user == who).values(version=mine[who]))
-    others = list(tx.connection.execute(_known_by(who)).scalars())
-    for other, number in sorted(tx.versions(others).items()):
-        tx.connection.execute(
-            update(contact).where(contact.c.user == other, contact.c.other == who).values(version=number)
-        )
-    rooms = tx.connection.execute(
-        select(member.c.conversation, conversation.c.kind, conversation.c.direct_key)
-        .join(conversation, conversation.c.conversation == member.c.conversation)
-        .where(member.c.user == who, member.c.to_seq.is_(None))
-        .order_by(member.c.conversation)
-    ).all()
-    for name, kind, direct_key in rooms:
-        room = tx.room(name)
-        rev = room.stamp()
-        tx.connection.execute(update(member).where(member.c.conversation == name, member.c.user == who).values(rev=rev))
-        room.announce_members([who], rev)
-        if kind == "direct" and direct_key is not None:
-            peer = views.peer_of(direct_key, who)
-            if peer != who:
-                tx.touch(name, [peer])
+    tx.connection.execute(update(user).where(user.c.user == who).values(version=mine[who], **values))
+    begin_restamping(tx, who)
+    return views.users_by_id(tx.connection, [who])[who]
 
 
 async def tell(database: Database, deliver: Deliver, who: str) -> None:
     """Push the profile to those who see this user: contacts, and members of common conversations that are not hot.
 
-    It has no version and may be lost: the rows that `profile_changed` has stamped hold it too.
+    It has no version and may be lost: the rows that `Restamping` stamps hold it too.
     """
 
     def seen_by(connection: Connection) -> tuple[wire.User, set[str]]:
@@ -192,13 +143,9 @@ async def tell(database: Database, deliver: Deliver, who: str) -> None:
             .where(member.c.conversation.in_(mine), member.c.to_seq.is_(None), ~conversation.c.hot)
             .distinct()
         )
-        others = {*connection.execute(together).scalars(), *connection.execute(_known_by(who)).scalars()}
+        others = {*connection.execute(together).scalars(), *connection.execute(known_by(who)).scalars()}
         return views.users_by_id(connection, [who])[who], others - {who}
 
     profile, others = await database.read(seen_by)
     if others:
         await deliver([Delivery([Push("user", UserChanged(user=profile))], dict.fromkeys(sorted(others), 0))])
-
-
-def _known_by(who: str) -> Any:
-    return select(contact.c.user).where(contact.c.other == who, or_(contact.c.state != "none", contact.c.blocked))

@@ -17,7 +17,7 @@ from chat_server.logic.direct import InboxOf
 from chat_server.logic.groups.invitations import OneConversation, ask, refuse_full, sort_invited
 from chat_server.logic.groups.membership import join
 from chat_server.logic.settings import GroupSettings
-from chat_server.logic.users import folded
+from chat_server.names import display_name, folded
 from chat_server.store import pages, views
 from chat_server.store.executor import caller_user
 from chat_server.store.rights import enter_group, may_manage, standing
@@ -63,6 +63,7 @@ class MembersPage:
 def create(settings: GroupSettings, inbox_of: InboxOf, tx: Tx, me: str, request: CreateGroup) -> wire.Inbox:
     """A group of the caller, who owns it, and these users; strangers are asked first. An unknown user → `NotFound`, one
     who has blocked the caller → `NotPermitted`: nothing is done."""
+    name = display_name(request.name)
     others = [who for who in dict.fromkeys(request.members) if who != me]
     require_users(tx.connection, others)
     refuse_full(settings, tx, me, owner=True)
@@ -71,7 +72,7 @@ def create(settings: GroupSettings, inbox_of: InboxOf, tx: Tx, me: str, request:
         raise NotPermitted("One of these users does not want to be invited by you.", field="members")
     if found.refused:
         raise Conflict("One of these users is in as many groups as allowed.", field="members", limit=settings.joined)
-    room = tx.adopt(conversation=new_id(), kind="group", name=request.name)
+    room = tx.adopt(conversation=new_id(), kind="group", name=name)
     join(tx, room, [me, *found.coming])
     tx.connection.execute(
         update(member).where(member.c.conversation == room.conversation, member.c.user == me).values(role="owner")
@@ -98,7 +99,7 @@ def change(tx: Tx, me: str, request: UpdateGroup) -> wire.Conversation:
     room, here = enter_group(tx, me, request.conversation)
     may_manage(here, "owner", "admin")
     wanted = {
-        "name": request.name,
+        "name": None if request.name is None else display_name(request.name),
         "avatar": request.avatar,
         "announcement": request.announcement,
         "invites": request.invites,
