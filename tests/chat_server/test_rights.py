@@ -78,6 +78,7 @@ ROWS: dict[str, Row] = {
     "user.get": Row({"users": ["ANN"]}),
     "user.search": Row({"query": "ann"}),
     "user.rename": Row({"name": "another"}),
+    "user.avatar": Row({"file": None}),
     "direct.open": Row({"user": "ANN"}, owner=OK),
     "group.create": Row({"name": "g", "members": ["ANN"]}),
     "group.join": Row({"link": "no-such-link"}, member="not_found"),
