@@ -18,7 +18,7 @@ const ESBUILD = "0.28.2";
 const LANGUAGES = ["en", "zh"];
 const ENTRY = `
 export { Component, Fragment, createContext, createElement, options, render } from "preact";
-export { useContext, useEffect, useId, useLayoutEffect, useMemo, useReducer, useRef, useState } from "preact/hooks";
+export { useContext, useEffect, useLayoutEffect, useMemo, useReducer, useRef, useState } from "preact/hooks";
 export { batch, computed, effect, signal, untracked } from "@preact/signals-core";
 `;
 /** What people look for in Chinese and the data does not know. */

@@ -32,7 +32,7 @@ export function Settings({ desk, page, logout }) {
       ),
       h(
         "section.settings-view",
-        { "aria-label": t(`settings.${shown ?? "profile"}`), tabindex: -1 },
+        { "aria-label": t(`settings.${shown ?? "profile"}`), tabindex: 0 },
         h("div.settings-title", iconButton("back", t("back.settings"), () => go("settings"), { class: "icon-button settings-back" }), h("h3", t(`settings.${shown ?? "profile"}`))),
         h(View, { desk }),
       ),

@@ -1,12 +1,16 @@
 /** Questions and forms: native modal dialogs, so that focus stays in and comes back. */
-import { useId, useLayoutEffect, useRef, useState } from "../../vendor/preact.js";
+import { useLayoutEffect, useRef, useState } from "../../vendor/preact.js";
 import { t } from "../words.js";
 import { h, iconButton, overlay } from "./h.js";
+
+let titles = 0;
+/** Not `useId`, whose ids are unique within one root: every dialog above the page is a root of its own. */
+const newId = () => `dialog-title-${(titles += 1)}`;
 
 /** A native modal dialog for as long as the view is drawn; `close` is told when it has been closed. */
 export function Dialog({ title, kind = "", close, children, actions }) {
   const box = useRef();
-  const id = useId();
+  const [id] = useState(newId);
   useLayoutEffect(() => {
     if (!box.current.open) box.current.showModal();
     box.current.querySelector("[data-autofocus]")?.focus();
