@@ -38,8 +38,9 @@ def _python(session: nox.Session, *words: str, **options: object) -> None:
 
 WORKERS = ("-n", "2", "--dist", "loadgroup", "--durations", "10")
 """Two workers; see tests/conftest.py for what they share and what comes first."""
-FLOOR = 0
-"""Per cent of branch coverage that the quick tests alone must reach."""
+FLOOR = 82
+"""Per cent of statements and branches that the quick tests alone must reach; they reached 87 when this was set. A
+tracer costs 1.8 times the CPU on Python 3.11, so whole servers and kill runs are not traced."""
 COVERAGE = ("--cov", "--cov-branch", "--cov-report", "", "--cov-fail-under", str(FLOOR))
 
 

@@ -9,10 +9,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
 HERE = Path(__file__).parent
 
@@ -30,6 +32,10 @@ LONG = {
     "faults/test_failure_list.py": "a server for each line of the list",
     "contracts/test_broker_rocketmq.py": "RocketMQ is slow to notice what is dead",
     "e2e/test_large.py": "100,000 messages in a browser",
+    "chat_common/protocol/test_session_stateful.py": "thousands of random sessions",
+    "chat_server/im/test_cost.py": "a room at two sizes",
+    "chat_server/im/test_replicas.py": "replicas after random changes",
+    "chat_server/cli/test_serve.py": "servers as processes",
     "chat_oss/test_random_uploads.py": "thousands of random uploads",
     "chat_oss/test_converter.py": "pictures in processes of their own",
     "fuzz/test_openapi.py": "every command many times",
@@ -47,6 +53,22 @@ ROCKETMQ = {
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "quick: needs no server; given by tests/conftest.py")
+
+
+_configure = structlog.configure
+
+
+def _configure_uncached(**options: Any) -> None:
+    _configure(**{**options, "cache_logger_on_first_use": False})
+
+
+@pytest.fixture(autouse=True)
+def _logs_as_they_were(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No test decides what a later one of its worker logs or can capture: loggers are not cached, settings not kept."""
+    monkeypatch.setattr(structlog, "configure", _configure_uncached)
+    yield
+    if structlog.is_configured():
+        structlog.reset_defaults()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
