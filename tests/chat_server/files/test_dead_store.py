@@ -101,12 +101,15 @@ async def test_texts_flow_while_uploads_hang(minio: S3Server, tmp_path: Path, re
 
 
 async def test_without_a_package_for_files_uploads_are_unavailable(tmp_path: Path) -> None:
-    settings = {"server": {"data": str(tmp_path)}, "ports": {"files": []}}
+    settings = {"server": {"data": str(tmp_path)}, "ports": {"files": [], "attachments": []}}
     async with Server(settings=settings, environ={}) as server:
         ada = (await server.ensure_user("ada")).user
         room = (await server.call("group.create", {"name": "room", "members": []}, user=ada)).conversation
         request = {"conversation": room, "name": "a", "type": "text/plain", "size": 1}
         with pytest.raises(ChatError) as caught:
             await server.call("upload.begin", request, user=ada)
+        assert caught.value.code == "unavailable"
+        with pytest.raises(ChatError) as caught:
+            await server.call("submit", {"conversation": room, "kind": "file", "body": {"file": "a"}}, user=ada)
         assert caught.value.code == "unavailable"
         await server.call("submit", {"conversation": room, "kind": "text", "body": {"text": "hi"}}, user=ada)
