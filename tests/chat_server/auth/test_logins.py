@@ -155,6 +155,19 @@ async def test_two_in_the_same_millisecond(store: Store, policy: dict[str, Any],
             assert [await here.is_in(token) for token in tokens].count("in") == living
 
 
+@pytest.mark.parametrize(("policy", "living"), [(ONE, 1), (CLASSES, 1), (TWO, 2)], ids=["one", "classes", "two"])
+async def test_two_in_the_same_millisecond_on_two_nodes(store: Store, policy: dict[str, Any], living: int) -> None:
+    """Two connections of two nodes: the lock on the user decides, not the one writer of a process."""
+    async with desk(store, **policy) as here, desk(store, **policy) as there:
+        for number in range(40):
+            name = f"ada-{number}"
+            await here.log_in("desk", name=name)  # Somebody new would be made by one of the two after the other.
+            for each in (here, there):
+                each.house.clock.advance(10)
+            tokens = await asyncio.gather(here.log_in("iphone", name=name), there.log_in("pixel", name=name))
+            assert [await here.is_in(token) for token in tokens].count("in") == living
+
+
 @every_policy
 async def test_a_kicked_device_is_out_for_good(store: Store, policy: dict[str, Any]) -> None:
     async with desk(store, **{**policy, "sessions": "per_device"}) as here:

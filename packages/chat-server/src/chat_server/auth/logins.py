@@ -167,7 +167,12 @@ def end(connection: Connection, condition: Any, by: EndedBy, now: int, *, stays:
 
 
 def forget_old(connection: Connection, now: int, limit: int = 1000) -> int:
-    """Delete tokens that are over and logins that ended long ago, at most ``limit`` of each; how many rows went."""
+    """End logins that have expired, delete tokens that are over and logins that ended long ago, at most ``limit`` of
+    each; how many rows went."""
+    over_now = select(login.c.login).where(login.c.ended_at.is_(None), login.c.expires_at < now).limit(limit)
+    expired = connection.execute(over_now).scalars().all()
+    if expired:  # So that a device that is out for good is told nothing more, by its push address either.
+        end(connection, login.c.login.in_(expired), "expired", now)
     tokens = connection.execute(select(token.c.token).where(token.c.expires_at < now).limit(limit)).scalars().all()
     if tokens:
         connection.execute(delete(token).where(token.c.token.in_(tokens)))
