@@ -85,7 +85,7 @@ export function conversationItems(desk, id) {
   ];
 }
 
-/** People whom the server finds, asked for when one has stopped typing. */
+/** People whom the server finds, asked for when one has stopped typing; `short`: it wants more letters. */
 export function useFound(client, query) {
   const [found, setFound] = useState();
   useEffect(() => {
@@ -95,8 +95,14 @@ export function useFound(client, query) {
     }
     let current = true;
     const asked = setTimeout(async () => {
-      const { users } = await client.call("user.search", { query }).catch(() => ({ users: [] }));
-      if (current) setFound(users.filter(({ user }) => user !== client.me.user));
+      let users = [];
+      let short = false;
+      try {
+        ({ users } = await client.call("user.search", { query }));
+      } catch (error) {
+        short = error.code === "invalid"; // the server wants more letters
+      }
+      if (current) setFound(Object.assign(users.filter(({ user }) => user !== client.me.user), { short }));
     }, 200);
     return () => {
       current = false;
@@ -218,7 +224,7 @@ export function Sidebar({ desk, open, acts, focus, requests }) {
           "div.people",
           { ref: people, onkeydown: peopleKey },
           h("h2.list-heading", t("search.people")),
-          found?.length === 0 && h("p.list-hint", t("search.none")),
+          found?.length === 0 && h("p.list-hint", t(found.short ? "search.short" : "search.none")),
           found?.map((user) =>
             h(
               "button.list-button.person",

@@ -89,7 +89,7 @@ function Jump({ desk, acts, done }) {
           ),
         ),
       ),
-      query && found && items.length === 0 && h("p.list-hint", t("search.none")),
+      query && found && items.length === 0 && h("p.list-hint", t(found.short ? "search.short" : "search.none")),
     ),
   );
 }

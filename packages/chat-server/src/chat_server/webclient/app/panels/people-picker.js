@@ -59,7 +59,7 @@ export function PeoplePicker({ client, chosen, change, without = new Set() }) {
           chosen.has(user.user) && icon("check"),
         ),
       ),
-      query && found && offered.length === 0 && h("p.list-hint", t("search.none")),
+      query && found && offered.length === 0 && h("p.list-hint", t(found.short ? "search.short" : "search.none")),
     ),
   );
 }

@@ -35,6 +35,7 @@ export default {
   "search.chats": "Search chats",
   "search.people": "People",
   "search.none": "Nobody found",
+  "search.short": "Type at least two letters",
   filter: "Show",
   "filter.all": "All",
   "filter.unread": "Unread",

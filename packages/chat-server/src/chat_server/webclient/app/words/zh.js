@@ -33,6 +33,7 @@ export default {
   "search.chats": "搜索聊天",
   "search.people": "用户",
   "search.none": "没有找到",
+  "search.short": "请再多输入一些",
   filter: "显示",
   "filter.all": "全部",
   "filter.unread": "未读",
