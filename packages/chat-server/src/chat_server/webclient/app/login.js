@@ -124,27 +124,32 @@ function CodeLogin({ client, methods, done }) {
 }
 
 function Form({ title, hint, children, submit, yes = t("login.enter") }) {
-  const [{ error, busy }, setState] = useState({});
+  const [{ error, busy, devices = [] }, setState] = useState({});
+  const run = async (replace) => {
+    if (busy) return;
+    setState({ busy: true });
+    try {
+      await submit(replace);
+      setState({});
+    } catch (problem) {
+      // Where so many devices may be logged in and no more, one of them has to make room.
+      setState({ error: typeof problem === "string" ? problem : errorText(problem), devices: problem.details?.devices });
+    }
+  };
   return h(
     "form.login-form",
     {
       "aria-label": title,
-      onsubmit: async (event) => {
+      onsubmit: (event) => {
         event.preventDefault();
-        if (busy) return;
-        setState({ busy: true });
-        try {
-          await submit();
-          setState({});
-        } catch (problem) {
-          setState({ error: typeof problem === "string" ? problem : errorText(problem) });
-        }
+        run();
       },
     },
     h("h2", title),
     hint && h("p.login-hint", hint),
     children,
-    h("p.form-error", { role: "alert" }, error),
+    h("p.form-error", { role: "alert" }, devices.length > 0 ? t("login.full") : error),
+    devices.map(({ login, device: id, name, platform }) => h("button.secondary", { key: login ?? id, type: "button", onclick: () => run(login ?? id) }, t("login.replace", name || platform))),
     h("button.primary", { type: "submit", disabled: busy }, yes),
   );
 }
@@ -163,7 +168,7 @@ function NameForm({ client, done }) {
   const [name, setName] = useState("");
   return h(
     Form,
-    { title: t("login.dev"), hint: t("login.dev.hint"), submit: async () => done(await client.call("auth.dev", { name: name.trim(), device: device() })) },
+    { title: t("login.dev"), hint: t("login.dev.hint"), submit: async (replace) => done(await client.call("auth.dev", { name: name.trim(), device: device(), replace })) },
     h(Field, { label: t("login.name"), name: "name", value: name, change: setName, maxlength: 64, autocomplete: "nickname", first: true }),
   );
 }
@@ -172,8 +177,8 @@ function PasswordForm({ client, done, first }) {
   const [making, setMaking] = useState(/[?&]invite=/.test(location.search));
   const [{ name, password, again, invite }, setState] = useState({ name: "", password: "", again: "", invite: new URLSearchParams(location.search).get("invite") ?? "" });
   const change = (field) => (value) => setState((before) => ({ ...before, [field]: value }));
-  const submit = async () => {
-    if (!making) return done(await client.call("auth.password", { name: name.trim(), password, device: device() }));
+  const submit = async (replace) => {
+    if (!making) return done(await client.call("auth.password", { name: name.trim(), password, device: device(), replace }));
     if (password.length < SHORTEST_PASSWORD) throw t("error.invalid.password");
     if (password !== again) throw t("login.password.differs");
     return done(await client.call("auth.register", { name: name.trim(), password, invite: invite.trim() || undefined, device: device() }));

@@ -128,13 +128,13 @@ function Devices({ desk }) {
     "div.settings-form",
     h(
       "ul.members",
-      shown.map(({ device, name, platform, online, current, seen_at: seen }) =>
+      shown.map(({ login, device, name, platform, online, current, address, seen_at: seen }) =>
         h(
           "li.member",
-          { key: device },
+          { key: login ?? device },
           icon("device"),
-          h("span.list-text", h("span.list-title", name || platform), h("span.list-preview", current ? t("device.this") : online ? t("online") : seen ? t("device.seen", moment(seen)) : "")),
-          !current && h("button.secondary", { type: "button", "aria-label": `${t("device.end")}: ${name || platform}`, onclick: () => kick({ device }, t("device.end.ask", name || platform)) }, t("device.end")),
+          h("span.list-text", h("span.list-title", name || platform), h("span.list-preview", [current ? t("device.this") : online ? t("online") : seen ? t("device.seen", moment(seen)) : "", address].filter(Boolean).join(" · "))),
+          !current && h("button.secondary", { type: "button", "aria-label": `${t("device.end")}: ${name || platform}`, onclick: () => kick(login ? { login } : { device }, t("device.end.ask", name || platform)) }, t("device.end")),
         ),
       ),
     ),

@@ -25,6 +25,8 @@ export default {
   "login.have": "I have an account",
   "login.invite": "Invitation code, if you have one",
   "login.enter": "Log in",
+  "login.full": "This account is logged in on as many devices as it may be. Which one shall make room?",
+  "login.replace": (name) => `Log ${name} out and go on`,
   "login.none": "This server offers no way to log in from this page.",
   "over.4401": "You have been logged out.",
   "over.4403": "This account has been banned.",

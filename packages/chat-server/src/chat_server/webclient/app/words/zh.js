@@ -23,6 +23,8 @@ export default {
   "login.have": "已有账号，去登录",
   "login.invite": "邀请码（如果有）",
   "login.enter": "登录",
+  "login.full": "此账号登录的设备已达上限。要让哪台设备退出？",
+  "login.replace": (name) => `让 ${name} 退出并继续`,
   "login.none": "此服务器没有提供网页登录方式。",
   "over.4401": "你已退出登录。",
   "over.4403": "此账号已被封禁。",
