@@ -168,8 +168,8 @@ class Fanout:
         mentions: list[Diffusion] = []
         for batch in batches:
             roster, pushes = batch.roster, batch.pushes
-            wanted = self._judge(roster, pushes)
-            if roster.hot and not wanted:
+            roster.load.add(len(pushes), self._clock.monotonic())
+            if roster.hot and not self._wants_hot(roster, pushes):
                 await self._cool(batch)
             if roster.hot:
                 if not roster.marked:
@@ -182,7 +182,7 @@ class Fanout:
             else:
                 groups = _grouped(roster, pushes)
                 normal.append((batch, groups, _diffusion(roster, pushes, groups, now, self._settings)))
-                batch.roster.wanted_hot = wanted
+                roster.wanted_hot = self._wants_hot(roster, pushes)
         written = await asyncio.gather(*(self._database.change_many(diffuse, item) for _, _, item in normal))
         for (batch, groups, item), (versions, shown) in zip(normal, written, strict=True):
             deliveries.extend(_deliveries(batch.roster.conversation, groups, versions))
@@ -216,11 +216,14 @@ class Fanout:
 
     # --- hot and normal -------------------------------------------------------------------------------------------
 
-    def _judge(self, roster: Roster, pushes: Sequence[Push]) -> bool:
-        roster.load.add(len(pushes), self._clock.monotonic())
-        for push in pushes:
-            if push.event == "conversation":
-                roster.count = push.data.members
+    def _wants_hot(self, roster: Roster, pushes: Sequence[Push]) -> bool:
+        """By the members after these pushes: those of the roster, or what a hot conversation says of itself."""
+        if roster.spans is not None:
+            roster.count = len(roster.everyone)
+        else:
+            for push in pushes:
+                if push.event == "conversation":
+                    roster.count = push.data.members
         return is_hot(roster.hot, roster.kind, roster.count, roster.load.rate, self._settings)
 
     async def _cool(self, batch: _Batch) -> None:
@@ -234,6 +237,7 @@ class Fanout:
 
         fresh = await self._database.change(normal)
         if fresh is not None and fresh.spans is not None:
+            roster.count = fresh.count
             roster.hot = roster.marked = False
             roster.spans, roster.rev = fresh.spans, fresh.rev
             roster.index()
