@@ -159,7 +159,7 @@ class FakeIm:
         self.asked.append(("heads", tuple(users), tuple(rooms)))
         versions = {user: self.versions.get(user, 0) for user in users}
         known = {room: self.hot[room][0] for room in rooms if room in self.hot}
-        hot = {name: self.hot[name][0] for name, at in self.turned_hot.items() if at > hot_since}
+        hot = {name: (self.hot[name][0], at) for name, at in self.turned_hot.items() if at > hot_since}
         return Heads(versions, known, self.epoch, hot, max([hot_since, *self.turned_hot.values()]))
 
     async def present(self, conversation: str, users: Sequence[str]) -> Present:

@@ -1,4 +1,4 @@
-"""A whole server in this process, clients of the project's own on wires that lie in memory, and gates to hold answers."""
+"""A whole server in this process, the project's own clients on wires that lie in memory, and gates to hold answers."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ FRAMES = Frames()
 
 
 class Person:
-    """A client whose frames are carried by hand. ``pushed``: (event, rev, seq) of each push, `lagged`, behind `beat`."""
+    """A client whose frames are carried by hand. ``pushed``: (event, rev, seq) of each push, `lagged`, `beat`."""
 
     framing = FRAMES
     address = "127.0.0.1"

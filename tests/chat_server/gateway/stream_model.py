@@ -292,7 +292,7 @@ class Node:
         await self._read()
         truth = self.world.truth
         found = {user: truth.spans(user) for user in users if is_open(truth.spans(user))}
-        answer = Present(truth.rev, found)
+        answer = Present(truth.rev, found, truth.hot_at)
         await self._read()
         return answer
 
@@ -305,7 +305,7 @@ class Node:
     async def heads(self, users: Sequence[str], rooms: Sequence[str], hot_since: int) -> Heads:
         await self._read()
         truth = self.world.truth
-        hot = {ROOM: truth.rev} if truth.hot and max(truth.hot_at, truth.touched_at) > hot_since else {}
+        hot = {ROOM: (truth.rev, truth.hot_at)} if truth.hot and max(truth.hot_at, truth.touched_at) > hot_since else {}
         rooms_now = {room: truth.rev for room in rooms}
         return Heads({user: truth.versions[user] for user in users}, rooms_now, "e", hot, hot_since)
 
@@ -492,7 +492,8 @@ class World:
             deliveries.extend(self._by_name(pushes, first, last))
             if self.truth.hot:
                 members = {user: self._state(user, last).spans for user in USERS if self._member(user, last)}
-                deliveries.append(Delivery([], None, ROOM, last + 1, last, members=members))
+                at = self.truth.hot_at
+                deliveries.append(Delivery([], None, ROOM, last + 1, last, members=members, hot_at=at))
         self.fanned = last
         for node in self.nodes:
             here = {user for user, name in self.routes.values() if name == node.name}
@@ -668,7 +669,7 @@ class World:
 def _part(delivery: Delivery, here: set[str]) -> Delivery | None:
     if delivery.members is not None:
         spans = {user: spans for user, spans in delivery.members.items() if user in here}
-        return Delivery([], None, ROOM, delivery.first, delivery.last, members=spans)
+        return Delivery([], None, ROOM, delivery.first, delivery.last, members=spans, hot_at=delivery.hot_at)
     if delivery.users is None:
         return delivery
     users = {user: version for user, version in delivery.users.items() if user in here}

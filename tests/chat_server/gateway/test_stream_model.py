@@ -88,7 +88,8 @@ async def position_moves_on_a_failed_read(self: Streams, conversation: str, stre
         while await self._step(conversation, stream):
             pass
     except ChatError:
-        stream.position = max(stream.position, stream.target)
+        stream.position = max(stream.position, stream.target, *(unit[-1].last for unit in stream.waiting or ()))
+        stream.waiting = None
     finally:
         stream.reading = False
 
@@ -113,11 +114,6 @@ def nothing_later(self: Stream, later: Any, online: Any) -> None:
     """What the log tells of later memberships is not kept."""
 
 
-def begins_complete(self: Stream, rev: int, members: Mapping[str, Any] | None) -> None:
-    """Whoever says hello makes the stream, and the others are not asked for."""
-    BEGIN(self, rev, members or {})
-
-
 def forgets_its_position(self: Streams, conversation: str, stream: Stream, unit: Sequence[Delivery]) -> None:
     HAND_ON(self, conversation, stream, unit)
     if stream.known is None:
@@ -129,13 +125,13 @@ def forgets_newer_accounts(self: Stream, rev: int) -> None:
     self.newer = {}
 
 
-def tells_nobody(self: Stream, rev: int, found: Mapping[str, Membership]) -> set[str]:
+def tells_nobody(self: Stream, rev: int, found: Mapping[str, Membership], hot_at: int) -> set[str]:
     """After a gap too wide nobody is told to sync."""
-    COMPLETE(self, rev, found)
+    COMPLETE(self, rev, found, hot_at)
     return set()
 
 
-def sees_no_heat(self: Streams, conversation: str, rev: int) -> None:
+def sees_no_heat(self: Streams, conversation: str, rev: int, hot_at: int) -> None:
     """The check asks for the conversations that it knows, and for no others."""
 
 
@@ -143,7 +139,7 @@ def keeps_who_has_left(spans: Any) -> bool:
     return bool(spans)
 
 
-BEGIN, COOL, COMPLETE, HAND_ON = Stream.begin, Stream.cool, Stream.complete, Streams._hand_on
+COOL, COMPLETE, HAND_ON = Stream.cool, Stream.complete, Streams._hand_on
 Plant = Callable[[pytest.MonkeyPatch], Any]
 
 
@@ -159,7 +155,6 @@ PLANTED: dict[str, Plant | type[Node]] = {
     "memberships that pass an arriving user not noted": replacing(Streams, "_note", nobody_passes),
     "spans asked before the batch's members": replacing(Stream, "_ahead", nothing_ahead),
     "later memberships of the log forgotten": replacing(Stream, "_hear", nothing_later),
-    "a stream made by a hello taken for complete": replacing(Stream, "begin", begins_complete),
     "the position forgotten while it is normal": replacing(Streams, "_hand_on", forgets_its_position),
     "newer accounts forgotten when it cools": replacing(Stream, "cool", forgets_newer_accounts),
     "nobody told after a gap too wide": replacing(Stream, "complete", tells_nobody),

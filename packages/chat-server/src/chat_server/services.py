@@ -84,10 +84,12 @@ class Arrival:
 
 @frozen
 class Present:
-    """The present members among those asked for, with their spans, as of the conversation's head ``rev``."""
+    """The present members among those asked for, with their spans, as of the conversation's head ``rev``; and when it
+    last turned hot (ms)."""
 
     rev: int
     spans: Mapping[str, Spans]
+    hot_at: int = 0
 
 
 @frozen
@@ -105,14 +107,14 @@ class LogPage:
 
 @frozen
 class Heads:
-    """Answer to the check: the newest version of each user, the newest rev of each conversation asked for, and the
-    newest revs of all hot conversations in which something has happened since the time asked for: those up to ``until``
-    (ms); ``more`` came after it."""
+    """Answer to the check: the newest version of each user, the newest rev of each conversation asked for; and all hot
+    conversations in which something has happened since the time asked for, each with its newest rev and the time at
+    which it turned hot: those up to ``until`` (ms); ``more`` came after it."""
 
     versions: Mapping[str, int]
     rooms: Mapping[str, int]
     epoch: str
-    hot: Mapping[str, int]
+    hot: Mapping[str, tuple[int, int]]
     until: int
     more: bool = False
 
@@ -162,8 +164,9 @@ class Delivery:
     conversation; the node knows which of its users are in it. ``first``/``last``: the revs covered, 0/0 for a user's
     own changes.
 
-    ``members``: the conversation turns hot after ``last``; the spans of its members, as of ``last``. The router keeps
-    those of the node's users. ``later``: see `LogPage`; empty when the pushes are those that the changes made.
+    ``members``: the conversation turns hot after ``last``, at the time ``hot_at`` (ms); the spans of its members, as of
+    ``last``. The router keeps those of the node's users. ``later``: see `LogPage`; empty when the pushes are those that
+    the changes made.
     """
 
     pushes: Sequence[Push]
@@ -173,6 +176,7 @@ class Delivery:
     last: int = 0
     members: Mapping[str, Spans] | None = None
     later: Mapping[str, Membership] | None = field(factory=dict)
+    hot_at: int = 0
 
 
 Deliver = Callable[[Sequence[Delivery]], Awaitable[None]]

@@ -28,7 +28,7 @@ class Expected:
 
     versions: dict[str, int]
     rooms: dict[str, int]
-    hot: dict[str, int]
+    hot: dict[str, tuple[int, int]]
 
 
 class Check:
@@ -86,6 +86,6 @@ class Check:
                 told += 1
         for conversation, rev in expected.rooms.items():
             self._streams.catch_up(conversation, rev)
-        for conversation, rev in expected.hot.items():
-            self._streams.is_hot(conversation, rev)
+        for conversation, (rev, hot_at) in expected.hot.items():
+            self._streams.is_hot(conversation, rev, hot_at)
         return told

@@ -41,7 +41,8 @@ class Entry:
 
 class Stream:
     """``position``: the rev up to which this node has handed on, hot or not. ``known``: the members among this node's
-    users while the conversation is hot, else None. ``since``: from which rev on ``known`` has been kept.
+    users while the conversation is hot, else None. ``since``: from which rev on ``known`` has been kept; ``hot_at``:
+    for which period of heat, by the time at which that began.
 
     The rest is of what is read or was heard at another moment. ``incomplete``: the members must be asked for before
     anything is handed on; ``lagging``: users who are told to sync once that is done; ``waiting``: what comes after what
@@ -53,6 +54,7 @@ class Stream:
     __slots__ = (
         "audience",
         "generation",
+        "hot_at",
         "incomplete",
         "known",
         "lagging",
@@ -72,6 +74,7 @@ class Stream:
         self.position = position
         self.known: dict[str, Entry] | None = None
         self.since = position
+        self.hot_at = 0
         self.incomplete = False
         self.lagging: frozenset[str] = frozenset()
         self.waiting: deque[Sequence[Delivery]] | None = None
@@ -132,7 +135,7 @@ class Stream:
         else:
             self.enter(user, membership.spans, membership.rev, max(entry.floor if entry is not None else 0, floor))
 
-    def complete(self, rev: int, found: Mapping[str, Membership]) -> set[str]:
+    def complete(self, rev: int, found: Mapping[str, Membership], hot_at: int) -> set[str]:
         """The answer to who is in it, read at ``rev`` or later. Those who were not known here have missed what came
         before: they are returned with the ones that are lagging, to be told to sync."""
         assert self.known is not None
@@ -144,6 +147,7 @@ class Stream:
         # Nobody needs what is at or below every floor.
         self.position = max(self.position, min((entry.floor for entry in self.known.values()), default=rev))
         self.since = max(self.since, rev)
+        self.hot_at = max(self.hot_at, hot_at)
         self.incomplete = False
         return told
 

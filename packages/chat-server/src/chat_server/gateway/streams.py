@@ -83,12 +83,17 @@ class Streams:
             return True
         if stream.known is None:
             return not _is_hot(unit)
+        if unit[0].members is not None:
+            return True  # What it was before does not count any more.
         return not stream.incomplete and unit[0].first <= stream.position + 1 and unit[0].later is not None
 
     def _hand_on(self, conversation: str, stream: Stream, unit: Sequence[Delivery]) -> None:
         """Judged once against the position, which moves after the last of the unit."""
         begun, last = stream.position, max(delivery.last for delivery in unit)
         if last < begun or (last == begun and unit[-1].members is None):
+            if unit[-1].members is not None and stream.since < last:
+                stream.incomplete = stream.known is not None  # That it was normal in between has not come here.
+                self._read(conversation, stream)
             return
         named: list[tuple[Sequence[Push], Mapping[str, int]]] = []
         for delivery in unit:
@@ -99,9 +104,11 @@ class Streams:
                     pushes = delivery.pushes if fresh else [push for push in delivery.pushes if push.rev > begun]
                     named.append((pushes, delivery.users))
             elif delivery.members is not None:
-                if stream.known is None:
+                if stream.known is None or stream.since < delivery.last:
+                    stream.cool(delivery.last)
                     here = {user: spans for user, spans in delivery.members.items() if user in self._index.by_user}
                     stream.begin(delivery.last, here)
+                    stream.hot_at = delivery.hot_at
             elif stream.known is not None:
                 self._push(conversation, stream, delivery.pushes, delivery.later or {})
         if named:
@@ -196,11 +203,14 @@ class Streams:
             if stream.incomplete or stream.waiting or (stream.known is not None and stream.target > stream.position):
                 self._read(conversation, stream)
 
-    def is_hot(self, conversation: str, rev: int) -> None:
-        """The store has it hot, at this rev: read what is missing, and ask who is in it unless that is known."""
+    def is_hot(self, conversation: str, rev: int, hot_at: int) -> None:
+        """The store has it hot since ``hot_at``, at this rev: read what is missing, and ask who is in it unless that is
+        known of this very period: who came while it was normal in between is not known by the one before."""
         stream = self._streams.get(conversation) or self._make(conversation, 0)
         if stream.known is None and stream.position <= rev:  # Above it, it has turned normal since.
             stream.begin(stream.position, None)
+        elif stream.known is not None and stream.hot_at < hot_at and stream.position <= rev:
+            stream.incomplete = True
         self.catch_up(conversation, rev)
 
     def tell_refused(self) -> int:
@@ -265,10 +275,11 @@ class Streams:
         """Who of this node's users is in it. Deliveries wait meanwhile, so the answer is merged before they pass."""
         users = list(self._index.by_user)
         found: dict[str, Membership] = {}
-        rev = 0
+        rev = hot_at = 0
         for start in range(0, len(users), PAGE):
             answer = await self._im.present(conversation, users[start : start + PAGE])
             rev = min(rev or answer.rev, answer.rev)
+            hot_at = answer.hot_at
             found.update((user, Membership(answer.rev, spans)) for user, spans in answer.spans.items())
         announced = max(stream.target, *(unit[-1].last for unit in stream.waiting or ()), 0)
         if not users:
@@ -277,7 +288,7 @@ class Streams:
             raise Unavailable(f"the store is at {rev}, and {announced} was announced")
         online, asked = self._index.by_user, set(users)
         here = {user: membership for user, membership in found.items() if user in online}
-        lagging = stream.complete(rev, here)
+        lagging = stream.complete(rev, here, hot_at)
         for user in self._arriving.keys() - asked:  # Came meanwhile: what passed him by is not known.
             for noted in self._arriving[user]:
                 noted[conversation] = None

@@ -254,7 +254,7 @@ class Fanout:
         roster.index()
         if members is None:
             return []
-        return [Delivery([], None, name, first=last + 1, last=last, members=members)]
+        return [Delivery([], None, name, first=last + 1, last=last, members=members, hot_at=now)]
 
     async def _mark(self, roster: Roster, now: int) -> None:
         """It is far too large to be written to each member, and was never marked: the nodes ask who is in it."""

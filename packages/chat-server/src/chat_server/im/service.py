@@ -45,7 +45,9 @@ class ImSettings:
 
 _VERSIONS = CompiledStatement(select(version.c.user, version.c.version).where(any_of(version.c.user, "users")), "users")
 _ROOM_HEADS = CompiledStatement(
-    select(conversation.c.conversation, conversation.c.head_rev).where(any_of(conversation.c.conversation, "rooms")),
+    select(conversation.c.conversation, conversation.c.head_rev, conversation.c.hot_at).where(
+        any_of(conversation.c.conversation, "rooms")
+    ),
     "rooms",
 )
 
@@ -55,7 +57,7 @@ HOT_PAGE = 1_000
 
 def _hot_since(at: Any) -> CompiledStatement:
     return CompiledStatement(
-        select(conversation.c.conversation, conversation.c.head_rev, at)
+        select(conversation.c.conversation, conversation.c.head_rev, conversation.c.hot_at, at)
         .where(at > bindparam("since"), conversation.c.hot == true())
         .order_by(at)
         .limit(HOT_PAGE),
@@ -268,13 +270,13 @@ class Im:
             versions = _VERSIONS.all(connection, texts(connection, users))
             heads = _ROOM_HEADS.all(connection, texts(connection, rooms))
             found = [statement.all(connection, hot_since) for statement in _HOT_SINCE]
-            full = [rows[-1][2] for rows in found if len(rows) == HOT_PAGE]
-            until = min(full) if full else max((row[2] for rows in found for row in rows), default=hot_since)
+            full = [rows[-1][3] for rows in found if len(rows) == HOT_PAGE]
+            until = min(full) if full else max((row[3] for rows in found for row in rows), default=hot_since)
             return Heads(
                 {user: number for user, number in versions},
-                {name: rev for name, rev in heads},
+                {name: rev for name, rev, _ in heads},
                 epoch.read(connection),
-                {name: rev for rows in found for name, rev, at in rows if at <= until},
+                {name: (rev, hot_at) for rows in found for name, rev, hot_at, at in rows if at <= until},
                 until,
                 bool(full) and until > hot_since,
             )
@@ -285,7 +287,8 @@ class Im:
         def members(connection: Connection) -> Present:
             heads = _ROOM_HEADS.all(connection, texts(connection, [conversation]))
             rows = _PRESENT.all(connection, conversation, texts(connection, users))
-            return Present(heads[0][1] if heads else 0, {row.user: views.spans_of(row) for row in rows})
+            rev, hot_at = (heads[0][1], heads[0][2]) if heads else (0, 0)
+            return Present(rev, {row.user: views.spans_of(row) for row in rows}, hot_at)
 
         return await self._database.read(members)
 
