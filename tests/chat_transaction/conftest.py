@@ -38,14 +38,14 @@ class Seen:
             self._changed.notify_all()
 
     async def count(self, count: int) -> None:
-        async with asyncio.timeout(20), self._changed:
+        async with asyncio.timeout(60), self._changed:
             await self._changed.wait_for(lambda: len(self.records) >= count)
 
     def payloads(self, key: str | None = None) -> list[bytes]:
         return [record.payload for record in self.records if key is None or record.key == key]
 
 
-async def until(condition: Callable[[], Awaitable[Any]], patience: float = 20.0) -> None:
+async def until(condition: Callable[[], Awaitable[Any]], patience: float = 60.0) -> None:
     """Ask again and again until the answer is truthy: for what no event tells, such as a row of a table."""
     async with asyncio.timeout(patience):
         while not await condition():  # noqa: ASYNC110 - nothing in another process or thread can set an event

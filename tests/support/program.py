@@ -65,7 +65,7 @@ class Program:
         self.process.stdin.write(f"{line}\n".encode())
         await self.process.stdin.drain()
 
-    async def says(self, text: str, timeout: float = 20.0) -> str:
+    async def says(self, text: str, timeout: float = 60.0) -> str:
         """The next line, after those already waited for, that holds ``text``."""
 
         def found() -> bool:

@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Awaitable, Callable
 
 
-async def until(condition: Callable[[], bool | Awaitable[bool]], timeout: float = 15.0, what: str = "") -> None:
+async def until(condition: Callable[[], bool | Awaitable[bool]], timeout: float = 45.0, what: str = "") -> None:
     """Return when ``condition()`` holds; AssertionError naming ``what`` after ``timeout`` seconds."""
     try:
         async with asyncio.timeout(timeout):
