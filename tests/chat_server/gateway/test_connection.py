@@ -39,19 +39,28 @@ async def test_every_frame_costs_and_a_flood_waits_behind_itself() -> None:
         wire.say(op="nonsense", ref="r2")
         assert wire.reading
         assert [(await wire.get())["op"] for _ in range(3)].count("pong") == 1
-        wire.say(op="ack", received=0)
-        wire.say(op="note", event="typing", data={"conversation": "c"})
+        wire.say(op="ack", received=0)  # which costs nothing
         wire.call("r3", "echo")
-        wire.say(op="ping")
-        refused = [await wire.get(), await wire.get()]
-        assert [(frame["op"], frame["code"], frame.get("ref")) for frame in refused] == [
-            ("error", "rate_limited", "r3"),
-            ("error", "rate_limited", None),
-        ]
-        assert refused[0]["retry_after"] == 0.05
-        assert points.asked == ["echo", None, None, None, None, "echo", None]  # an acknowledgement costs nothing
+        refused = await wire.get()
+        assert (refused["op"], refused["code"], refused["ref"]) == ("error", "rate_limited", "r3")
+        assert refused["retry_after"] == 0.05
+        assert points.asked == ["echo", None, None, None, "echo"]
+        # What was read already waits, in its order, and nothing more is read.
+        assert not wire.reading
+        for number in range(5_000):
+            wire.call(f"w{number}", "echo")
+        assert len(points.asked) == 5
+        points.left = 5_000
+        assert [(await wire.get())["ref"] for _ in range(5_000)] == [f"w{number}" for number in range(5_000)]
+        assert wire.reading
+
+
+async def test_an_ephemeral_event_without_points_is_dropped() -> None:
+    async with House() as house:
+        wire, _ = await house.enter("ann")
+        points = house.dispatcher.limit = Points(0)
+        wire.say(op="note", event="typing", data={"conversation": "c"})
         assert not wire.reading
         await until(lambda: wire.reading)
-        points.left = 1
-        wire.call("r4", "echo")
-        assert (await wire.get())["ref"] == "r4"
+        assert points.asked == [None]
+        assert wire.rest() == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 
 from chat_common.errors import ChatError, RateLimited
@@ -18,8 +19,8 @@ from chat_server.gateway.session import Connection, Session
 from chat_server.gateway.sessions import Sessions
 from chat_server.gateway.wire import Wire
 
-HOLD = 1.0
-"""Seconds at most that nothing is read from somebody whose points are spent."""
+HOLD = (0.25, 1.0)
+"""Seconds, at least and at most, that nothing more is taken from somebody whose points are spent."""
 
 
 class Desk:
@@ -50,15 +51,23 @@ class Desk:
 class ClientConnection(Connection):
     """Made by `Gateway.connect`. All methods are called from the event loop's thread and return at once."""
 
-    __slots__ = ("_desk", "_held")
+    __slots__ = ("_desk", "_held", "_waiting")
 
     def __init__(self, desk: Desk, wire: Wire) -> None:
         super().__init__(wire)
         self._desk = desk
         self._held = False
+        self._waiting: deque[bytes] = deque()
 
     def received(self, data: bytes) -> None:
         """A whole message of the client, as UTF-8 checked by the transport."""
+        if self._held:
+            # It was read already when reading was paused; so there are never more than one read's worth of them.
+            self._waiting.append(data)
+        else:
+            self._take(data)
+
+    def _take(self, data: bytes) -> None:
         desk = self._desk
         now = desk.now()
         for frame in desk.client_frames(data):
@@ -93,7 +102,7 @@ class ClientConnection(Connection):
             session.heard(self._desk.now())
             if type(frame) is not ClientNote:
                 session.refuse(error, ref)
-            self._hold(min(error.retry_after or 0.0, HOLD))
+            self._hold(min(max(error.retry_after or 0.0, HOLD[0]), HOLD[1]))
             return False
         return True
 
@@ -105,6 +114,11 @@ class ClientConnection(Connection):
 
     def _release(self) -> None:
         self._held = False
+        while self._waiting and not self._held and self.session is not None:
+            self._take(self._waiting.popleft())
+        if self._held:
+            return
+        self._waiting.clear()
         if self.paused_at is None and (self.session is None or self.session.calls < self._desk.most_calls):
             self.wire.resume_reading()
 
