@@ -21,7 +21,18 @@ HERE = Path(__file__).parent
 SERVERS = {"postgresql", "minio", "redis", "seaweedfs", "rocketmq", "browser"}
 """Fixtures, and parameters of fixtures, that stand for a real server."""
 
-NOT_QUICK = ("contracts", "e2e", "examples", "faults", "faults_transaction", "fuzz", "proxies", "services", "webclient")
+NOT_QUICK = (
+    "contracts",
+    "e2e",
+    "examples",
+    "faults",
+    "faults_transaction",
+    "fuzz",
+    "hostile",
+    "proxies",
+    "services",
+    "webclient",
+)
 """Folders whose tests start servers, browsers, or many processes."""
 
 LONG = {
@@ -39,6 +50,7 @@ LONG = {
     "chat_oss/test_random_uploads.py": "thousands of random uploads",
     "chat_oss/test_converter.py": "pictures in processes of their own",
     "fuzz/test_openapi.py": "every command many times",
+    "hostile/test_variations.py": "two hundred attacks",
     "chat_oss/test_dead_store.py": "a store that is killed",
 }
 """Files that take more than a quarter of a minute; none of them is quick."""

@@ -78,6 +78,8 @@ class ClientConnection(Connection):
                 covered = desk.acknowledgements.collector
                 if session.acknowledge(frame.received, now, covered) and covered:
                     desk.acknowledgements.take(session, covered)
+            elif self._held and type(frame) is not Call:
+                continue  # Refused once already in this message; only calls wait for an answer of their own.
             elif type(frame) is Hello or self._paid(session, frame):
                 served = session.receive(frame, now)
                 if type(served) is Call:
