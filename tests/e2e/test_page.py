@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from PIL import Image
 from playwright.async_api import Browser, Request, expect
 
 from tests.e2e.person import Person
@@ -182,3 +185,22 @@ async def test_a_browser_that_is_too_old_is_told_so(browser: Browser, server: Se
     await page.goto(server.url)
     await expect(page.get_by_role("alert")).to_contain_text("too old")
     await expect(page.get_by_role("alert")).to_contain_text("URL.canParse")
+
+
+async def test_a_picture_of_oneself_is_cut_square_and_seen_by_others(
+    browser: Browser, server: Server, tmp_path: Path
+) -> None:
+    ada, bob = await two(browser, server)
+    await ada.find("Bob")
+    await ada.say("hello")
+    await bob.open("Ada")
+    Image.new("RGB", (600, 400), "teal").save(tmp_path / "me.jpg")
+    await ada.page.goto(f"{server.url}#/settings/profile")
+    await ada.page.get_by_label("Choose a picture").last.set_input_files(tmp_path / "me.jpg")
+    await expect(ada.page.locator(".me .avatar-picture")).to_have_count(1)
+    await expect(bob.page.locator(".thread-head .avatar-picture")).to_have_count(1)
+    sides = await bob.page.locator(".thread-head .avatar-picture").evaluate(
+        "async (image) => { await image.decode(); return [image.naturalWidth, image.naturalHeight]; }"
+    )
+    assert sides[0] == sides[1] > 0
+    assert ada.problems + bob.problems == []

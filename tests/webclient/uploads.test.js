@@ -312,3 +312,11 @@ test("what is refused as a picture can be sent as a file", async () => {
   await settle();
   assert.deepEqual([types, finished.map(({ kind, body }) => [kind, body])], [["image/png", "application/octet-stream"], [["file", { text: "look", file: "f2" }]]]);
 });
+
+test("a file of no conversation is brought into the store by itself", async () => {
+  const { uploads, calls, puts } = rig();
+  assert.equal(await uploads.send(new File(["face"], "me.jpg", { type: "image/jpeg" })), "f1");
+  assert.deepEqual(calls.map(([command]) => command), ["upload.begin", "upload.finish"]);
+  assert.deepEqual(JSON.parse(JSON.stringify(calls[0][1])), { name: "me.jpg", type: "image/jpeg", size: 4 });
+  assert.deepEqual(puts, [["http://chat.example/sub/objects/f1?ticket=1", "face"]]);
+});

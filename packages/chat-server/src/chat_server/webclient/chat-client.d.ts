@@ -400,6 +400,8 @@ export class ChatClient {
     changes: { name?: string; avatar?: string; announcement?: string },
   ): Promise<void>;
   rename(name: string): Promise<User>;
+  /** Uploads a picture and wears it in one's profile. */
+  wear(picture: File): Promise<User>;
   /** Whose presence is to be told from now on: at most 200; replaces the former list. */
   watch(users: Iterable<string>): void;
 }
@@ -510,6 +512,8 @@ export class Uploads {
     options?: { name?: string; kind?: string; body?: object; poster?: Blob },
   ): Upload;
   of(conversation: string): Upload[];
+  /** Brings a file into the store that belongs to no conversation; resolves to its id. */
+  send(blob: Blob, name?: string): Promise<string>;
   cancel(ref: string): void;
   retry(ref: string): void;
   /** Sends as a file what was refused as what it calls itself. */

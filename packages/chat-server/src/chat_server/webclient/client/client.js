@@ -278,6 +278,15 @@ export class ChatClient {
     return user;
   }
 
+  /** Uploads a picture and wears it in one's profile. */
+  async wear(picture) {
+    const file = await this.uploads.send(picture);
+    const { user } = await this.call("user.avatar", { file });
+    this.replica.pushed("user", user);
+    this.#changed();
+    return user;
+  }
+
   /** Whose presence is to be told from now on; replaces the former list. */
   watch(users) {
     const wanted = [...new Set(users)].slice(0, WATCHED).sort();

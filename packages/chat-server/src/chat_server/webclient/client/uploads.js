@@ -83,6 +83,11 @@ export class Uploads {
     return upload;
   }
 
+  /** Brings a file into the store that belongs to no conversation; resolves to its id, rejects where it is refused. */
+  send(blob, name = blob.name ?? "file") {
+    return this.#transfer({ blob, name }, new AbortController().signal, () => {});
+  }
+
   of(conversation) {
     return [...this.all.values()].filter((upload) => upload.conversation === conversation);
   }

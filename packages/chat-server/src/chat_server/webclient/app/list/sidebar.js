@@ -52,7 +52,7 @@ function Conversation({ desk, one, current, tabindex, open }) {
   return h(
     "button.list-button",
     { type: "button", tabindex, "aria-current": current ? "true" : undefined, onclick: () => open(one.id), oncontextmenu: menu },
-    h(Avatar, { id: one.kind === "direct" ? (one.peer?.user ?? one.id) : one.id, name: title, online, group: one.kind === "group" }),
+    h(Avatar, { id: one.kind === "direct" ? (one.peer?.user ?? one.id) : one.id, name: title, picture: one.peer?.avatar ?? one.avatar, online, group: one.kind === "group" }),
     h(
       "span.list-text",
       h("span.list-top", h("span.list-title", title), online && h("span.hidden-visually", t("online")), h("time.list-time", one.head.seq ? shortTime(one.head.time) : "")),
@@ -177,7 +177,7 @@ export function Sidebar({ desk, open, acts, focus, requests }) {
     { "aria-label": t("chats") },
     h(
       "header.sidebar-head",
-      h("button.me", { type: "button", onclick: () => go("settings", "profile"), "aria-label": t("profile.mine") }, h(Avatar, { id: client.me.user, name: client.me.name }), h("span.me-name", client.me.name)),
+      h("button.me", { type: "button", onclick: () => go("settings", "profile"), "aria-label": t("profile.mine") }, h(Avatar, { id: client.me.user, name: client.me.name, picture: client.me.avatar }), h("span.me-name", client.me.name)),
       iconButton("plus", t("menu.new"), acts.create, { "aria-haspopup": "menu" }),
       iconButton("menu", t("menu"), acts.menu, { "aria-haspopup": "menu" }),
     ),
@@ -229,7 +229,7 @@ export function Sidebar({ desk, open, acts, focus, requests }) {
             h(
               "button.list-button.person",
               { key: user.user, type: "button", onclick: () => choose(() => acts.openUser(user)) },
-              h(Avatar, { id: user.user, name: user.name, online: client.online.has(user.user) }),
+              h(Avatar, { id: user.user, name: user.name, picture: user.avatar, online: client.online.has(user.user) }),
               h("span.list-text", h("span.list-title", user.name)),
             ),
           ),

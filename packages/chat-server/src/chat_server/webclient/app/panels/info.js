@@ -77,7 +77,7 @@ function Details({ desk, id, close }) {
   return [
     h(
       "div.details-top",
-      h(Avatar, { id: direct ? one.peer.user : id, name: titleOf(client, one), group, size: "large", online: Boolean(direct && client.online.has(one.peer.user)) }),
+      h(Avatar, { id: direct ? one.peer.user : id, name: titleOf(client, one), picture: direct ? one.peer.avatar : one.avatar, group, size: "large", online: Boolean(direct && client.online.has(one.peer.user)) }),
       h("h3", titleOf(client, one)),
       one.announcement && h("p.announcement", one.announcement),
     ),
@@ -154,7 +154,7 @@ function MemberRow({ desk, one, member, call, asked }) {
   const facts = [member.role !== "member" && t(`role.${member.role}`), muted && t("member.muted")].filter(Boolean).join(" · ");
   return h(
     "li.member",
-    h(Avatar, { id, name: user.name, online: client.online.has(id) }),
+    h(Avatar, { id, name: user.name, picture: user.avatar, online: client.online.has(id) }),
     h("span.list-text", h("span.list-title", me ? `${user.name} (${t("you")})` : user.name), facts && h("span.list-preview", facts)),
     above
       ? iconButton("more", `${t("more.member")}: ${user.name}`, (event) => showMenu(event.currentTarget, items), { "aria-haspopup": "menu" })

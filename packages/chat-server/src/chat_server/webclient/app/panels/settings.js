@@ -1,5 +1,5 @@
 /** Settings: one page at a time, every change at once. */
-import { useEffect, useState } from "../../vendor/preact.js";
+import { useEffect, useRef, useState } from "../../vendor/preact.js";
 import { go, leavePage } from "../route.js";
 import { changed, CHOICES, settings } from "../settings.js";
 import { SHORTCUTS } from "../shortcuts.js";
@@ -69,6 +69,18 @@ function Profile({ desk }) {
   useClient(client, ["users"]);
   const [name, setName] = useState(client.me.name);
   const [{ error, done }, setState] = useState({});
+  const chooser = useRef();
+  const wear = async ({ target }) => {
+    const [file] = target.files;
+    target.value = "";
+    if (!file) return;
+    try {
+      await client.wear(await square(file));
+      setState({ done: t("saved") });
+    } catch (problem) {
+      setState({ error: problem.code ? errorText(problem) : t("file.damaged.picture") });
+    }
+  };
   const save = async (event) => {
     event.preventDefault();
     try {
@@ -81,12 +93,28 @@ function Profile({ desk }) {
   return h(
     "form.settings-form",
     { onsubmit: save },
-    h(Avatar, { id: client.me.user, name: client.me.name, size: "large" }),
+    h(Avatar, { id: client.me.user, name: client.me.name, picture: client.me.avatar, size: "large" }),
+    h("button.detail-button", { type: "button", onclick: () => chooser.current.click() }, icon("picture"), h("span", t("picture.choose"))),
+    h("input", { ref: chooser, type: "file", accept: "image/png,image/jpeg,image/webp", hidden: true, "aria-label": t("picture.choose"), onchange: wear }),
     h("label", t("login.name"), h("input", { type: "text", value: name, maxlength: 64, oninput: (event) => setName(event.target.value) })),
     h("p.form-error", { role: "alert" }, error),
     h("p.list-hint", { role: "status" }, done),
     h("div.dialog-buttons", h("button.primary", { type: "submit", disabled: !name.trim() || name.trim() === client.me.name }, t("save"))),
   );
+}
+
+const SIDE = 512;
+
+/** The middle of a picture, square. */
+async function square(file) {
+  const picture = await createImageBitmap(file);
+  const side = Math.min(picture.width, picture.height);
+  const canvas = Object.assign(document.createElement("canvas"), { width: SIDE, height: SIDE });
+  const [left, top] = [(picture.width - side) / 2, (picture.height - side) / 2];
+  canvas.getContext("2d").drawImage(picture, left, top, side, side, 0, 0, SIDE, SIDE);
+  picture.close();
+  const blob = await new Promise((resolve) => canvas.toBlob(resolve, "image/jpeg", 0.88));
+  return new File([blob], "profile.jpg", { type: "image/jpeg" });
 }
 
 function Notifications({ desk }) {

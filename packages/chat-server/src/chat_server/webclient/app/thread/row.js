@@ -46,7 +46,7 @@ function Message({ desk, id, line, acts, hot }) {
   return h(
     "article",
     { class: classes.join(" "), tabindex: -1, "aria-label": label(client, line, said, time) },
-    group && (line.last ? h("button.avatar-button", { type: "button", tabindex: -1, "aria-label": name, onclick: () => desk.profile(sender) }, h(Avatar, { id: sender, name })) : h("span.avatar-space")),
+    group && (line.last ? h("button.avatar-button", { type: "button", tabindex: -1, "aria-label": name, onclick: () => desk.profile(sender) }, h(Avatar, { id: sender, name, picture: client.user(sender)?.avatar })) : h("span.avatar-space")),
     h(
       "div.bubble",
       group && line.first && h("div.sender", { dir: "auto" }, name),
@@ -170,7 +170,7 @@ export function signature(desk, conversation, { message, entry, first, last, sta
   const quoted = said.reply_to && conversation.timeline?.get(said.reply_to.seq)?.rev;
   const people = [said.sender, said.reply_to?.sender, ...(said.mentions ?? [])];
   if (said.kind === "system") people.push(said.body?.actor, ...(said.body?.subjects ?? []));
-  const names = people.map((id) => (id && id !== "@all" ? (client.user(id)?.name ?? "?") : ""));
+  const names = people.map((id) => (id && id !== "@all" ? `${client.user(id)?.name ?? "?"} ${client.user(id)?.avatar ?? ""}` : ""));
   const reacted = message ? desk.reactions.of(message).map(({ emoji, count, mine, users }) => `${emoji}${count}${mine}${users?.length}`) : [];
   const shown = tiles.map(({ seq, rev }) => `${seq}.${rev}`);
   return [page, message?.rev ?? `${entry.ref}.${entry.kind}`, quoted ?? "", shown.join(), state, first, last, entry?.error?.code ?? "", reacted.join(), ...names].join("\u0000");

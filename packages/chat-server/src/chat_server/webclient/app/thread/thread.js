@@ -325,7 +325,7 @@ export function Thread({ desk, id, seq, back, panel }) {
       h(
         "div.thread-who",
         { onclick: () => (panel.value = !panel.peek()) }, // by keyboard: the button at the end
-        h(Avatar, { id: direct ? (conversation.peer?.user ?? id) : id, name: title, online, group: !direct }),
+        h(Avatar, { id: direct ? (conversation.peer?.user ?? id) : id, name: title, picture: direct ? conversation.peer?.avatar : conversation.avatar, online, group: !direct }),
       ),
       h("div.thread-title", h("h1", title), h("p.thread-subtitle", { "aria-live": "polite" }, subtitleOf(desk, conversation, online))),
       iconButton("info", t("info"), () => (panel.value = !panel.peek()), { "aria-expanded": String(panel.peek()) }),

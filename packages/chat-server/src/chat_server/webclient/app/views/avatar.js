@@ -1,4 +1,5 @@
 /** Discs with a first letter or a picture. */
+import { useState } from "../../vendor/preact.js";
 import { h } from "./h.js";
 
 const COLOURS = 8;
@@ -15,8 +16,24 @@ function firstLetter(name) {
   return [...(first ?? "?")].slice(0, 8).join("").toUpperCase(); // a letter may carry a hundred marks
 }
 
-/** A coloured disc with the first letter; `online` draws the presence dot. */
-export function Avatar({ id, name, online = false, group = false, size = "" }) {
+/** The address of a picture, which is relative to the server's; what lies elsewhere is not loaded. */
+function addressOf(picture) {
+  if (!picture || !URL.canParse(picture, document.baseURI)) return undefined;
+  const url = new URL(picture, document.baseURI);
+  return url.origin === location.origin ? url.href : undefined;
+}
+
+/** A picture, or a coloured disc with the first letter; `online` draws the presence dot. */
+export function Avatar({ id, name, picture, online = false, group = false, size = "" }) {
+  const [broken, breakIt] = useState();
   const kinds = ["avatar", `colour-${colourOf(id)}`, group && "group", size].filter(Boolean);
-  return h("span", { class: kinds.join(" "), "aria-hidden": "true" }, h("span.avatar-letter", firstLetter(name)), online && h("span.presence"));
+  const url = addressOf(picture);
+  return h(
+    "span",
+    { class: kinds.join(" "), "aria-hidden": "true" },
+    url && url !== broken
+      ? h("img.avatar-picture", { src: url, alt: "", loading: "lazy", draggable: false, onerror: () => breakIt(url) })
+      : h("span.avatar-letter", firstLetter(name)),
+    online && h("span.presence"),
+  );
 }

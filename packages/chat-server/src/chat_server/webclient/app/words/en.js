@@ -124,6 +124,8 @@ export default {
   download: "Download",
   "file.gone": "This file cannot be loaded any more.",
   "file.damaged": "This picture cannot be read; it goes as a file.",
+  "picture.choose": "Choose a picture",
+  "file.damaged.picture": "This picture cannot be read.",
   "upload.progress": (name) => `Uploading ${name}`,
   "upload.cancel": "Cancel the upload",
   "voice.record": "Record a voice message",

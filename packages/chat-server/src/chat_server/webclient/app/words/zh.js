@@ -122,6 +122,8 @@ export default {
   download: "下载",
   "file.gone": "这个文件已无法加载。",
   "file.damaged": "无法读取这张图片，将作为文件发送。",
+  "picture.choose": "选择头像",
+  "file.damaged.picture": "无法读取这张图片。",
   "upload.progress": (name) => `正在上传 ${name}`,
   "upload.cancel": "取消上传",
   "voice.record": "录制语音",
