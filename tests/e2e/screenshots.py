@@ -74,6 +74,7 @@ async def talk(browser: Browser, url: str) -> dict[str, Person]:
     await ada.sees("the best")
     await people["小明"].say("带上相机！")
     await expect(ada.row("小明").locator(".unread")).to_have_text("2", timeout=WAIT)
+    await bob.page.wait_for_timeout(3500)  # the server passes on one note of typing in three seconds
     await bob.page.locator(".composer-input").press_sequentially("Mmm")
     await expect(ada.page.locator(".thread-subtitle")).to_have_text("Bob is typing…", timeout=WAIT)
     return people

@@ -102,7 +102,8 @@ export class Scroller extends Component {
   componentDidMount() {
     const { client } = this.props.desk;
     // Rows that grow by themselves: a late picture, a font, a text that was unfolded.
-    this.observer = new ResizeObserver(() => (this.stick ? this.#toBottom() : this.#restore()));
+    // Somebody may have scrolled since the places were remembered: that much they have moved by right.
+    this.observer = new ResizeObserver(() => (this.stick ? this.#toBottom() : this.#restore(this.box.scrollTop - this.at)));
     this.observer.observe(this.box);
     this.observer.observe(this.content);
     const mine = (id) => id === this.props.id && this.setState({});
@@ -215,13 +216,14 @@ export class Scroller extends Component {
     }
   }
 
-  #restore() {
+  /** Puts the first of the remembered rows back in its place. `scrolled`: by how much one has scrolled meanwhile. */
+  #restore(scrolled = 0) {
     const anchor = this.anchors.find(({ element }) => element.isConnected);
     if (!anchor) return;
-    const moved = anchor.element.getBoundingClientRect().top - this.box.getBoundingClientRect().top - anchor.below;
-    if (Math.abs(moved) < 1) return;
-    this.box.scrollTop += moved;
-    this.at = this.box.scrollTop;
+    const below = anchor.element.getBoundingClientRect().top - this.box.getBoundingClientRect().top;
+    const moved = below - (anchor.below - scrolled);
+    if (Math.abs(moved) >= 1) this.box.scrollTop += moved;
+    if (scrolled !== 0 || Math.abs(moved) >= 1) this.#remember();
   }
 
   /** Makes the slice hold this message. */
