@@ -82,17 +82,20 @@ def limit_words(note: msgspec.Meta) -> Iterable[str]:
         yield "of `A-Z a-z 0-9 _ -`"
 
 
+MARKS = {"guests": " ○", "users": "", "admins": " ◆"}
+
+
 def commands(table: Mapping[str, Any]) -> str:
     page = [GENERATED, "# Commands\n"]
     page.append(
         "Each is callable over the WebSocket (`call`), over HTTP (`POST /api/{name}`) and in process (`server.call`). "
-        "○ = guests too. *reads*: no effect; *changes*: idempotent by `ref`.\n"
+        "○ = guests too, ◆ = admins alone. *reads*: no effect; *changes*: idempotent by `ref`.\n"
     )
     for name in sorted(table):
         command: Command = table[name].command
         page.append(f"## {name}\n")
         mode = "reads" if command.mode == "reads" else "changes"
-        page.append(f"{command.summary} *{mode}*{' ○' if command.guests else ''}\n")
+        page.append(f"{command.summary} *{mode}*{MARKS[command.callers]}\n")
         page.append(f"Parameters:\n\n{fields(command.request)}\n")
         replies = typing.get_args(command.reply) or (command.reply,)
         for reply in replies:

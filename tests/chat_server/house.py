@@ -230,6 +230,7 @@ async def opened(
             clock=clock,
             replies=SqlReplies(database, clock),
             limits=GENEROUS,
+            role_of=rooms.admin.users.role_of,
         )
         house = House(store, database, clock, outbox, rooms, pipeline)
 

@@ -73,7 +73,7 @@ class Site:
             [
                 Owned(Command("say", Say, Said, self.say, "changes", summary="Say it."), owner),
                 Owned(Command("listen", Say, Said | SaidTwice, self.say), owner),
-                Owned(Command("auth.methods", Say, Said, self.say, guests=True), owner),
+                Owned(Command("auth.methods", Say, Said, self.say, callers="guests"), owner),
             ],
             [],
             codec=JsonCodec(),

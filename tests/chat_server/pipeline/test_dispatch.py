@@ -63,13 +63,15 @@ class House:
         self.gate: asyncio.Event | None = None
         self.error: BaseException | None = None
         self.replies = KeptReplies()
+        self.roles: dict[str, str] = {}
         self.clock = ManualClock()
         commands = [
             Command("say", Say, Said, self.say, "changes"),
             Command("submit", Say, Said, self.say, "keeps", screens=screens_message),
             Command("listen", Say, Said, self.say, "reads", cost=3),
             Command("dear", Say, Said, self.say, "reads", cost=99),
-            Command("auth.methods", Say, Said, self.say, "reads", guests=True),
+            Command("rule", Say, Said, self.say, "changes", callers="admins"),
+            Command("auth.methods", Say, Said, self.say, "reads", callers="guests"),
         ]
         self.pipeline = Pipeline(
             [Owned(command, US) for command in commands],
@@ -79,7 +81,11 @@ class House:
             replies=self.replies,
             limits=limits,
             refusals=refusals,
+            role_of=self.role_of,
         )
+
+    async def role_of(self, user: str) -> str:
+        return self.roles.get(user, "user")
 
     async def say(self, caller: Caller, request: Say) -> Said:
         self.seen.append((caller, request))
@@ -101,6 +107,18 @@ async def refused(kind: type[ChatError], call: Any) -> ChatError:
 
 
 # --- decoding and rights
+
+
+async def test_what_is_for_admins_asks_for_the_role_at_each_call() -> None:
+    house = House()
+    await refused(NotAuthenticated, house.call("rule", caller=Caller(None, "")))
+    await refused(NotPermitted, house.call("rule"))
+    assert not house.seen
+    house.roles["anna"] = "admin"
+    assert (await house.call("rule")).text == "hi 1"
+    house.roles["anna"] = "user"
+    await refused(NotPermitted, house.call("rule"))  # not even its kept reply
+    assert len(house.seen) == 1
 
 
 async def test_params_become_the_request_record() -> None:

@@ -94,7 +94,8 @@ class Command:
     ``handler(caller, request)`` gets an instance of ``request`` (an attrs class read by msgspec) and returns one of
     ``reply``. ``mode``: ``reads`` has no effect; ``changes`` is idempotent by (user, ref) for 24 h: the pipeline
     keeps its reply; ``keeps`` is a change that remembers its replies by itself, in its own transaction. ``cost``: the
-    points that a call takes of what its user has a second, whatever becomes of it; a submit takes 1.
+    points that a call takes of what its user has a second, whatever becomes of it; a submit takes 1. ``callers``: who
+    may call it: everybody, who is logged in, or users with the role ``admin`` alone.
     ``screens(check, caller, request)``: for a command by which a user says something to others; it awaits ``check`` for
     each text and returns the request with what the interceptors at ``submit`` made of it. Asked only if there are any.
     """
@@ -104,7 +105,7 @@ class Command:
     reply: type[Any]
     handler: Callable[[Caller, Any], Awaitable[Any]]
     mode: Literal["reads", "changes", "keeps"] = "reads"
-    guests: bool = False
+    callers: Literal["guests", "users", "admins"] = "users"
     summary: str = ""
     cost: int = 1
     screens: Screens | None = None

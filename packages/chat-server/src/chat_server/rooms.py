@@ -1,6 +1,6 @@
 """The composition root's first half: the rooms of one process, wired to each other and to the ports.
 
-This module alone knows im, logic, auth and router, and hands im what files offer.
+This module alone knows im, logic, auth, admin and router, and hands im what files offer.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from chat_common.ports.outbox import Outbox
 from chat_common.ports.push import PushProvider
 from chat_common.records import ContentKind, Task
 
+from chat_server.admin.neighbours import Neighbours as AdminNeighbours
+from chat_server.admin.service import Admin
 from chat_server.auth import neighbours as auth_neighbours
 from chat_server.auth.keys import signing_keys
 from chat_server.auth.public_address import PublicAddress
@@ -40,6 +42,7 @@ from chat_server.logic.settings import LogicSettings
 from chat_server.router.push import OfflinePush
 from chat_server.router.service import Router
 from chat_server.store import epoch
+from chat_server.store.audit import forget_notes
 from chat_server.store.executor import CommandExecutor
 from chat_server.store.replies import forget_replies
 from chat_server.store.tx import Tx
@@ -74,14 +77,26 @@ class RoomSettings:
     logic: LogicSettings = field(factory=LogicSettings)
     lease: float = 60.0
 
+    @classmethod
+    def read(cls, section: Callable[[str], Any]) -> RoomSettings:
+        """The sections of these settings; ``section``: `chat_common.settings.Settings.section`."""
+        return cls(
+            im=section("im"),
+            fanout=section("fanout"),
+            auth=section("auth"),
+            logic=LogicSettings(section("groups"), section("users")),
+            lease=section("gateway").lease,
+        )
+
 
 @define
 class Rooms:
-    """im, logic, auth and router of one process."""
+    """im, logic, auth, admin and router of one process."""
 
     im: Im
     logic: Logic
     auth: Auth
+    admin: Admin
     router: Router
     fanout: Fanout
     submit: Submit
@@ -99,6 +114,7 @@ class Rooms:
             self.im.contributions(),
             self.logic.contributions(),
             self.auth.contributions(),
+            self.admin.contributions(),
             self.push.contributions(),
             RoomContributions(room="store", tasks=[Task("tidy", every(TIDY_EVERY, self.tidy))]),
         ]
@@ -109,6 +125,8 @@ class Rooms:
         while await self.database.change(lambda connection: forget_replies(connection, now)):
             pass
         while await self.database.change(self.auth.forget_old):
+            pass
+        while await self.database.change(lambda connection: forget_notes(connection, now)):
             pass
 
 
@@ -143,7 +161,19 @@ async def build(ports: RoomPorts, settings: RoomSettings, observe: Callable[[str
         return inbox.one(tx.connection, tx.preview, me, name)
 
     logic = Logic(database, executor, inbox_of, router.deliver, settings.logic, ports.attachments)
+    admin = Admin(
+        database,
+        executor,
+        AdminNeighbours(
+            auth.accounts,
+            users.create,
+            users.call,
+            lambda who: users.tell(database, router.deliver, who),
+        ),
+    )
     parts = ImParts(submit, fanout, own_changes, sweeper, ports.attachments)
     im = Im(database, executor, known, parts, settings.im)
     push = OfflinePush(database, executor, ports.directory, clock, ports.push_providers, known.preview, settings.lease)
-    return Rooms(im, logic, auth, router, fanout, submit, executor, known, sweeper, push, database, clock, current)
+    return Rooms(
+        im, logic, auth, admin, router, fanout, submit, executor, known, sweeper, push, database, clock, current
+    )

@@ -50,7 +50,6 @@ from chat_server.files.rights import SqlFileRights
 from chat_server.files.telemetry import FileTelemetry
 from chat_server.gateway import Gateway, Neighbours, Node
 from chat_server.http.app import http_app
-from chat_server.logic.settings import LogicSettings
 from chat_server.metrics import Metrics
 from chat_server.outbox_metrics import OutboxMetrics
 from chat_server.pipeline import Observers, Pipeline
@@ -137,7 +136,7 @@ class Server:
         self.database: Database = await assembly.get(Database)  # type: ignore[type-abstract]
         await self._migrate()
         providers = await assembly.all(PushProvider)  # type: ignore[type-abstract]
-        self.rooms = rooms = await build(await self._ports(), self._room_settings(), self._observe)
+        self.rooms = rooms = await build(await self._ports(), RoomSettings.read(section), self._observe)
         assembly.provide(Logins, rooms.auth.logins)  # type: ignore[type-abstract]
         plugged = self.plugins.contributions(assembly.context)
         self.codec = JsonCodec()
@@ -149,6 +148,7 @@ class Server:
             replies=SqlReplies(self.database, self.clock),
             limits=section("limits"),
             refusals=self.refusals,
+            role_of=rooms.admin.users.role_of,
         )
         self._observers = Observers(plugged.observers)
         stack.push_async_callback(self._observers.close)
@@ -193,16 +193,6 @@ class Server:
             identity_providers=await every(IdentityProvider),  # type: ignore[type-abstract]
             public_address=self.public_address,
             attachments=await attachments(self.assembly),
-        )
-
-    def _room_settings(self) -> RoomSettings:
-        section = self.settings.section
-        return RoomSettings(
-            im=section("im"),
-            fanout=section("fanout"),
-            auth=section("auth"),
-            logic=LogicSettings(section("groups"), section("users")),
-            lease=section("gateway").lease,
         )
 
     def _app(self, stores: Sequence[str]) -> Starlette:

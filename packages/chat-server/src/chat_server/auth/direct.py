@@ -52,7 +52,9 @@ class DirectLogins:
             return await self.issuer.log_in(proof, device)
 
         summary = f"Log in: {provider.title[:1].lower()}{provider.title[1:]}."
-        return Command(f"auth.{provider.name}", request_of(provider), LoggedIn, log_in, guests=True, summary=summary)
+        return Command(
+            f"auth.{provider.name}", request_of(provider), LoggedIn, log_in, callers="guests", summary=summary
+        )
 
     async def admit(self, address: str | None) -> None:
         """Count an attempt from this address, over all providers; `RateLimited`: there were too many."""

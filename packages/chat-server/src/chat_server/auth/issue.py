@@ -18,7 +18,7 @@ from chat_server.auth.neighbours import Neighbours, Ports
 from chat_server.auth.policy import Decision, Held, Newcomer, Policy
 from chat_server.auth.settings import AuthSettings
 from chat_server.auth.signer import TokenSigner
-from chat_server.store import views
+from chat_server.store import audit, views
 from chat_server.store.schema import login
 from chat_server.store.tx import Tx
 
@@ -82,6 +82,10 @@ class Issuer:
             decision = decided(Policy.of(self.settings).decide(device, others))
             ended = end(tx.connection, login.c.login.in_(decision.end), "replaced", tx.now, stays=device.device)
             claims = open_login(tx.connection, person.user, device, self.settings, tx.now, provider=provider)
+            audit.note(
+                tx.connection, tx.now, person.user, "login", person.user,
+                provider=provider, device=device.device, platform=device.platform, address=device.address,
+            )  # fmt: skip
             return signed(self.signer, claims, person), ended, device
 
         made, ended, device = await self.ports.executor.apply(write)

@@ -6,7 +6,9 @@ import unicodedata
 from typing import Annotated
 
 from attrs import define
+from chat_common.clock import Clock, SystemClock
 from chat_common.errors import Conflict, NotAuthenticated, RateLimited
+from chat_common.memory.rates import Rates
 from chat_common.ports.cache import Cache
 from chat_common.ports.database import Database
 from chat_common.ports.identity import Attempt, Proof
@@ -17,10 +19,13 @@ from sqlalchemy import Connection, select, update
 from chat_server.auth.hashing import Hasher
 from chat_server.auth.settings import AuthSettings
 from chat_server.counting import allow_address_everywhere
+from chat_server.store import audit
 from chat_server.store.schema import identity, login
 
 PROVIDER = "password"
 PASSWORD_MIN, PASSWORD_MAX = 8, 256
+NOTED_AN_HOUR = 600
+"""Failed logins that one node notes for the audit an hour: strangers may not fill the disk with them."""
 Password = Annotated[str, Meta(min_length=PASSWORD_MIN, max_length=PASSWORD_MAX)]
 
 
@@ -44,7 +49,16 @@ class PasswordIdentity:
 
     name, title, credentials = PROVIDER, "Name and password", PasswordCredentials
 
-    def __init__(self, database: Database, cache: Cache, settings: AuthSettings, hasher: Hasher | None = None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        cache: Cache,
+        settings: AuthSettings,
+        hasher: Hasher | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self._clock = clock or SystemClock()
+        self._noted = Rates(self._clock, entries=1)
         self._database = database
         self._cache = cache
         self._settings = settings
@@ -57,11 +71,23 @@ class PasswordIdentity:
         await self.throttle(f"{subject} {attempt.device}" if known else subject, attempt.address)
         kept = None if row is None else row[1]
         if not await self.hasher.verify(kept, credentials.password, attempt.address) or row is None:
+            await self._note_failure(subject, row, attempt)
             raise NotAuthenticated("The name or the password is wrong.")
         if kept is not None and self.hasher.is_outdated(kept):
             fresh = await self.hasher.hash(credentials.password)
             await self._database.change(lambda connection: replace(connection, row[0], fresh))
         return Proof(PROVIDER, subject, credentials.name.strip())
+
+    async def _note_failure(self, subject: str, row: tuple[str, str | None] | None, attempt: Attempt) -> None:
+        if self._noted.allow("failures", NOTED_AN_HOUR, 3600.0):
+            return
+        now, address = self._clock.wall_ms(), attempt.address or "local"
+        about = subject if row is None else row[0]
+        await self._database.change(
+            lambda connection: audit.note(
+                connection, now, address, "login.failed", about, provider=PROVIDER, device=attempt.device
+            )
+        )
 
     async def throttle(self, subject: str, address: str | None) -> None:
         """Count one try for this name and from this address; `RateLimited` when there were too many."""

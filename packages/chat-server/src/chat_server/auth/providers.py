@@ -60,6 +60,7 @@ async def _password(context: Context) -> AsyncIterator[IdentityProvider]:
         await context.get(Database),  # type: ignore[type-abstract]
         await context.get(Cache),  # type: ignore[type-abstract]
         await context.get(AuthSettings),
+        clock=context.clock,
     )
 
 

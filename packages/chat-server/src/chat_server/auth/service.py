@@ -11,6 +11,7 @@ from chat_common.ports.identity import DirectIdentity, IdentityProvider, Proof, 
 from chat_common.records import Caller, Command, Task
 from sqlalchemy import Connection
 
+from chat_server.auth.accounts import Accounts
 from chat_server.auth.authenticate import Authenticate, Standings
 from chat_server.auth.bans import Bans
 from chat_server.auth.bind import Binding
@@ -98,6 +99,7 @@ class Auth:
         passwords = self._providers.get("password")
         self.passwords = passwords if isinstance(passwords, PasswordIdentity) else None
         hasher = self.passwords.hasher if self.passwords is not None else None
+        self.accounts = Accounts(self.endings, hasher)
         registration = Registration(ports, neighbours, self._identities, self.issuer, hasher)
         self._register = registration.register
         collector = Collector(ports, signer, self.endings)
@@ -144,11 +146,11 @@ class Auth:
 
     async def ban(self, user: str, until: int | None = None, reason: str | None = None) -> None:
         """Keep the user out until then (ms since 1970; None: for good); whoever is in is closed with 4403."""
-        await self._bans.ban(user, until, reason)
+        await self._bans.ban(user, until, reason, "app")
 
     async def unban(self, user: str) -> None:
         """Let the user in again; nothing happens where there is no ban."""
-        await self._bans.unban(user)
+        await self._bans.unban(user, "app")
 
     # --- background work ----------------------------------------------------------------------------------------------
 
@@ -172,7 +174,7 @@ class Auth:
     def commands(self) -> Sequence[Command]:
         """The client commands of this room."""
         made = [
-            Command("auth.methods", Nothing, Methods, self._methods, guests=True, summary="The ways to log in."),
+            Command("auth.methods", Nothing, Methods, self._methods, callers="guests", summary="The ways to log in."),
             # Its answer holds a token, which no kept reply may: asked again, the same token is signed again.
             Command("auth.refresh", Nothing, Issued, self._renewal.refresh, "keeps", summary="A fresh token.", cost=10),
             Command("auth.logout", Nothing, Nothing, self._logout, "keeps", summary="End this login everywhere."),
@@ -190,9 +192,15 @@ class Auth:
             begin, poll = self.logins.begin, self.logins.poll
             made += [
                 Command(
-                    "auth.begin", BeginLogin, LoginBegun, begin, guests=True, summary="Begin a login by ticket.", cost=5
+                    "auth.begin",
+                    BeginLogin,
+                    LoginBegun,
+                    begin,
+                    callers="guests",
+                    summary="Begin a login by ticket.",
+                    cost=5,
                 ),
-                Command("auth.poll", PollLogin, LoginState, poll, guests=True, summary="How a ticket stands."),
+                Command("auth.poll", PollLogin, LoginState, poll, callers="guests", summary="How a ticket stands."),
             ]
         for provider in self._providers.values():
             if isinstance(provider, DirectIdentity):
@@ -204,7 +212,7 @@ class Auth:
                     RegisterUser,
                     LoggedIn,
                     self._register,
-                    guests=True,
+                    callers="guests",
                     summary="A new account.",
                     cost=20,
                     screens=screens_texts(name="user.name"),

@@ -4,45 +4,18 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
 
 import click
-from attrs import evolve
-from chat_common.errors import ChatError
-from chat_common.settings import SetupError
 
+from chat_server.cli import users
 from chat_server.cli.choice import Choice
-
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-class _Group(click.Group):
-    """Ends with the message alone when something cannot be set up: no traceback for a misspelt setting."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except (SetupError, ChatError) as error:
-            raise click.ClickException(str(error)) from error
+from chat_server.cli.shared import Group, chosen, shared
 
 
-def _shared(function: F) -> F:
-    """``--config`` and ``--data``, before or after the subcommand."""
-    function = click.option("--data", metavar="DIR", help="Folder for the database and files.")(function)
-    path = click.Path(path_type=Path)
-    return click.option("--config", type=path, metavar="FILE", help="A TOML file of settings.")(function)
-
-
-def _choice(ctx: click.Context, config: Path | None, data: str | None) -> Choice:
-    above: Choice = ctx.obj
-    return evolve(above, config=config or above.config, data=data or above.data)
-
-
-@click.group(cls=_Group, invoke_without_command=True)
+@click.group(cls=Group, invoke_without_command=True)
 @click.version_option(package_name="interesting-chat-server")
-@_shared
+@shared
 @click.option("--host", metavar="HOST", help="Address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65_535), metavar="PORT", help="Port to listen on; 0: a free one.")
 @click.option("--dev", count=True, help="Log in by name alone. Say it twice for an address that others can reach.")
@@ -66,59 +39,59 @@ def main(
 
 
 @main.command()
-@_shared
+@shared
 @click.pass_context
 def plugins(ctx: click.Context, config: Path | None, data: str | None) -> None:
     """What is installed: plugins with their versions, ports, the pipeline, commands."""
     from chat_server.cli.listing import plugin_lines
 
-    click.echo("\n".join(plugin_lines(_choice(ctx, config, data))))
+    click.echo("\n".join(plugin_lines(chosen(ctx, config, data))))
 
 
 @main.command("config")
-@_shared
+@shared
 @click.option("--markdown", is_flag=True, help="As the reference page of the documentation, with defaults alone.")
 @click.pass_context
 def config_(ctx: click.Context, config: Path | None, data: str | None, markdown: bool) -> None:
     """Every setting: its value and where it comes from, its default, its owner."""
     from chat_server.cli.listing import settings_lines, settings_page
 
-    chosen = _choice(ctx, config, data)
-    click.echo(settings_page() if markdown else "\n".join(settings_lines(chosen)))
+    choice = chosen(ctx, config, data)
+    click.echo(settings_page() if markdown else "\n".join(settings_lines(choice)))
 
 
 @main.command()
-@_shared
+@shared
 @click.pass_context
 def check(ctx: click.Context, config: Path | None, data: str | None) -> None:
     """Whether it could run: settings, packages, database, tables, every chosen backend. Changes nothing."""
     from chat_server.cli.check import connections, files, problems
 
-    chosen = _choice(ctx, config, data)
-    found = problems(chosen)
+    choice = chosen(ctx, config, data)
+    found = problems(choice)
     for problem in found:
         click.echo(problem, err=True)
     if found:
         sys.exit(1)
-    click.echo(connections(chosen))
-    click.echo(files(chosen))
+    click.echo(connections(choice))
+    click.echo(files(choice))
     click.echo("everything is in order")
 
 
 @main.command()
-@_shared
+@shared
 @click.option("--sql", is_flag=True, help="Print the statements and run nothing.")
 @click.pass_context
 def migrate(ctx: click.Context, config: Path | None, data: str | None, sql: bool) -> None:
     """Bring the tables to the newest revision."""
     from chat_server.cli.data import run_migrations
 
-    for line in run_migrations(_choice(ctx, config, data), sql):
+    for line in run_migrations(chosen(ctx, config, data), sql):
         click.echo(line)
 
 
 @main.command()
-@_shared
+@shared
 @click.argument("target", type=click.Path(path_type=Path))
 @click.pass_context
 def backup(ctx: click.Context, config: Path | None, data: str | None, target: Path) -> None:
@@ -126,12 +99,12 @@ def backup(ctx: click.Context, config: Path | None, data: str | None, target: Pa
     from chat_server.cli.data import sqlite_file
     from chat_server.store.backup import backup
 
-    size = backup(sqlite_file(_choice(ctx, config, data)), target)
+    size = backup(sqlite_file(chosen(ctx, config, data)), target)
     click.echo(f"{target}: {size} bytes")
 
 
 @main.command()
-@_shared
+@shared
 @click.argument("source", type=click.Path(path_type=Path))
 @click.pass_context
 def restore(ctx: click.Context, config: Path | None, data: str | None, source: Path) -> None:
@@ -139,7 +112,7 @@ def restore(ctx: click.Context, config: Path | None, data: str | None, source: P
     from chat_server.cli.data import sqlite_file
     from chat_server.store.backup import restore
 
-    click.echo(f"restored; the new epoch is {restore(source, sqlite_file(_choice(ctx, config, data)))}")
+    click.echo(f"restored; the new epoch is {restore(source, sqlite_file(chosen(ctx, config, data)))}")
 
 
 @main.group()
@@ -148,13 +121,13 @@ def epoch() -> None:
 
 
 @epoch.command("new")
-@_shared
+@shared
 @click.pass_context
 def epoch_new(ctx: click.Context, config: Path | None, data: str | None) -> None:
     """A new epoch, after the store was restored or promoted with loss. The server must be stopped."""
     from chat_server.cli.data import renew_epoch
 
-    click.echo(f"the new epoch is {renew_epoch(_choice(ctx, config, data))}")
+    click.echo(f"the new epoch is {renew_epoch(chosen(ctx, config, data))}")
 
 
 @main.group()
@@ -163,13 +136,13 @@ def oss() -> None:
 
 
 @oss.command("init")
-@_shared
+@shared
 @click.pass_context
 def oss_init(ctx: click.Context, config: Path | None, data: str | None) -> None:
     """Make the bucket, its clean-up rules, and access for the pages of allowed_origins. May be repeated."""
     from chat_server.cli.objects import prepare_store
 
-    for line in prepare_store(_choice(ctx, config, data)):
+    for line in prepare_store(chosen(ctx, config, data)):
         click.echo(line)
 
 
@@ -179,7 +152,7 @@ def dead_letters() -> None:
 
 
 @dead_letters.command("list")
-@_shared
+@shared
 @click.option("--topic", help="Of this topic alone.")
 @click.option("--limit", type=click.IntRange(1, 1_000), default=50, show_default=True, help="Lines at most.")
 @click.option("--after", metavar="ID", help="Go on behind this one.")
@@ -190,12 +163,12 @@ def dead_letters_list(
     """One line each, newest first: id, state, time, topic, group, key, attempts, reason."""
     from chat_server.cli.dead_letters import dead_letter_lines
 
-    for line in dead_letter_lines(_choice(ctx, config, data), topic, limit, after):
+    for line in dead_letter_lines(chosen(ctx, config, data), topic, limit, after):
         click.echo(line)
 
 
 @dead_letters.command("show")
-@_shared
+@shared
 @click.argument("id")
 @click.option("--payload", is_flag=True, help="Print the payload, which may hold what people wrote.")
 @click.pass_context
@@ -203,30 +176,30 @@ def dead_letters_show(ctx: click.Context, config: Path | None, data: str | None,
     """All that is known of the dead letter ID."""
     from chat_server.cli.dead_letters import dead_letter_page
 
-    for line in dead_letter_page(_choice(ctx, config, data), id, payload):
+    for line in dead_letter_page(chosen(ctx, config, data), id, payload):
         click.echo(line)
 
 
 @dead_letters.command("replay")
-@_shared
+@shared
 @click.argument("ids", nargs=-1, required=True)
 @click.pass_context
 def dead_letters_replay(ctx: click.Context, config: Path | None, data: str | None, ids: tuple[str, ...]) -> None:
     """Try the dead letters IDS again. The server may be running, and takes them at once."""
     from chat_server.cli.dead_letters import replay_dead_letters
 
-    click.echo(replay_dead_letters(_choice(ctx, config, data), ids))
+    click.echo(replay_dead_letters(chosen(ctx, config, data), ids))
 
 
 @dead_letters.command("drop")
-@_shared
+@shared
 @click.argument("ids", nargs=-1, required=True)
 @click.pass_context
 def dead_letters_drop(ctx: click.Context, config: Path | None, data: str | None, ids: tuple[str, ...]) -> None:
     """Forget the dead letters IDS; the key of a parked one goes on."""
     from chat_server.cli.dead_letters import drop_dead_letters
 
-    click.echo(drop_dead_letters(_choice(ctx, config, data), ids))
+    click.echo(drop_dead_letters(chosen(ctx, config, data), ids))
 
 
 @main.group()
@@ -235,18 +208,18 @@ def outbox() -> None:
 
 
 @outbox.command("status")
-@_shared
+@shared
 @click.pass_context
 def outbox_status(ctx: click.Context, config: Path | None, data: str | None) -> None:
     """Depth by topic, the oldest row's age, the rate of change, what was given up."""
     from chat_server.cli.dead_letters import status_lines
 
-    for line in status_lines(_choice(ctx, config, data)):
+    for line in status_lines(chosen(ctx, config, data)):
         click.echo(line)
 
 
 @outbox.command("forget")
-@_shared
+@shared
 @click.argument("topic")
 @click.argument("group")
 @click.pass_context
@@ -254,7 +227,7 @@ def outbox_forget(ctx: click.Context, config: Path | None, data: str | None, top
     """The consumer group GROUP of TOPIC is gone for good: let no row wait for it any more."""
     from chat_server.cli.dead_letters import forget_group
 
-    click.echo(forget_group(_choice(ctx, config, data), topic, group))
+    click.echo(forget_group(chosen(ctx, config, data), topic, group))
 
 
 @main.group()
@@ -264,13 +237,17 @@ def rocketmq() -> None:
 
 def _provision(what: str, summary: str) -> None:
     @rocketmq.command(what, help=summary)
-    @_shared
+    @shared
     @click.pass_context
     def command(ctx: click.Context, config: Path | None, data: str | None) -> None:
         from chat_server.cli.dead_letters import provision
 
-        click.echo(provision(_choice(ctx, config, data), "rocketmq", what))
+        click.echo(provision(chosen(ctx, config, data), "rocketmq", what))
 
 
 _provision("topics", "The file for `mqadmin updateTopicList -f`: every topic with its type.")
 _provision("groups", "The file for `mqadmin updateSubGroupList -f`: every consumer group, ordered.")
+
+
+main.add_command(users.user)
+main.add_command(users.audit)

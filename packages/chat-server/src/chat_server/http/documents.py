@@ -135,7 +135,7 @@ def _operation(entry: Entry, schemas: Mapping[Any, Schema]) -> Schema:
         "tags": [command.name.partition(".")[0]],
         "x-mode": command.mode,
         "x-owner": entry.owner,
-        "security": [{}, {"token": []}] if command.guests else [{"token": []}],
+        "security": [{}, {"token": []}] if command.callers == "guests" else [{"token": []}],
         "requestBody": {"content": {"application/json": {"schema": schemas[command.request]}}},
         "responses": {
             "200": {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -12,7 +12,7 @@ import structlog
 from attrs import define, field
 from chat_common.clock import Clock
 from chat_common.codec import Codec
-from chat_common.errors import ChatError, Internal, Invalid, NotAuthenticated, RefConflict
+from chat_common.errors import ChatError, Internal, Invalid, NotAuthenticated, NotPermitted, RefConflict
 from chat_common.plugins import Owned, Owner, PluginError
 from chat_common.records import Caller, Command, Interceptor
 from chat_common.settings import nearest
@@ -44,6 +44,7 @@ class Pipeline:
 
     The point ``command`` begins with the built-ins ``authentication`` (0) and ``validation`` (100: the params become
     the request record); plugins stand at 1000 and above. Before it, a transport charges for the call.
+    ``role_of(user)``: the role that the store knows; without it nobody is an admin.
     """
 
     def __init__(
@@ -56,8 +57,10 @@ class Pipeline:
         replies: Replies,
         limits: LimitSettings | None = None,
         refusals: Refusals | None = None,
+        role_of: Callable[[str], Awaitable[str]] | None = None,
     ) -> None:
         self._limit = RateLimit(limits or LimitSettings(), clock, refusals or Refusals(clock))
+        self._role_of = role_of
         self._codec = codec
         self._replies = replies
         self._once = Once()
@@ -154,6 +157,8 @@ class Pipeline:
         if not 1 <= len(caller.ref) <= 64 and caller.user is not None and command.mode != "reads":
             raise Invalid("ref: 1 to 64 characters", field="ref", limit=64)
         caller = _named(caller, command.name, b"")
+        if command.callers == "admins":
+            await self._require_admin(caller)
         request = self._entrance.run(caller, params)
         changes = command.mode != "reads" and caller.user is not None
         if changes:
@@ -186,9 +191,16 @@ class Pipeline:
         return handler
 
     def _authenticate(self, caller: Caller, params: Any) -> Any:
-        if caller.user is None and not self._table[caller.command].command.guests:
+        if caller.user is None and self._table[caller.command].command.callers != "guests":
             raise NotAuthenticated("log in first")
         return params
+
+    async def _require_admin(self, caller: Caller) -> None:
+        """Asks the store at each call, so that a role that was taken away is gone at once."""
+        if caller.user is None:
+            raise NotAuthenticated("log in first")
+        if self._role_of is None or await self._role_of(caller.user) != "admin":
+            raise NotPermitted("Only admins may do this.")
 
     def _validate(self, caller: Caller, params: Any) -> Any:
         request = self._table[caller.command].command.request

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Text, bindparam, or_, select
 
 from chat_server.store import views
 from chat_server.store.schema import ban, contact, conversation, member
+from chat_server.store.schema import user as user_table
 from chat_server.store.statements import CompiledStatement, any_of, texts
 from chat_server.store.tx import Room, Tx, missing
 
@@ -33,6 +34,14 @@ _BANS = CompiledStatement(
 def banned(connection: Connection, users: Iterable[str], now: int) -> dict[str, int | None]:
     """Those of ``users`` who are banned at ``now`` (ms), with the time at which the ban ends (None: never)."""
     return {row.user: row.until for row in _BANS.all(connection, texts(connection, users), now)}
+
+
+# --- roles --------------------------------------------------------------------------------------------------------
+
+
+def role_of(connection: Connection, who: str) -> str:
+    """The user's role on this server, ``user`` or ``admin``; ``user`` for somebody who does not exist."""
+    return connection.execute(select(user_table.c.role).where(user_table.c.user == who)).scalar_one_or_none() or "user"
 
 
 # --- conversations ------------------------------------------------------------------------------------------------

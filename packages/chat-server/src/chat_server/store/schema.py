@@ -61,10 +61,12 @@ user = _table(
     _number("version"),
     _number("rename_day"),
     _number("renames"),
+    Column("role", Bytewise, nullable=False, server_default="user"),
     Index("chat_user_folded", "folded", "user"),
 )
 """``folded``: the name as search compares it. ``version``: when the profile changed, in its user's own count.
-``renames``: how many there were on the day ``rename_day`` (since 1970)."""
+``renames``: how many there were on the day ``rename_day`` (since 1970). ``role``: ``user`` or ``admin``, who may call
+``admin.*``."""
 
 name_part = _table(
     "chat_name_part",
@@ -292,3 +294,16 @@ push_due = _table(
     _number("due_at"),
     Index("chat_push_due_at", "due_at"),
 )
+
+audit = _table(
+    "chat_audit",
+    Column("time", Number, primary_key=True, autoincrement=False),
+    _id("entry", primary_key=True),
+    Column("actor", Bytewise, nullable=False),
+    Column("act", Bytewise, nullable=False),
+    _id("subject"),
+    Column("details", Text),
+    Index("chat_audit_subject", "subject", "time"),
+    Index("chat_audit_act", "act", "time"),
+)
+"""Who did what to whom, see `chat_server.store.audit`. ``details``: JSON, never what people wrote."""

@@ -1,0 +1,1 @@
+"""The room of those who run the server: accounts, roles, bans, and what was done by whom."""

@@ -1,0 +1,46 @@
+"""What the room admin is given: what its neighbours auth and logic do for it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Protocol
+
+from attrs import frozen
+from chat_common import wire
+
+from chat_server.store.tx import Tx
+
+
+class Accounts(Protocol):
+    """Passwords, bans and logins. What ends logins returns them, for `announce` after the commit."""
+
+    async def hashed(self, password: str) -> str:
+        """What is kept of a password; `Conflict`: this server has no passwords."""
+        ...
+
+    def login_name(self, name: str) -> str:
+        """A name as login names are compared."""
+        ...
+
+    def set_password(self, tx: Tx, user: str, name: str, secret: str) -> str:
+        """Write a password that `hashed` has made; the name to log in by."""
+        ...
+
+    def ban(self, tx: Tx, user: str, until: int | None, reason: str | None, by: str) -> Sequence[Any]: ...
+
+    def unban(self, tx: Tx, user: str, by: str) -> None: ...
+
+    def log_out(self, tx: Tx, user: str) -> Sequence[Any]: ...
+
+    async def announce(self, ended: Sequence[Any]) -> None: ...
+
+
+@frozen
+class Neighbours:
+    """``create_user(tx, name)`` and ``rename(tx, user, name)``: of the room logic. ``renamed(user)``: tell those who
+    see the user, after the commit."""
+
+    accounts: Accounts
+    create_user: Callable[[Tx, str], wire.User]
+    rename: Callable[[Tx, str, str], Any]
+    renamed: Callable[[str], Awaitable[None]]

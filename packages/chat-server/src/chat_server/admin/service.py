@@ -1,0 +1,86 @@
+"""The room's table of contents: its commands, which only admins may call."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Literal
+
+from chat_common.ports.database import Database
+from chat_common.records import Caller, Command
+from msgspec import UNSET
+
+from chat_server.admin import records
+from chat_server.admin.neighbours import Neighbours
+from chat_server.admin.users import Users
+from chat_server.contributions import RoomContributions
+from chat_server.store import audit, pages
+from chat_server.store.executor import CommandExecutor, caller_user
+
+
+class Admin:
+    """Accounts and the audit. The command line calls the same use cases, under a name of its own."""
+
+    def __init__(self, database: Database, executor: CommandExecutor, neighbours: Neighbours) -> None:
+        self._database = database
+        self._executor = executor
+        self.users = Users(database, executor, neighbours)
+
+    async def audit(self, by: str, request: records.ListNotes) -> records.NotesPage:
+        """A page of what was done, the newest first."""
+        before = pages.read_cursor("admin.audit.list", request.cursor, tuple[int, str]) if request.cursor else None
+        limit = request.limit or pages.DEFAULT
+        found = await self._database.read(
+            lambda connection: audit.notes(
+                connection, about=request.about, act=request.act, before=before, limit=limit + 1
+            )
+        )
+        shown = found[:limit]
+        return records.NotesPage(
+            notes=[
+                records.AuditNote(
+                    time=each.time, actor=each.actor, act=each.act, subject=each.subject, details=each.details
+                )
+                for each in shown
+            ],
+            cursor=(
+                pages.write_cursor("admin.audit.list", shown[-1].time, shown[-1].entry) if len(found) > limit else UNSET
+            ),
+        )
+
+    def contributions(self) -> RoomContributions:
+        """What this room contributes to the server."""
+        return RoomContributions(room="admin", commands=self.commands())
+
+    def commands(self) -> Sequence[Command]:
+        """The client commands of this room."""
+        users, account = self.users, records.Account
+
+        def command(
+            name: str,
+            request: type[Any],
+            reply: type[Any],
+            use_case: Callable[[str, Any], Awaitable[Any]],
+            mode: Literal["reads", "changes", "keeps"],
+            summary: str,
+        ) -> Command:
+            async def handler(caller: Caller, params: Any) -> Any:
+                return await use_case(caller_user(caller), params)
+
+            return Command(f"admin.{name}", request, reply, handler, mode, callers="admins", summary=summary, cost=5)
+
+        return [
+            command("user.list", records.ListAccounts, records.AccountsPage, users.list, "reads", "Find accounts."),
+            command("user.show", records.OneUser, account, users.show, "reads", "One account."),
+            # Kept replies hold a hash of the request, from which a password could be guessed: hence not "changes".
+            command("user.add", records.AddUser, account, users.add, "keeps", "Make an account."),
+            command(
+                "user.password", records.SetPassword, account, users.set_password, "keeps",
+                "Give a user another password, and end every login.",
+            ),
+            command("user.rename", records.RenameUser, account, users.rename, "changes", "Give a user another name."),
+            command("user.role", records.SetRole, account, users.set_role, "changes", "Make a user an admin or not."),
+            command("user.ban", records.BanUser, account, users.ban, "changes", "Keep a user out."),
+            command("user.unban", records.OneUser, account, users.unban, "changes", "Let a user in again."),
+            command("user.logout", records.OneUser, account, users.log_out, "changes", "End every login of a user."),
+            command("audit.list", records.ListNotes, records.NotesPage, self.audit, "reads", "What was done by whom."),
+        ]  # fmt: skip
