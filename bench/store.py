@@ -50,7 +50,7 @@ class Queue:
     apply: Apply | None = None
     item: Any = None
 
-    async def change_many(self, apply: Apply, item: Any) -> Any:
+    async def change_many(self, apply: Apply, item: Any, by: str = "") -> Any:
         self.apply, self.item = apply, item
         raise Captured
 
