@@ -86,7 +86,7 @@ def standing(connection: Connection, user: str, name: str, *, room: Any = None, 
 
 def _never_in(mine: Any) -> bool:
     """Invited only, or has refused: a membership that was never stamped shows nothing."""
-    return bool(mine.rev == 0)
+    return bool(mine.to_seq is not None and mine.rev == 0)
 
 
 def enter(tx: Tx, user: str, name: str) -> tuple[Room, Standing]:
