@@ -22,7 +22,7 @@ import os
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import attrs
 import msgspec
@@ -311,13 +311,22 @@ def _convert(section: KnownSection, given: Mapping[str, tuple[Any, str]]) -> Any
             except msgspec.ValidationError as error:
                 secret = attribute.metadata.get("secret", False)
                 shown = "" if secret else f", got {value!r}"
-                raise SettingsError(f"{source}: [{section.name}] {attribute.name}: {error}{shown}") from None
+                wrong = _choice(types[attribute.name], value) or f"{error}{shown}"
+                raise SettingsError(f"{source}: [{section.name}] {attribute.name}: {wrong}") from None
         elif attribute.default is NOTHING:
             raise SettingsError(f"[{section.name}] {attribute.name} is required: {attribute.metadata.get('help', '')}")
     try:
         return section.settings(**{_argument(section.settings, key): value for key, value in values.items()})
     except (ValueError, TypeError) as error:
         raise SettingsError(f"[{section.name}] {error}") from error
+
+
+def _choice(kind: Any, value: Any) -> str | None:
+    """What is wrong with a value that is none of a few words; None for settings of other kinds."""
+    if get_origin(kind) is not Literal:
+        return None
+    words = [repr(word) for word in get_args(kind)]
+    return f"{', '.join(words[:-1])} or {words[-1]} is expected, got {value!r}"
 
 
 def _argument(settings: type[Any], key: str) -> str:

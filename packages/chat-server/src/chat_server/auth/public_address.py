@@ -50,10 +50,13 @@ class PublicAddress:
             host = own_address() or own_address(socket.AF_INET6) or "127.0.0.1"
         return f"http://{f'[{host}]' if ':' in host else host}:{self._port}"
 
+    def reachable(self, url: str) -> bool:
+        """Whether other machines can open this address: whether it is none of this machine's own."""
+        return not _only_here(urlsplit(url).hostname or "")
+
     def warning(self, url: str) -> str | None:
         """Why no phone can open this address; also logged, once."""
-        host = urlsplit(url).hostname or ""
-        if not _only_here(host):
+        if self.reachable(url):
             return None
         said = f"no phone can open {url}: start with --host 0.0.0.0, or set server.public_url to the address it can use"
         if not self._warned:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,7 +17,7 @@ from chat_common.ports.files import Files
 from chat_common.settings import Settings, SetupError
 
 from chat_server.cli.choice import Choice
-from chat_server.cli.data import furnish, is_embedded, load, sqlite_file
+from chat_server.cli.data import data_folder, furnish, is_embedded, load, sqlite_file
 from chat_server.store import migrate
 from chat_server.transports.admission import RESERVE, file_limit
 from chat_server.transports.settings import ConnectionSettings
@@ -29,11 +30,14 @@ def problems(choice: Choice) -> Sequence[str]:
     from chat_server.server import Server
 
     Server(config=choice.config, environ=choice.environ)
+    folder = data_folder(load(choice)[1])
+    if folder.exists() and not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
+        return [f"server.data: {folder} is no folder that the user who runs this can write to"]
     if is_embedded(load(choice)[1]) and not sqlite_file(choice).exists():
         # The database is made at the first start; looking must not make it.
-        with TemporaryDirectory() as folder:
-            environ = {"CHAT__DATABASE__SQLITE__PATH": str(Path(folder) / "chat.db")}
-            return asyncio.run(_look(*load(evolve(choice, data=folder, more=environ))))
+        with TemporaryDirectory() as empty:
+            environ = {"CHAT__DATABASE__SQLITE__PATH": str(Path(empty) / "chat.db")}
+            return asyncio.run(_look(*load(evolve(choice, data=empty, more=environ))))
     return asyncio.run(_look(*load(choice)))
 
 

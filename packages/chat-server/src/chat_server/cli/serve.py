@@ -19,6 +19,7 @@ from chat_common.settings import SetupError
 
 from chat_server import logs
 from chat_server.cli.choice import Choice
+from chat_server.cli.greeting import greeting
 from chat_server.http.settings import HttpSettings
 from chat_server.refusals import Refusals
 from chat_server.server import Server
@@ -43,8 +44,8 @@ def serve(choice: Choice, dev: int = 0) -> int:
 def run(server: Server, dev: int = 1) -> None:
     """Run a server of one's own until SIGTERM or SIGINT, on the host and port of its settings.
 
-    Prints one line with its address when it accepts connections. ``dev`` 2: the login by name alone may be reached
-    from other machines. `SetupError` when the address cannot be had.
+    Prints its address in a line when it accepts connections, and a few lines for whoever has started it. ``dev`` 2: the
+    login by name alone may be reached from other machines. `SetupError` when the address cannot be had.
     """
     section = server.settings.section
     log_settings, http_settings = section("log"), section("http")
@@ -56,7 +57,7 @@ def run(server: Server, dev: int = 1) -> None:
         )
     listener = listen(host, port)
     with asyncio.Runner(loop_factory=_loop_factory(http_settings)) as runner:
-        runner.run(_serve(server, listener, host, lambda url: print(f"Interesting-Chat is ready: {url}", flush=True)))
+        runner.run(_serve(server, listener, host, lambda url: print("\n".join(greeting(server, url)), flush=True)))
 
 
 def is_loopback(host: str) -> bool:

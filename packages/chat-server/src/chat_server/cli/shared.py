@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 from attrs import evolve
-from chat_common.errors import ChatError
+from chat_common.errors import ChatError, Unavailable
 from chat_common.settings import SetupError
 
 from chat_server.cli.choice import Choice
@@ -23,7 +23,14 @@ class Group(click.Group):
         try:
             return super().invoke(ctx)
         except (SetupError, ChatError) as error:
-            raise click.ClickException(str(error)) from error
+            raise click.ClickException(sentence(error)) from error
+
+
+def sentence(error: BaseException) -> str:
+    """What is wrong, for an operator, who is told more than clients are: which database, which user, which file."""
+    cause = error.__cause__ if isinstance(error, Unavailable) else None
+    said = str(getattr(cause, "orig", None) or cause or "").strip().partition("\n")[0]
+    return f"{error} ({said})" if said else str(error)
 
 
 def shared(function: F) -> F:

@@ -43,6 +43,8 @@ def backup(database: Path, target: Path) -> int:
         raise SetupError(f"there is no database at {database}")
     if target.exists():
         raise SetupError(f"{target} is there already: a backup overwrites nothing")
+    if not target.parent.is_dir():
+        raise SetupError(f"there is no folder {target.parent} for the backup: make it first")
     partial = target.with_name(f".{target.name}.partial")
     partial.unlink(missing_ok=True)
     private.make_file(partial)  # empty, and so taken for none

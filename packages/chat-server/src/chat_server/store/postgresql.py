@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import structlog
 from chat_common.backoff import pause
 from chat_common.errors import Unavailable
+from chat_common.settings import SetupError
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from chat_server.store.database import SqlDatabase
@@ -71,8 +72,11 @@ class PostgresDatabase(SqlDatabase):
         return await self._run_once(jobs)
 
     async def _run_once(self, jobs: Sequence[Job]) -> BatchOutcome:
-        async with self.engine.begin() as connection:
-            return await connection.run_sync(run_batch, jobs)
+        try:
+            async with self.engine.begin() as connection:
+                return await connection.run_sync(run_batch, jobs)
+        except OSError as error:  # the driver's own, where no connection could be made
+            raise Unavailable("the database does not answer; try again") from error
 
     async def read(self, work: Callable[[Any], T]) -> T:
         try:
@@ -91,7 +95,13 @@ class PostgresDatabase(SqlDatabase):
 @contextlib.asynccontextmanager
 async def open_postgres(url: str, *, readers: int = 8) -> AsyncIterator[PostgresDatabase]:
     """A PostgreSQL database by its address; `SetupError` says what is wrong with that."""
-    database = PostgresDatabase(url, readers=readers)
+    try:
+        database = PostgresDatabase(url, readers=readers)
+    except ModuleNotFoundError as error:
+        raise SetupError(
+            f"PostgreSQL needs an extra, since {error.name} is not installed: install"
+            " interesting-chat-server[postgresql]."
+        ) from error
     try:
         yield database
     finally:

@@ -6,12 +6,14 @@ already, from an older version or another program, are mended at the start, and 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import structlog
+from chat_common.settings import SetupError
 
 FOLDER_MODE, FILE_MODE = 0o700, 0o600
 _OTHERS = 0o077
@@ -21,9 +23,18 @@ _SQLITE = b"SQLite format 3\0"
 log = structlog.get_logger("chat.store")
 
 
+def ensure_folder(folder: Path) -> None:
+    """Make a private folder if there is none. `SetupError` where there can be none."""
+    if folder.exists() and not folder.is_dir():
+        raise SetupError(f"{folder} is a file and no folder: choose another data folder with --data.")
+    with _usable(folder):
+        folder.mkdir(parents=True, exist_ok=True, mode=FOLDER_MODE)
+
+
 def make_folder(folder: Path) -> None:
-    """Make a private folder, or make one that is there private, with the databases in it: copies and backups too."""
-    folder.mkdir(parents=True, exist_ok=True, mode=FOLDER_MODE)
+    """Make a private folder, or make one that is there private, with the databases in it: copies and backups too.
+    `SetupError` where there can be none."""
+    ensure_folder(folder)
     _mend([folder, *_databases(folder)])
 
 
@@ -32,14 +43,31 @@ def make_database(path: Path) -> None:
 
     SQLite gives its write-ahead log the mode of the database.
     """
-    os.close(os.open(path, os.O_WRONLY | os.O_CREAT, FILE_MODE))
+    _touch(path)
     _mend(path.with_name(path.name + tail) for tail in _TAILS)
 
 
 def make_file(path: Path) -> None:
     """Make an empty private file, or make one that is there private."""
-    os.close(os.open(path, os.O_WRONLY | os.O_CREAT, FILE_MODE))
+    _touch(path)
     _mend([path])
+
+
+def _touch(path: Path) -> None:
+    with _usable(path):
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT, FILE_MODE))
+
+
+@contextlib.contextmanager
+def _usable(path: Path) -> Iterator[None]:
+    """What the system says of a path that cannot be written, as a sentence for an operator."""
+    try:
+        yield
+    except OSError as error:
+        raise SetupError(
+            f"{path} cannot be written ({error.strerror}): let the user who runs chat-server write there, or choose"
+            " another place."
+        ) from error
 
 
 def _databases(folder: Path) -> Iterator[Path]:

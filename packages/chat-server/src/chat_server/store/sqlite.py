@@ -93,7 +93,7 @@ class SqliteDatabase(SqlDatabase):
 @contextlib.asynccontextmanager
 async def open_sqlite(path: Path, *, readers: int = 3) -> AsyncIterator[SqliteDatabase]:
     """The database of a data folder, made if it is not there; tables are the migrations' business."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=private.FOLDER_MODE)
+    private.ensure_folder(path.parent)
     private.make_database(path)
     database = SqliteDatabase(path, readers=readers)
     try:

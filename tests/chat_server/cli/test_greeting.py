@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from chat_server.cli.greeting import greeting
+from chat_server.server import Server
+
+URL = "http://127.0.0.1:8080"
+
+
+@pytest.mark.parametrize(
+    ("settings", "said", "unsaid"),
+    [
+        ({"auth": {"dev": True}}, ["anybody can log in as anybody", "phone  none can open"], ["user add", "█"]),
+        ({"auth": {"registration": "closed"}}, ["registration is closed", "user add NAME --role admin"], ["anybody"]),
+        (
+            {"server": {"public_url": "https://chat.example.org"}},
+            ["phone  https://chat.example.org", "█"],
+            ["none can"],
+        ),
+    ],
+)
+async def test_a_start_says_mode_data_phone_and_how_to_stop(
+    tmp_path: Path, settings: dict[str, dict[str, Any]], said: list[str], unsaid: list[str]
+) -> None:
+    settings["server"] = {"data": str(tmp_path), **settings.get("server", {})}
+    async with Server(settings=settings, environ={}) as server:
+        lines = greeting(server, URL, terminal=True)
+    assert lines[0] == f"Interesting-Chat is ready: {URL}"
+    text = "\n".join(lines)
+    for words in [*said, str(tmp_path), "Ctrl+C"]:
+        assert words in text
+    for words in unsaid:
+        assert words not in text
+
+
+async def test_what_is_no_terminal_gets_no_code(tmp_path: Path) -> None:
+    settings = {"server": {"data": str(tmp_path), "public_url": "https://chat.example.org"}}
+    async with Server(settings=settings, environ={}) as server:
+        assert "█" not in "\n".join(greeting(server, URL, terminal=False))
