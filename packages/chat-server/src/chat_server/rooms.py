@@ -37,6 +37,8 @@ from chat_server.im.service import Im, ImParts, ImSettings
 from chat_server.im.submit import Submit
 from chat_server.im.sweeper import Sweeper
 from chat_server.logic import users
+from chat_server.logic.groups import roles
+from chat_server.logic.groups.invitations import OneConversation
 from chat_server.logic.service import Logic
 from chat_server.logic.settings import LogicSettings
 from chat_server.router.push import OfflinePush
@@ -169,6 +171,10 @@ async def build(ports: RoomPorts, settings: RoomSettings, observe: Callable[[str
             users.create,
             users.call,
             lambda who: users.tell(database, router.deliver, who),
+            lambda tx, owner, name: roles.dissolve(tx, owner, OneConversation(conversation=name)),
+            lambda tx, owner, name, who: roles.transfer(
+                settings.logic.groups, tx, owner, roles.Transfer(conversation=name, user=who)
+            ),
         ),
     )
     parts = ImParts(submit, fanout, own_changes, sweeper, ports.attachments)

@@ -38,9 +38,12 @@ class Accounts(Protocol):
 @frozen
 class Neighbours:
     """``create_user(tx, name)`` and ``rename(tx, user, name)``: of the room logic. ``renamed(user)``: tell those who
-    see the user, after the commit."""
+    see the user, after the commit. ``dissolve(tx, owner, group)``, ``transfer(tx, owner, group, user)``: what a group's
+    owner may do, done in the owner's name."""
 
     accounts: Accounts
     create_user: Callable[[Tx, str], wire.User]
     rename: Callable[[Tx, str, str], Any]
     renamed: Callable[[str], Awaitable[None]]
+    dissolve: Callable[[Tx, str, str], Any]
+    transfer: Callable[[Tx, str, str, str], Any]

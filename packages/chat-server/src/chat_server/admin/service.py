@@ -9,7 +9,7 @@ from chat_common.ports.database import Database
 from chat_common.records import Caller, Command
 from msgspec import UNSET
 
-from chat_server.admin import records
+from chat_server.admin import groups, records
 from chat_server.admin.neighbours import Neighbours
 from chat_server.admin.users import Users
 from chat_server.contributions import RoomContributions
@@ -18,12 +18,13 @@ from chat_server.store.executor import CommandExecutor, caller_user
 
 
 class Admin:
-    """Accounts and the audit. The command line calls the same use cases, under a name of its own."""
+    """Accounts, groups and the audit. The command line calls the same use cases, under a name of its own."""
 
     def __init__(self, database: Database, executor: CommandExecutor, neighbours: Neighbours) -> None:
         self._database = database
         self._executor = executor
         self.users = Users(database, executor, neighbours)
+        self.groups = groups.Groups(database, executor, neighbours)
 
     async def audit(self, by: str, request: records.ListNotes) -> records.NotesPage:
         """A page of what was done, the newest first."""
@@ -82,5 +83,15 @@ class Admin:
             command("user.ban", records.BanUser, account, users.ban, "changes", "Keep a user out."),
             command("user.unban", records.OneUser, account, users.unban, "changes", "Let a user in again."),
             command("user.logout", records.OneUser, account, users.log_out, "changes", "End every login of a user."),
+            command("group.list", groups.ListGroups, groups.GroupsPage, self.groups.list, "reads", "Find groups."),
+            command("group.show", groups.OneGroup, groups.GroupInfo, self.groups.show, "reads", "One group."),
+            command(
+                "group.dissolve", groups.OneGroup, groups.GroupInfo, self.groups.dissolve, "changes",
+                "End a group for all.",
+            ),
+            command(
+                "group.owner", groups.SetOwner, groups.GroupInfo, self.groups.set_owner, "changes",
+                "Hand a group to another of its members.",
+            ),
             command("audit.list", records.ListNotes, records.NotesPage, self.audit, "reads", "What was done by whom."),
         ]  # fmt: skip

@@ -13,7 +13,6 @@ import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeVar
 
-import msgspec
 from attrs import frozen
 from chat_common.assembly import Assembly
 from chat_common.clock import SystemClock
@@ -87,8 +86,3 @@ def operator() -> str:
         return getpass.getuser()
     except (KeyError, OSError):
         return "unknown"
-
-
-def as_json(record: Any) -> str:
-    """A record as the commands answer it, indented."""
-    return msgspec.json.format(msgspec.json.encode(record), indent=2).decode()

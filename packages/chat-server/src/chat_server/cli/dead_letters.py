@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import UTC, datetime
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
@@ -18,6 +17,7 @@ from chat_common.settings import SetupError
 
 from chat_server.cli.choice import Choice
 from chat_server.cli.data import furnish, is_embedded, load, sqlite_file
+from chat_server.cli.output import moment
 
 T = TypeVar("T")
 
@@ -29,7 +29,7 @@ def dead_letter_lines(choice: Choice, topic: str | None, limit: int, after: str 
         return await dead_letters.list(topic=topic, limit=limit, after=after)
 
     return [
-        f"{each.id:<8} {each.state:<6} {_time(each.time)} {each.topic} {each.group} key={each.key} "
+        f"{each.id:<8} {each.state:<6} {moment(each.time)} {each.topic} {each.group} key={each.key} "
         f"attempts={each.attempts} {each.reason}"
         for each in _with(choice, look)
     ] or ["there are no dead letters"]
@@ -46,7 +46,7 @@ def dead_letter_page(choice: Choice, id: str, payload: bool) -> Sequence[str]:
         "key": found.key,
         "attempts": found.attempts,
         "reason": found.reason,
-        "time": _time(found.time),
+        "time": moment(found.time),
         "payload": found.payload.decode(errors="replace") if payload else f"{len(found.payload)} bytes (--payload)",
     }
     return [f"{name:<9} {value}" for name, value in fields.items()]
@@ -140,7 +140,3 @@ def _with(choice: Choice, work: Callable[[DeadLetters], Awaitable[T]]) -> T:
             return await work(await assembly.get(DeadLetters))  # type: ignore[type-abstract]
 
     return asyncio.run(run())
-
-
-def _time(ms: int) -> str:
-    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -7,7 +7,6 @@ import secrets
 import sys
 import time
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,9 @@ import click
 import msgspec
 from msgspec import UNSET
 
+from chat_server.cli.output import AS_JSON, moment, show
 from chat_server.cli.shared import chosen, shared
 
-AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 PASSWORD = click.option("--password-stdin", is_flag=True, help="Read the password from the first line of stdin.")
 _LENGTH = re.compile(r"(\d{1,5})([hdw])")
 _HOURS = {"h": 1, "d": 24, "w": 168}
@@ -64,7 +63,7 @@ def list_(
         return found[:limit]
 
     found = on_console(chosen(ctx, config, data), work)
-    _print(found, as_json, [_line(each) for each in found] or ["there are no such users"])
+    show(found, as_json, [_line(each) for each in found] or ["there are no such users"])
 
 
 @user.command()
@@ -91,7 +90,7 @@ def add(
     request = AddUser(name=_checked(name), password=password, role=role)
     account = on_console(chosen(ctx, config, data), lambda console: console.rooms.admin.users.add(console.by, request))
     said = [] if password_stdin else [f"password  {password}"]
-    _print(_with_password(account, None if password_stdin else password), as_json, [*_page(account), *said])
+    show(_with_password(account, None if password_stdin else password), as_json, [*_page(account), *said])
 
 
 def _named_user(
@@ -118,7 +117,7 @@ def _named_user(
             return await use_case(console.rooms.admin.users)(console.by, request(user=found, **more))
 
         account = on_console(chosen(ctx, config, data), work)
-        _print(account, as_json, _page(account))
+        show(account, as_json, _page(account))
 
     for parameter in reversed(parameters):
         parameter(command)
@@ -179,7 +178,7 @@ def passwd(
 
     account = on_console(chosen(ctx, config, data), work)
     said = [] if password_stdin else [f"password  {password}"]
-    _print(_with_password(account, None if password_stdin else password), as_json, [*_page(account), *said])
+    show(_with_password(account, None if password_stdin else password), as_json, [*_page(account), *said])
 
 
 @click.command()
@@ -228,12 +227,7 @@ def audit(
         + "".join(f" {name}={value}" for name, value in each.details.items())
         for each in found
     ]
-    _print(found, as_json, lines or ["nothing was noted"])
-
-
-def moment(ms: int) -> str:
-    """A time as operators read it."""
-    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    show(found, as_json, lines or ["nothing was noted"])
 
 
 def _line(account: Any) -> str:
@@ -258,12 +252,6 @@ def _page(account: Any) -> list[str]:
         reason = "" if account.ban.reason is UNSET else f": {account.ban.reason}"
         lines.append(f"banned   {_ban_end(account.ban)}{reason}")
     return lines
-
-
-def _print(record: Any, as_json: bool, lines: list[str]) -> None:
-    from chat_server.cli import console
-
-    click.echo(console.as_json(record) if as_json else "\n".join(lines))
 
 
 def _with_password(account: Any, password: str | None) -> Any:
