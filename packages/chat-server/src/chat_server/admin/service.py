@@ -9,7 +9,7 @@ from chat_common.ports.database import Database
 from chat_common.records import Caller, Command
 from msgspec import UNSET
 
-from chat_server.admin import groups, records
+from chat_server.admin import groups, invites, records
 from chat_server.admin.neighbours import Neighbours
 from chat_server.admin.users import Users
 from chat_server.contributions import RoomContributions
@@ -18,12 +18,13 @@ from chat_server.store.executor import CommandExecutor, caller_user
 
 
 class Admin:
-    """Accounts, groups and the audit. The command line calls the same use cases, under a name of its own."""
+    """Accounts, groups, invites and the audit. The command line calls the same use cases, under a name of its own."""
 
     def __init__(self, database: Database, executor: CommandExecutor, neighbours: Neighbours) -> None:
         self._database = database
         self._executor = executor
         self.users = Users(database, executor, neighbours)
+        self.invites = invites.Invites(database, executor.clock)
         self.groups = groups.Groups(database, executor, neighbours)
 
     async def audit(self, by: str, request: records.ListNotes) -> records.NotesPage:
@@ -92,6 +93,15 @@ class Admin:
             command(
                 "group.owner", groups.SetOwner, groups.GroupInfo, self.groups.set_owner, "changes",
                 "Hand a group to another of its members.",
+            ),
+            # A kept reply would hold the code: hence not "changes".
+            command("invite.new", invites.MakeInvite, invites.InviteMade, self.invites.make, "keeps", "Invite one."),
+            command(
+                "invite.list", invites.ListInvites, invites.InvitesPage, self.invites.list, "reads", "Who was invited.",
+            ),
+            command(
+                "invite.revoke", invites.OneInvite, invites.Nothing, self.invites.revoke, "changes",
+                "End an invite that nobody has used.",
             ),
             command("audit.list", records.ListNotes, records.NotesPage, self.audit, "reads", "What was done by whom."),
         ]  # fmt: skip

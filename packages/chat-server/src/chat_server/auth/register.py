@@ -6,7 +6,7 @@ from typing import Annotated
 
 from attrs import define, frozen
 from chat_common import wire
-from chat_common.errors import RateLimited
+from chat_common.errors import NotPermitted, RateLimited
 from chat_common.ports.identity import Proof
 from chat_common.records import Caller
 from chat_common.validation import named
@@ -21,6 +21,7 @@ from chat_server.auth.neighbours import Neighbours, Ports
 from chat_server.auth.passwords import PROVIDER, Password, keep
 from chat_server.counting import allow_address_everywhere
 from chat_server.names import display_name
+from chat_server.store import invites
 from chat_server.store.tx import Tx
 
 AN_HOUR = 60
@@ -55,6 +56,14 @@ class Registration:
         """Return the user of a proven identity, made at its first use; `NotPermitted` where registration says no."""
         return (await self.ports.executor.apply(lambda tx: self.identities.resolve(tx, proof))).user
 
+    async def _single_use(self, code: str | None) -> str | None:
+        """The code, where it is one of the store's, which are good for one account; asked again when it is spent."""
+        if not code or self.identities.settings.registration != "invite":
+            return None
+        now = self.ports.clock.wall_ms()
+        good = await self.ports.database.read(lambda connection: invites.is_good(connection, code, now))
+        return code if good else None
+
     async def create(self, name: str, password: str | None, invite: str | None, address: str | None) -> str:
         """Make a user, with a password or without. `NotPermitted`, `Conflict` (name taken), `RateLimited`."""
         wait = await allow_address_everywhere(self.ports.cache, "auth:new", address, AN_HOUR, 3600.0)
@@ -63,7 +72,9 @@ class Registration:
                 f"Too many accounts were made from this address. Try again in {wait:.0f} seconds.",
                 retry_after=round(wait, 3),
             )
-        self.identities.admit(invite)
+        single = await self._single_use(invite)
+        if single is None:
+            self.identities.admit(invite)
         name = display_name(name)
         secret = None
         if password is not None and self.hasher is not None:
@@ -71,6 +82,8 @@ class Registration:
 
         def make(tx: Tx) -> str:
             who = self.neighbours.create_user(tx, name)
+            if single is not None and not invites.spend(tx.connection, single, who.user, tx.now):
+                raise NotPermitted("invite: Somebody else has used this code by now.", field="invite")
             if secret is not None:
                 keep(tx.connection, who.user, name, secret)
             return who.user

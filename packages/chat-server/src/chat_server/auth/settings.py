@@ -43,7 +43,8 @@ class AuthSettings:
     )
     dev: bool = setting(False, help="Offer the provider dev: log in by name alone. For trying out.")
     registration: Literal["open", "invite", "closed"] = setting(
-        "open", help="Who may make an account: everybody, who knows a code of `invite`, or nobody."
+        "open",
+        help="Who may make an account: everybody, who knows a code of `invite` or `chat-server invite new`, or nobody.",
     )
     invite: list[str] = setting(
         Factory(list), help="Codes with which people may register; each as often as they like.", secret=True

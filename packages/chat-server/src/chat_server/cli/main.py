@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from chat_server.cli import groups, users
+from chat_server.cli import groups, invites, users
 from chat_server.cli.choice import Choice
 from chat_server.cli.shared import Group, chosen, shared
 
@@ -252,3 +252,4 @@ _provision("groups", "The file for `mqadmin updateSubGroupList -f`: every consum
 main.add_command(users.user)
 main.add_command(users.audit)
 main.add_command(groups.group)
+main.add_command(invites.invite)

@@ -307,3 +307,15 @@ audit = _table(
     Index("chat_audit_act", "act", "time"),
 )
 """Who did what to whom, see `chat_server.store.audit`. ``details``: JSON, never what people wrote."""
+
+invite = _table(
+    "chat_invite",
+    _id("invite", primary_key=True),
+    Column("digest", Bytewise, nullable=False, unique=True),
+    Column("note", Text),
+    Column("made_by", Bytewise, nullable=False),
+    _number("created_at"),
+    _number("expires_at"),
+    _id("used_by", nullable=True),
+)
+"""``digest``: of the code, which is kept nowhere. ``used_by``: the user who was made with it."""
