@@ -305,3 +305,27 @@ test("a preview says what the server's says: one line, cut, captions, names of f
   assert.equal(said("system", { event: "group.left", actor: "bob" }).text, "group.left");
   assert.deepEqual(said("text", undefined, { recalled: { by: "bob" } }), { sender: "bob", kind: "recalled", text: "" });
 });
+
+test("a hot conversation that stood on no page of the list is asked for by name, once", () => {
+  const replica = ready();
+  replica.pushed("message", { ...text(5), conversation: "hot" });
+  const hot = [{ conversation: "c", rev: 2, seq: 2 }, { conversation: "hot", rev: 5, seq: 5 }];
+  answer(replica, "sync", { epoch: "e", version: 5, more: false, inbox: [], hot });
+  const params = answer(replica, "inbox.list", { inbox: [row({ conversation: "hot", head: { seq: 5, rev: 5, time: 1e12 } })], version: 5, epoch: "e" });
+  assert.deepEqual(params, { conversations: ["hot"] });
+  assert.equal(replica.conversations.get("hot").head.seq, 5);
+  assert.deepEqual(commands(replica), []);
+});
+
+test("a row that was refused is named by the next sync, and asked for again", () => {
+  const replica = ready();
+  replica.pushed("message", { ...text(5), conversation: "hot" });
+  const named = { epoch: "e", version: 5, more: false, inbox: [], hot: [{ conversation: "hot", rev: 5, seq: 5 }] };
+  answer(replica, "sync", named);
+  const [job] = replica.jobs();
+  job.failed({ code: "invalid" });
+  assert.deepEqual(commands(replica), []);
+  replica.pushed("message", { ...text(6), conversation: "hot" });
+  answer(replica, "sync", named);
+  assert.deepEqual(commands(replica), [["inbox.list", { conversations: ["hot"] }]]);
+});

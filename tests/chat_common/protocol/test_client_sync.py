@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from chat_common.errors import NotFound, Unavailable
+from chat_common.errors import Invalid, NotFound, Unavailable
 from chat_common.protocol import client_events as events
 from chat_common.protocol.client_jobs import FIRST_PAUSE, Job
 from chat_common.protocol.client_state import State
@@ -103,4 +103,41 @@ def test_a_head_in_the_list_that_the_copy_has_passed_without_the_message_is_aske
             syncer.answered(job, {**empty, "version": 1, "rev": 1, "epoch": "e", "hot": hot})
     assert asked.count("gap") == 1
     assert syncer.told.count(events.GapFound("c", 1, 1, ())) == 1
+    assert syncer.settled
+
+
+def lacking_a_hot_room() -> tuple[Syncer, Job]:
+    """A sync has named a conversation that stood on no page of the list."""
+    syncer = listed(row("c"))
+    (contacts,) = syncer.plan(0)
+    syncer.answered(contacts, {"contacts": []})
+    (version,) = syncer.plan(0)
+    hot = [{"conversation": "c", "rev": 1, "seq": 1}, {"conversation": "h", "rev": 4, "seq": 4}]
+    syncer.answered(version, {"version": 1, "more": False, "inbox": [], "contacts": [], "hot": hot})
+    (job,) = syncer.plan(0)
+    assert (job.command, job.params) == ("inbox.list", {"conversations": ["h"]})
+    assert not syncer.settled
+    return syncer, job
+
+
+def test_a_hot_room_without_a_row_is_asked_for_and_begun() -> None:
+    syncer, job = lacking_a_hot_room()
+    syncer.answered(job, {"inbox": [row("h", head=4, unread=1)], "version": 1, "epoch": "e"})
+    assert commands(syncer.plan(0)) == ["history h"]
+
+
+def test_a_row_that_is_not_mine_any_more_is_not_asked_for_again() -> None:
+    syncer, job = lacking_a_hot_room()
+    syncer.answered(job, {"inbox": [], "version": 1, "epoch": "e"})
+    assert syncer.plan(0) == []
+    assert syncer.settled
+
+
+def test_a_row_that_cannot_be_read_now_is_asked_for_again_and_a_refusal_is_final() -> None:
+    syncer, job = lacking_a_hot_room()
+    syncer.failed(job, Unavailable("later"), 0)
+    (again,) = syncer.plan(FIRST_PAUSE)
+    assert again.params == job.params
+    syncer.failed(again, Invalid("a server of before"), 1)
+    assert syncer.plan(1) == []
     assert syncer.settled

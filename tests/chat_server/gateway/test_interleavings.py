@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from chat_common.errors import Unavailable
+from chat_common.protocol import client_jobs
 from chat_server.services import Delivery
 
 from tests.chat_server.gateway.people import Gate, Person, Site, site, until
@@ -160,11 +161,15 @@ async def test_a4_a11_a_gap_that_cannot_be_read_or_is_too_wide(here: Site, lose:
     assert len(bob.pushed_seqs()) == 1
 
 
-async def test_a5_a12_who_is_in_it_cannot_be_asked_for_a_moment(here: Site) -> None:
+AWAY = [Unavailable("the database is away"), RuntimeError("a defect of a backend")]
+
+
+@pytest.mark.parametrize("error", AWAY, ids=lambda error: type(error).__name__)
+async def test_a5_a12_who_is_in_it_cannot_be_asked_for_a_moment(here: Site, error: Exception) -> None:
     room, (ann, bob, *_) = await hot_room(here)
     await bob.connect().settled()
     here.server.gateway.streams._streams.clear()
-    present = Gate(here.im, "present", fail=Unavailable("the database is away"))
+    present = Gate(here.im, "present", fail=error)
     for _ in range(2):
         await here.say(ann, room)
     await here.fanned(room)
@@ -182,7 +187,7 @@ async def test_a6_one_call_brings_a_message_to_some_and_its_stamp_to_others(here
     await here.fanned(room)
     await bob.connect().settled()
     await eve.connect().settled()
-    await here.server.call("message.react", {"conversation": room, "seq": 1, "emoji": "x", "on": True}, user=bob.user)
+    await here.server.call("message.react", {"conversation": room, "seq": 1, "emoji": "👍", "on": True}, user=bob.user)
     head = await here.fanned(room)
     await until(lambda: (bob.pushed and bob.pushed[-1][1]) == (eve.pushed and eve.pushed[-1][1]) == head)
     assert bob.pushed[-1] == ("message", head, 1)
@@ -350,3 +355,28 @@ async def test_c2_a_room_that_is_large_again_before_fan_out_has_seen_it_small(he
     await here.say(cem, room)
     await here.agree(room, ann, bob)
     assert await here.is_hot(room)
+
+
+async def test_n8_a_hot_room_moves_up_between_two_pages_of_the_list(
+    here: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is on no page, and no version tells of it: the client asks for the row that it lacks."""
+    monkeypatch.setattr(client_jobs, "PAGE", 3)
+    room, (ann, bob, *_) = await hot_room(here)
+    bob = Person(here.server, "p1", bob.user, bob.token, whole=False)
+    for _ in range(4):
+        await here.group(ann, bob)
+    first = Gate(here.server.pipeline, "call", lambda caller, command, params: command == "inbox.list")
+    bob.connect()
+    await first.caught()
+    await here.say(ann, room, "between two pages")
+    await here.fanned(room)
+    first.open.set()
+    await bob.settled()
+    row = bob.session.state.room(room).inbox
+    assert row is not None
+    assert row.head.seq == bob.session.state.room(room).newest
+    for _ in range(2):
+        await here.say(ann, room, "later")
+    await here.agree(room, bob)
+    assert bob.told(room)[-2:] == [row.head.seq + 1, row.head.seq + 2]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from attrs import define
+from attrs import define, field
 
 from chat_common.errors import Internal, RateLimited, Unavailable
 from chat_common.protocol.client_state import Room
@@ -13,6 +13,8 @@ PAGE = 100
 """Rows asked for in one call."""
 PASSING = (Internal, RateLimited, Unavailable)
 """Errors that another try may not meet."""
+ROOMS_AT_ONCE = 4
+"""Conversations that are synced at the same time, so that a long absence is no flood of calls."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
 """Seconds between tries while the server answers with an error."""
 
@@ -21,7 +23,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
 class Job:
     """A call that pays a debt. ``mark`` tells whether the debt was renewed while it flew."""
 
-    kind: Literal["list", "contacts", "version", "room", "page", "gap"]
+    kind: Literal["list", "contacts", "version", "rows", "room", "page", "gap"]
     command: str
     params: dict[str, Any]
     conversation: str = ""
@@ -30,11 +32,21 @@ class Job:
     generation: int = 0
     begun: int = 0
 
+    @property
+    def name(self) -> str:
+        """Of calls with one name only one is under way."""
+        return f"room:{self.conversation}" if self.conversation else self.kind
+
 
 def list_job(kind: Literal["list", "contacts"], cursor: str | None) -> Job:
     """A page of one of the user's two lists."""
     paged: dict[str, Any] = {"limit": PAGE} if cursor is None else {"limit": PAGE, "cursor": cursor}
     return Job(kind, "inbox.list" if kind == "list" else "contact.list", paged)
+
+
+def version_job(epoch: str | None, version: int | None, mark: int) -> Job:
+    """What was stamped for the user alone since the copy's `version`."""
+    return Job("version", "sync", {"epoch": epoch, "version": version or 0, "limit": PAGE}, mark=mark)
 
 
 def room_job(room: Room, epoch: str | None, mark: int) -> Job:
@@ -44,6 +56,35 @@ def room_job(room: Room, epoch: str | None, mark: int) -> Job:
         return Job("page", "history", {"conversation": name, "limit": PAGE}, name, room.heard, mark, begun=room.begun)
     params = {"epoch": epoch, "conversation": name, "rev": room.rev, "limit": PAGE}
     return Job("room", "sync", params, name, room.heard, mark, begun=room.begun)
+
+
+@define
+class Lacking:
+    """Conversations that the server counts among the user's, and of which the list holds no row.
+
+    The list is read page by page. A hot conversation in which something is said meanwhile moves from a later page to
+    the top, so it is on none of them, and no version tells of it: a sync names it, and its row is asked for.
+    """
+
+    names: dict[str, None] = field(factory=dict)
+
+    def clear(self) -> None:
+        """Everything is read anew."""
+        self.names.clear()
+
+    def note(self, room: Room) -> None:
+        """A sync has named this conversation."""
+        if room.inbox is None:
+            self.names[room.conversation] = None
+
+    def job(self) -> Job | None:
+        """The call that asks for the rows, the longest lacking ones first."""
+        return Job("rows", "inbox.list", {"conversations": list(self.names)[:PAGE]}) if self.names else None
+
+    def answered(self, job: Job) -> None:
+        """A row that the answer leaves out is not the user's any more."""
+        for name in job.params["conversations"] if job.kind == "rows" else ():
+            self.names.pop(name, None)
 
 
 @define

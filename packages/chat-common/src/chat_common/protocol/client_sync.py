@@ -14,14 +14,12 @@ from msgspec import UNSET
 
 from chat_common.errors import ChatError
 from chat_common.protocol import client_events as events
+from chat_common.protocol import client_jobs as jobs
 from chat_common.protocol.client_gaps import Gaps, missing
-from chat_common.protocol.client_jobs import PAGE, PASSING, Job, Pause, list_job, room_job
+from chat_common.protocol.client_jobs import PASSING, ROOMS_AT_ONCE, Job, Lacking, Pause
 from chat_common.protocol.client_state import Room, State
 from chat_common.protocol.frames import Beat, Welcome
 from chat_common.wire import Contact, Conversation, Inbox, Member, Message, User
-
-ROOMS_AT_ONCE = 4
-"""Conversations that are synced at the same time, so that a long absence is no flood of calls."""
 
 
 @define
@@ -37,6 +35,7 @@ class Syncer:
     keep: int | None = None
     told: list[events.Event] = field(factory=list)
     gaps: Gaps = field(factory=Gaps)
+    _lacking: Lacking = field(factory=Lacking)
     _stage: Literal["list", "contacts", "ready"] = "list"
     _cursor: str | None = None
     _listed_version: int | None = None
@@ -77,10 +76,8 @@ class Syncer:
         self.state.epoch = epoch
         self._generation += 1
         self._stage, self._cursor, self._listed_version = "list", None, None
-        self._owed.clear()
-        self._news.clear()
-        self._flying.clear()
-        self.gaps.clear()
+        for kept in (self._owed, self._news, self._flying, self.gaps, self._lacking):
+            kept.clear()
         self.owe_version()
         self.told.append(events.StartedOver(epoch or ""))
 
@@ -136,7 +133,7 @@ class Syncer:
     @property
     def settled(self) -> bool:
         """Nothing is owed."""
-        return self._stage == "ready" and not self._owes_version and not self._owed
+        return self._stage == "ready" and not (self._owes_version or self._owed or self._lacking.names)
 
     def deadline(self) -> float | None:
         """When `plan` may have more to say although nothing was heard."""
@@ -146,9 +143,9 @@ class Syncer:
         """The calls to make now; each is to be followed by `answered` or `failed`, unless the connection is lost."""
         if not self._online or now < self._pause.until:
             return []
-        jobs = []
-        if self._flying.isdisjoint({"list", "contacts", "version"}) and (job := self._general()) is not None:
-            jobs.append(job)
+        due = []
+        if self._flying.isdisjoint({"list", "contacts", "version", "rows"}) and (job := self._general()) is not None:
+            due.append(job)
             self._flying.add(job.kind)
         for conversation, mark in self._owed.items() if self.state.epoch is not None else ():
             if sum(name.startswith("room:") for name in self._flying) >= ROOMS_AT_ONCE:
@@ -156,19 +153,20 @@ class Syncer:
             if f"room:{conversation}" not in self._flying:
                 self._flying.add(f"room:{conversation}")
                 room = self.state.room(conversation)
-                jobs.append(self.gaps.job(room, mark) or room_job(room, self.state.epoch, mark))
-        for job in jobs:
+                due.append(self.gaps.job(room, mark) or jobs.room_job(room, self.state.epoch, mark))
+        for job in due:
             job.generation = self._generation
-        return jobs
+        return due
 
     def answered(self, job: Job, result: Any) -> None:
         if job.generation != self._generation:
             return  # asked before the copy was emptied
-        self._landed(job)
+        self._flying.discard(job.name)
         self._pause.over()
         takers = {"list": self._list_page, "contacts": self._contacts_page, "version": self._version_page}
-        takers |= {"room": self._room_page, "page": self._newest_page, "gap": self._gap_page}
+        takers |= {"room": self._room_page, "page": self._newest_page, "gap": self._gap_page, "rows": self._list_rows}
         takers[job.kind](job, result)
+        self._lacking.answered(job)
         if self.settled and self._behind:
             self._behind = False
             self.told.append(events.Synced())
@@ -176,7 +174,7 @@ class Syncer:
     def failed(self, job: Job, error: ChatError, now: float) -> None:
         if job.generation != self._generation:
             return
-        self._landed(job)
+        self._flying.discard(job.name)
         if error.code == "epoch_changed":
             self.start_over()
         elif error.code == "invalid" and job.kind == "contacts":
@@ -188,25 +186,22 @@ class Syncer:
             self._flush(job.conversation)
         elif job.kind == "gap" and not isinstance(error, PASSING):
             self._gap_page(job, {"messages": []})  # refused for good: not asked for again
+        elif job.kind == "rows" and not isinstance(error, PASSING):
+            self._lacking.answered(job)
         else:
             if job.kind in ("list", "contacts"):
                 self._cursor = None
             self._pause.longer(now, error.retry_after)
 
-    def _landed(self, job: Job) -> None:
-        self._flying.discard(f"room:{job.conversation}" if job.conversation else job.kind)
-
     def _general(self) -> Job | None:
         if self._stage != "ready":
-            return list_job(self._stage, self._cursor)
+            return jobs.list_job(self._stage, self._cursor)
         if self._owes_version:
-            params = {"epoch": self.state.epoch, "version": self.state.version or 0, "limit": PAGE}
-            return Job("version", "sync", params, mark=self._version_mark)
-        return None
+            return jobs.version_job(self.state.epoch, self.state.version, self._version_mark)
+        return self._lacking.job()
 
     def _list_page(self, job: Job, result: dict[str, Any]) -> None:
-        for row in result["inbox"]:
-            self._inbox(msgspec.convert(row, Inbox))
+        self._list_rows(job, result)
         if self._listed_version is None:
             # The first page's number: what changes while the others are read lies after it, and is synced then.
             self._listed_version = result["version"]
@@ -218,24 +213,28 @@ class Syncer:
             self.owe_version()
 
     def _contacts_page(self, job: Job, result: dict[str, Any]) -> None:
-        for row in result["contacts"]:
-            self._contact(msgspec.convert(row, Contact))
+        self._list_rows(job, result)
         self._cursor = result.get("cursor")
         if self._cursor is None:
             self._stage = "ready"
 
     def _version_page(self, job: Job, result: dict[str, Any]) -> None:
+        self._list_rows(job, result)
+        if result.get("user") is not None:
+            self._user(msgspec.convert(result["user"], User))
+        for hot in result.get("hot", ()):
+            room = self.state.room(hot["conversation"])
+            self._listed(room, hot["rev"], hot["seq"])
+            self._lacking.note(room)
+        self.state.version = max(self.state.version or 0, result["version"])
+        if not result["more"] and job.mark == self._version_mark:
+            self._owes_version = False
+
+    def _list_rows(self, job: Job, result: dict[str, Any]) -> None:
         for row in result.get("inbox", ()):
             self._inbox(msgspec.convert(row, Inbox))
         for row in result.get("contacts", ()):
             self._contact(msgspec.convert(row, Contact))
-        if result.get("user") is not None:
-            self._user(msgspec.convert(result["user"], User))
-        for hot in result.get("hot", ()):
-            self._listed(self.state.room(hot["conversation"]), hot["rev"], hot["seq"])
-        self.state.version = max(self.state.version or 0, result["version"])
-        if not result["more"] and job.mark == self._version_mark:
-            self._owes_version = False
 
     def _room_page(self, job: Job, result: dict[str, Any]) -> None:
         room = self.state.room(job.conversation)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 from attrs import define
 from chat_common import wire
+from chat_common.errors import Invalid
 from chat_common.ports.database import Database
 from chat_common.records import Caller
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Meta, UnsetType
 from sqlalchemy import Connection, Row, and_, or_, select
 
 from chat_server.store import epoch, pages, views
@@ -21,8 +22,11 @@ from chat_server.store.tx import Tx
 
 @define(kw_only=True)
 class InboxList:
+    """A page of the list; or, by ``conversations``, just their rows, without those that are not in the own list."""
+
     cursor: pages.Cursor | None = None
     limit: pages.Limit | None = None
+    conversations: Annotated[list[wire.Id], Meta(min_length=1, max_length=pages.MOST)] | None = None
 
 
 @define(kw_only=True)
@@ -44,16 +48,43 @@ class InboxSet:
 async def inbox_list(
     database: Database, preview: Callable[[str, Any], str], caller: Caller, request: InboxList
 ) -> InboxPage:
-    """A page of the list. The version is read before the rows: a client may go on from it by `sync`."""
+    """A page of the list, or the rows asked for by name.
+
+    A page and its version are read in one transaction, the pages of a list at different moments: announce, read, merge
+    by number. What moves to the top meanwhile, and so out of all pages, has a version above the first page's if its
+    conversation is normal, and the `sync` from there brings it. A hot one gives its members no versions; the last page
+    of that `sync` names all of them (`hot`), and of one whose row the client lacks it asks for the row by name.
+    """
     me = caller_user(caller)
+    if request.conversations is not None:
+        if request.cursor is not None or request.limit is not None:
+            raise Invalid("conversations: goes without cursor and limit; leave them out", field="conversations")
+        names = request.conversations
+        return await database.read(lambda connection: _named(connection, preview, me, names))
     after = None if request.cursor is None else pages.read_cursor("inbox.list", request.cursor, tuple[int, str])
     return await database.read(lambda connection: _page(connection, preview, me, after, request.limit or pages.DEFAULT))
+
+
+def _version(connection: Connection, me: str) -> int:
+    number: int = connection.execute(select(version.c.version).where(version.c.user == me)).scalar_one()
+    return number
+
+
+def _named(connection: Connection, preview: Callable[[str, Any], str], me: str, names: list[str]) -> InboxPage:
+    # A direct chat without a message has no activity and is in nobody's list.
+    mine = views.inbox_query().where(member.c.user == me, _LISTED, member.c.conversation.in_(names))
+    rows = sorted(connection.execute(mine), key=_place, reverse=True)
+    return InboxPage(
+        inbox=views.inbox_records(connection, rows, preview),
+        version=_version(connection, me),
+        epoch=epoch.read(connection),
+    )
 
 
 def _page(
     connection: Connection, preview: Callable[[str, Any], str], me: str, after: tuple[int, str] | None, limit: int
 ) -> InboxPage:
-    number: int = connection.execute(select(version.c.version).where(version.c.user == me)).scalar_one()
+    number = _version(connection, me)
     normal = views.inbox_query().where(member.c.user == me, member.c.activity > 0, or_(~conversation.c.hot, _LEFT))
     if after is not None:
         normal = normal.where(
@@ -77,6 +108,7 @@ def _page(
 
 
 _LEFT = member.c.to_seq.is_not(None)
+_LISTED = or_(member.c.activity > 0, conversation.c.hot)
 
 
 def _place(row: Row[Any]) -> tuple[int, str]:

@@ -67,7 +67,11 @@ Page = VersionPage | ConversationPage
 
 
 async def sync(reads: BatchedReads[Asked, Page], caller: Caller, request: Sync) -> Page:
-    """A page of what changed. `EpochChanged`: another epoch, or a number beyond the head: start over."""
+    """A page of what changed. `EpochChanged`: another epoch, or a number beyond the head: start over.
+
+    One transaction a page: its rows and the number that it reaches are of one moment. What changes between two pages is
+    stamped above the number that the client goes on from, so the next page brings it, whatever it was on.
+    """
     me = caller_user(caller)
     if (request.conversation is None) == (request.version is None):
         raise Invalid("version, or conversation with rev: one of the two", field="version")
@@ -171,6 +175,8 @@ def _own(connection: Connection, preview: Callable[[str, Any], str], me: str, re
 
 
 def _hot(connection: Connection, me: str) -> list[HotRoom]:
+    """Every hot conversation of one's own: its messages give no versions, so a client compares, and asks for rows that
+    it lacks by `inbox.list`."""
     rows = connection.execute(_HOT, {"me": me})
     return [HotRoom(conversation=name, rev=rev, seq=seq) for name, rev, seq in rows]
 

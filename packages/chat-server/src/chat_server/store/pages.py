@@ -11,10 +11,11 @@ from chat_common.errors import Invalid
 from msgspec import Meta
 
 DEFAULT = 50
+MOST = 100
 MOST_BYTES = 160_000
 """Of message bodies in one page; leaves room for 200 memberships of one stamp below 256 KiB."""
 
-Limit = Annotated[int, Meta(ge=1, le=100)]
+Limit = Annotated[int, Meta(ge=1, le=MOST)]
 Cursor = Annotated[str, Meta(min_length=1, max_length=512)]
 
 

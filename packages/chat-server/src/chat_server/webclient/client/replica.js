@@ -22,6 +22,7 @@ export class Replica {
   #syncing = false;
   #asked = new Set(); // user ids on their way
   #wantedUsers = new Set();
+  #lacking = new Set(); // conversations of mine that are on no page of the list: hot ones that moved up while it was read
   #jobs = [];
   #changed = new Set();
   #repaired;
@@ -94,6 +95,7 @@ export class Replica {
     this.#syncing = false;
     this.#jobs = [];
     this.#asked.clear();
+    this.#lacking.clear();
     this.#listing = { cursor: undefined, flying: false };
     this.#change("list", "reset");
   }
@@ -329,6 +331,7 @@ export class Replica {
       else if (timeline.want) this.#page(one, timeline);
       else this.#repair(one, timeline);
     }
+    if (this.#lacking.size > 0 && !this.#syncing) this.#missingRows();
     if (this.#wantedUsers.size > 0) {
       const users = [...this.#wantedUsers].slice(0, 50);
       for (const id of users) {
@@ -385,9 +388,18 @@ export class Replica {
     );
   }
 
+  #missingRows() {
+    const conversations = [...this.#lacking].slice(0, 100);
+    for (const id of conversations) this.#lacking.delete(id); // on their way; after a refusal the next sync names them again
+    this.#job("inbox.list", { conversations }, (result) => result.inbox.forEach((row) => this.inbox(row)));
+  }
+
   #hot({ conversation, rev, seq }) {
     const one = this.conversations.get(conversation);
-    if (!one) return;
+    if (!one) {
+      this.#lacking.add(conversation);
+      return;
+    }
     if (one.timeline) one.timeline.seen = Math.max(one.timeline.seen, rev);
     if (seq > one.head.seq) one.head = { ...one.head, seq, rev };
     this.#count(one);
