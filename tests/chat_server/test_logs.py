@@ -54,3 +54,31 @@ def test_lines_for_people(stream: io.StringIO) -> None:
     structlog.get_logger("chat.test").warning("slow", seconds=3)
     assert "slow" in stream.getvalue()
     assert "seconds=3" in stream.getvalue()
+
+
+def failing(token: str) -> None:
+    raise LookupError("not here")
+
+
+@pytest.mark.parametrize("embedded", [False, True])
+def test_a_traceback_for_people_shows_no_local_variables(
+    stream: io.StringIO, monkeypatch: pytest.MonkeyPatch, embedded: bool
+) -> None:
+    if embedded:
+        monkeypatch.setattr("sys.stdout", stream)
+        logs.keep_locals_out()
+    else:
+        logs.configure("info", "console", stream)
+    try:
+        failing("sec" + "ret")
+    except LookupError:
+        structlog.get_logger("chat.test").exception("failed", token="secret")
+    assert "LookupError: not here" in stream.getvalue()
+    assert "secret" not in stream.getvalue()
+
+
+def test_what_a_host_has_configured_stays(stream: io.StringIO) -> None:
+    structlog.configure(processors=[structlog.processors.JSONRenderer()])
+    before = structlog.get_config()
+    logs.keep_locals_out()
+    assert structlog.get_config() == before

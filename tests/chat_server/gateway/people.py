@@ -15,6 +15,7 @@ from attrs import evolve
 from chat_common.codec.json import JsonCodec
 from chat_common.protocol import client_events
 from chat_common.protocol.client import ClientSession
+from chat_common.protocol.closing import CloseCode
 from chat_common.protocol.frames import Device
 from chat_server.im.fanout import Fanout
 from chat_server.server import Server
@@ -80,7 +81,10 @@ class Person:
         self.wake.set()
 
     def close(self, code: int, reason: str) -> None:
+        """A machine that stands still for some beats makes anybody silent: such a client comes back, as a real one."""
         self.lose()
+        if code == CloseCode.SILENT:
+            self.connect()
 
     def abort(self) -> None:
         self.lose()

@@ -53,7 +53,7 @@ def configure(
     )
     last: list[Any] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
     if console:
-        last.append(structlog.dev.ConsoleRenderer(colors=out.isatty()))
+        last.append(_lines(colors=out.isatty()))
     else:
         last += [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(ensure_ascii=False)]
     handler = logging.StreamHandler(out)
@@ -75,3 +75,21 @@ def hide(logger: Any, method: str, event: dict[str, Any]) -> dict[str, Any]:
     for key in HIDDEN & event.keys():
         event[key] = "***"
     return event
+
+
+def keep_locals_out() -> None:
+    """For a server inside a host that has configured nothing: structlog's own lines, without local variables."""
+    if not structlog.is_configured():
+        shared: list[Any] = [structlog.contextvars.merge_contextvars, structlog.processors.add_log_level]
+        shared += [
+            structlog.processors.StackInfoRenderer(),
+            structlog.processors.TimeStamper("%Y-%m-%d %H:%M:%S"),
+            hide,
+        ]
+        structlog.configure(processors=[*shared, _lines(colors=sys.stdout.isatty())])
+
+
+def _lines(*, colors: bool) -> structlog.dev.ConsoleRenderer:
+    """Lines for people. structlog's own tracebacks show the local variables of each frame where `rich` is installed:
+    bodies and tokens among them, and half a second each, for which the event loop stands still."""
+    return structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=structlog.dev.plain_traceback)

@@ -42,6 +42,7 @@ from chat_common.settings import Settings, SetupError
 from starlette.applications import Starlette
 from starlette.routing import WebSocketRoute
 
+from chat_server import logs
 from chat_server.auth.public_address import PublicAddress
 from chat_server.auth.settings import AuthSettings
 from chat_server.contributions import with_rooms
@@ -99,6 +100,7 @@ class Server:
     # --- start and stop -------------------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
+        logs.keep_locals_out()
         async with AsyncExitStack() as stack:
             await self._open(stack)
             self._stack = stack.pop_all()
