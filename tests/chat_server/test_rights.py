@@ -108,6 +108,24 @@ ROWS: dict[str, Row] = {
     "auth.identities": Row(),
     "auth.link": Row({"provider": "dev", "credentials": {"name": "x"}}, member="not_permitted"),  # no young login
     "auth.unlink": Row({"provider": "dev"}, member="not_permitted"),
+    # --- what admins alone may, whatever they ask for
+    "admin.audit.list": Row(member="not_permitted"),
+    "admin.group.list": Row(member="not_permitted"),
+    "admin.group.show": Row(member="not_permitted"),
+    "admin.group.owner": Row(member="not_permitted"),
+    "admin.group.dissolve": Row(member="not_permitted"),
+    "admin.invite.new": Row(member="not_permitted"),
+    "admin.invite.list": Row(member="not_permitted"),
+    "admin.invite.revoke": Row(member="not_permitted"),
+    "admin.user.list": Row(member="not_permitted"),
+    "admin.user.show": Row(member="not_permitted"),
+    "admin.user.add": Row(member="not_permitted"),
+    "admin.user.rename": Row(member="not_permitted"),
+    "admin.user.password": Row(member="not_permitted"),
+    "admin.user.role": Row(member="not_permitted"),
+    "admin.user.ban": Row(member="not_permitted"),
+    "admin.user.unban": Row(member="not_permitted"),
+    "admin.user.logout": Row(member="not_permitted"),
 }
 
 
