@@ -38,6 +38,21 @@ GROW = """async () => {
   await frame();
   return seen.getBoundingClientRect().top - before;
 }"""
+LEAVE = """async () => {
+  const box = document.querySelector(".timeline");
+  const frame = () => new Promise((resolve) => requestAnimationFrame(resolve));
+  await frame();
+  const rows = [...box.querySelectorAll(".row[data-seq]")];
+  const seen = rows.at(-12);
+  const before = seen.getBoundingClientRect().top, from = box.scrollTop;
+  box.scrollTop -= 200; // nobody is told before the next frame
+  const moved = from - box.scrollTop;
+  rows.at(-1).style.paddingBottom = rows[0].style.paddingBottom = "90px"; // and in this one, rows grow
+  await frame();
+  await frame();
+  await frame();
+  return seen.getBoundingClientRect().top - before - moved;
+}"""
 FAST = """async () => {
   const box = document.querySelector(".timeline");
   const frame = () => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)));
@@ -98,6 +113,7 @@ async def test_text_does_not_jump_and_scrolling_fast_does_not_stick(browser: Bro
     ada, bob = await two(browser, server)
     title = await say_many(ada, bob, 150)
     await ada.sees("number 149")
+    assert abs(await ada.page.evaluate(LEAVE)) <= 1
     assert abs(await ada.page.evaluate(GROW)) <= 1
     await ada.page.reload()
     await ada.open(title) if await ada.page.locator(".thread").count() == 0 else None

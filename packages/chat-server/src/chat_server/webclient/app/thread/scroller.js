@@ -23,11 +23,11 @@ const NEWS_BELOW = 24;
 export class Scroller extends Component {
   top; // seq of the first message shown; undefined: as far back as the slice reaches
   bottom; // seq of the last one; undefined: up to the newest
-  stick = true;
+  stick = true; // the end is followed; asked by #follows, since nobody tells at once of a scroll
   newFrom;
   target; // {seq, place: "new" | "flash"}: scroll there once it is loaded
   anchors = [];
-  at; // the scroll position when they were remembered
+  at; // the scroll position when they were remembered: where we put it, or last saw it
 
   constructor(props) {
     super(props);
@@ -65,6 +65,7 @@ export class Scroller extends Component {
   toNewest() {
     this.top = this.bottom = this.target = undefined;
     this.stick = true;
+    this.at = this.box?.scrollTop;
     if (this.#timeline && !this.#timeline.atEnd) this.props.desk.client.want(this.props.id, "newest");
     this.forceUpdate();
   }
@@ -103,7 +104,7 @@ export class Scroller extends Component {
     const { client } = this.props.desk;
     // Rows that grow by themselves: a late picture, a font, a text that was unfolded.
     // Somebody may have scrolled since the places were remembered: that much they have moved by right.
-    this.observer = new ResizeObserver(() => (this.stick ? this.#toBottom() : this.#restore(this.box.scrollTop - this.at)));
+    this.observer = new ResizeObserver(() => (this.#follows() ? this.#toBottom() : this.#restore(this.box.scrollTop - this.at)));
     this.observer.observe(this.box);
     this.observer.observe(this.content);
     const mine = (id) => id === this.props.id && this.setState({});
@@ -119,7 +120,7 @@ export class Scroller extends Component {
 
   getSnapshotBeforeUpdate() {
     // What grew since the last look is corrected by the place that was remembered then; what was scrolled since is not.
-    if (!this.stick && this.box && this.box.scrollTop !== this.at) this.#remember();
+    if (this.box && this.box.scrollTop !== this.at && !this.#follows()) this.#remember();
     return null;
   }
 
@@ -201,6 +202,16 @@ export class Scroller extends Component {
 
   #toBottom() {
     this.box.scrollTop = this.box.scrollHeight;
+    this.#remember();
+  }
+
+  /**
+   * Whether the end is still followed. A scroll is told of a frame later than it happens, and what is drawn meanwhile must
+   * not pull back whoever has scrolled away: the position itself says it.
+   */
+  #follows() {
+    if (this.stick && this.at !== undefined && this.box.scrollTop !== this.at) this.stick = this.atBottom;
+    return this.stick;
   }
 
   /** The first visible rows, and how far below the upper edge each begins. One of them will still be there. */
@@ -262,7 +273,8 @@ export class Scroller extends Component {
 
   #scrolled() {
     if (this.gone) return;
-    this.stick = this.atBottom;
+    // The end of what is loaded is not the end: whoever comes to it by scrolling stays there when more is loaded.
+    this.stick = this.atBottom && (this.stick || Boolean(this.#timeline?.atEnd));
     this.#remember();
     this.#look();
   }
