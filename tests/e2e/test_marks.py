@@ -25,12 +25,15 @@ async def two(browser: Browser, server: Server) -> tuple[Person, Person]:
 async def test_presence_days_groups_and_emoji(browser: Browser, server: Server) -> None:
     ada, bob = await two(browser, server)
     await ada.find("Bob")
-    await expect(ada.page.locator(".thread-subtitle")).to_have_text("online")
     await ada.say("one")
     await ada.say("two")
+    await ada.has_sent("two")
+    await expect(ada.page.locator(".thread-subtitle")).to_have_text("")  # a stranger, of whom nothing is told
     await bob.open("Ada")
+    await expect(bob.page.locator(".thread-subtitle")).to_have_text("online")
     await bob.say("three")
     await ada.sees("three")
+    await expect(ada.page.locator(".thread-subtitle")).to_have_text("online")
     await expect(ada.row("Bob").locator(".presence")).to_have_count(1)
     await expect(ada.page.locator(".day")).to_have_text(["Today"])
     marks = [await ada.message(text).get_attribute("class") or "" for text in ("one", "two", "three")]
@@ -50,6 +53,21 @@ async def test_presence_days_groups_and_emoji(browser: Browser, server: Server) 
     await bob.context.close()
     await expect(ada.page.locator(".thread-subtitle")).to_have_text("offline")
     await expect(ada.row("Bob").locator(".presence")).to_have_count(0)
+    await ada.page.reload()
+    await expect(ada.page.locator(".thread-subtitle")).to_have_text("offline")
+    assert ada.problems == []
+
+
+async def test_presence_begins_with_a_contact(browser: Browser, server: Server) -> None:
+    ada, bob = await two(browser, server)
+    await ada.find("Bob")
+    await expect(ada.page.locator(".thread-subtitle")).to_have_text("")
+    await ada.page.evaluate(CALL, ["contact.request", {"user": await bob.id(), "text": "hello"}])
+    await bob.page.locator(".requests").click()
+    await bob.page.get_by_role("button", name="Accept").click()
+    await expect(ada.page.locator(".thread-subtitle")).to_have_text("online")
+    await bob.context.close()
+    await expect(ada.page.locator(".thread-subtitle")).to_have_text("offline")
     assert ada.problems == []
 
 

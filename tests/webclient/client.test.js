@@ -169,3 +169,30 @@ test("typing is told at most every three seconds", async () => {
   client.typing("c");
   assert.equal(wire.heard("note").length, 2);
 });
+
+test("asks for presence again when a stranger writes for the first time, and when one becomes a contact", async () => {
+  const { client, ...rest } = rig();
+  const row = { conversation: "c", version: 1, kind: "direct", peer: { user: "bob", name: "Bob" }, head: { seq: 1, rev: 1, time: 1 }, read: 1, unread: 0, order: 1, spans: [[1]], first_seq: 1 };
+  const message = (seq, sender, kind = "text") => ({ op: "push", event: "message", data: { conversation: "c", seq, rev: seq, sender, ref: `r${seq}`, kind, body: { text: "hi" }, time: seq } });
+  const friends = (user) => ({ op: "push", event: "contact", data: { user: { user, name: user }, state: "friends", version: 2 } });
+  client.start();
+  const wire = rest.welcome();
+  await rest.pass(0);
+  const asked = () => wire.heard("call").filter(({ command }) => command === "presence.watch");
+  wire.say({ op: "push", event: "inbox", data: row });
+  client.watch(["bob", "cat"]);
+  assert.equal(asked().length, 1);
+  wire.say(message(2, "me"), message(3, "bob", "system"));
+  assert.equal(asked().length, 1);
+  assert.equal(client.conversation("c").peerSpoke, undefined);
+  wire.say(message(4, "bob"), message(5, "bob"));
+  wire.say(message(6, "bob"));
+  assert.equal(asked().length, 2);
+  assert.equal(client.conversation("c").peerSpoke, true);
+  wire.say({ op: "reply", ref: asked()[1].ref, result: { online: ["bob"] } });
+  await rest.pass(0);
+  assert.deepEqual([...client.online], ["bob"]);
+  wire.say(friends("cat"), friends("eve"));
+  assert.equal(asked().length, 3);
+  assert.deepEqual(asked()[2].params.users, ["bob", "cat"]);
+});

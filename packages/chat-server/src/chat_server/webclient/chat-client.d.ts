@@ -105,6 +105,8 @@ export interface Conversation {
   mutedUntil?: number;
   /** The same for all who are only members. */
   silencedUntil?: number;
+  /** In direct chats: the other one has written, as far as is known. Before, a stranger's presence is not told. */
+  peerSpoke?: boolean;
   /** In direct chats: how far the other one has read. */
   peerRead: number;
   /** How many members, once it is open. */

@@ -104,7 +104,7 @@ export function App({ desk, logout }) {
       "div.columns",
       { class: [one && "open", info && !sheet && "with-panel"].filter(Boolean).join(" ") },
       h(Sidebar, { desk, open: one ? id : undefined, acts, focus: toSearch, requests }),
-      h("main.main", { "aria-label": t("chat") }, one?.pending ? h(Invitation, { key: `ask ${id}`, desk, one, back }) : one ? h(Thread, { key: id, desk, id, seq, back, panel: desk.panel }) : h(Nothing, { desk, toSearch, newGroup, again })),
+      h("main.main", { "aria-label": t("chat") }, one?.pending ? h(Invitation, { key: `ask ${id}`, desk, one, back }) : one ? h(Thread, { key: id, desk, id, seq, back, panel: desk.panel, friend: contacts?.get(one.peer?.user)?.state === "friends" }) : h(Nothing, { desk, toSearch, newGroup, again })),
       info,
     ),
     page === "settings" && h(Settings, { desk, page: sub, logout }),

@@ -357,6 +357,7 @@ export class ChatClient {
     if (event === "token") this.#session.token = data.token;
     if (this.me) this.replica.pushed(event, data);
     if (event === "message" && data.sender === this.me?.user) this.#echoed(data);
+    if (event === "contact" && data.state === "friends") this.#known(data.user?.user);
     this.#emit("push", { event, data });
     if (event === "message") this.#emit("message", data);
   }
@@ -454,6 +455,11 @@ export class ChatClient {
     );
   }
 
+  /** The presence of this user may be known from now on. The list that is watched was asked before. */
+  #known(user) {
+    if (this.state === "live" && this.#watched.includes(user)) this.#watch();
+  }
+
   #presence({ user, online }) {
     if (online) this.online.add(user);
     else this.online.delete(user);
@@ -507,6 +513,7 @@ export class ChatClient {
     for (const change of this.replica.takeChanges()) {
       const [name, id] = change.split(":");
       if (name === "messages") this.#settle(id);
+      if (name === "known") this.#known(id);
       this.#emit(name, id);
     }
   }

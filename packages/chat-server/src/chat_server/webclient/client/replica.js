@@ -185,6 +185,7 @@ export class Replica {
     this.#count(one);
     this.conversations.set(id, one);
     if (rest.peer) this.#user(rest.peer);
+    if (head.preview) this.#heard(one, head.preview);
     if (rest.invited_by) this.#user(rest.invited_by);
     if (one.timeline && complete) one.timeline.seen = Math.max(one.timeline.seen, head.rev);
     else if (!held && this.opened.includes(id)) this.open(id);
@@ -252,7 +253,15 @@ export class Replica {
     else if (rows.messages) for (const message of rows.messages) this.#head(one, message);
   }
 
+  /** Before the peer of a direct chat has written, the server tells nobody of that peer's presence. */
+  #heard(one, { kind, sender }) {
+    if (one.peerSpoke || kind === "system" || one.kind !== "direct" || sender !== one.peer?.user) return;
+    one.peerSpoke = true;
+    this.#change(`known:${sender}`, `conversation:${one.id}`);
+  }
+
   #head(one, message) {
+    this.#heard(one, message);
     const mine = message.sender === this.me?.user;
     if (message.seq > one.head.seq) {
       one.head = { seq: message.seq, rev: message.rev, time: message.time, preview: preview(message), shown: message.rev };

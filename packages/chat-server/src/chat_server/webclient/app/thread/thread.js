@@ -35,7 +35,8 @@ function begin({ client }, id, seq) {
   return { first, newest: head.seq };
 }
 
-export function Thread({ desk, id, seq, back, panel }) {
+/** @param props `friend`: the peer of a direct chat is a contact, so that presence is told */
+export function Thread({ desk, id, seq, back, panel, friend }) {
   const { client } = desk;
   const again = useAgain();
   useClient(client, WHERE, (which, event) => !["conversation", "messages"].includes(event) || which === id);
@@ -327,7 +328,7 @@ export function Thread({ desk, id, seq, back, panel }) {
         { onclick: () => (panel.value = !panel.peek()) }, // by keyboard: the button at the end
         h(Avatar, { id: direct ? (conversation.peer?.user ?? id) : id, name: title, picture: direct ? conversation.peer?.avatar : conversation.avatar, online, group: !direct }),
       ),
-      h("div.thread-title", h("h1", title), h("p.thread-subtitle", { "aria-live": "polite" }, subtitleOf(desk, conversation, online))),
+      h("div.thread-title", h("h1", title), h("p.thread-subtitle", { "aria-live": "polite" }, subtitleOf(desk, conversation, online, friend))),
       iconButton("info", t("info"), () => (panel.value = !panel.peek()), { "aria-expanded": String(panel.peek()) }),
     ),
     h(
@@ -363,10 +364,15 @@ export function Thread({ desk, id, seq, back, panel }) {
   );
 }
 
-function subtitleOf(desk, conversation, online) {
+function subtitleOf(desk, conversation, online, friend) {
   const typing = desk.typing(conversation.id);
   if (typing) return typing;
-  if (conversation.kind === "direct") return desk.client.state === "live" ? t(online ? "online" : "offline") : "";
+  if (conversation.kind === "direct") {
+    if (desk.client.state !== "live") return "";
+    if (online) return t("online");
+    // Of a stranger who has not written the server tells nothing, which says nothing.
+    return conversation.peerSpoke || friend ? t("offline") : "";
+  }
   if (conversation.left) return "";
   const count = conversation.count ?? (conversation.membersLoaded && presentMembers(conversation).length);
   return count ? t("members", count) : "";
