@@ -174,7 +174,10 @@ async def test_pages_may_talk_to_their_own_server_and_store_alone(site: Any) -> 
 async def test_what_browsers_are_told(site: Any, guest: httpx2.AsyncClient) -> None:
     plain = (await guest.get("/")).headers
     assert plain["cross-origin-resource-policy"] == "same-origin"
-    assert "camera=()" in plain["permissions-policy"]
+    policy = dict(part.split("=") for part in plain["permissions-policy"].split(", "))
+    assert policy.pop("microphone") == "(self)"  # for messages that one speaks
+    assert set(policy.values()) == {"()"}
+    assert {"camera", "display-capture", "geolocation"} <= set(policy)
     assert "strict-transport-security" not in plain
     public = type(site)(origins=Origins(["https://app.example"], public_url="https://chat.example"))
     async with public.client() as client:
