@@ -29,7 +29,7 @@ async def test_each_is_done_and_gives_its_record(tmp_path: Path) -> None:
             recalled = await ann.recall(chat, receipt.seq)
             assert recalled.recalled is not UNSET
             assert [user.name for user in await ann.search("bo")] == ["bob"]
-            assert all(isinstance(user, User) for user in await ann.search("a"))
+            assert all(isinstance(user, User) for user in await ann.search("an"))
             with pytest.raises(NotFound):
                 await ann.recall("nowhere", 1)
 
