@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from chat_common.errors import Conflict
+import pytest
+from attrs import evolve
+from chat_common.errors import Conflict, Unavailable
 from chat_common.records import Caller, Push
-from chat_server.services import Delivery
+from chat_server.services import Delivery, Heads
 
 from tests.chat_server.gateway.fakes import House, ListFraming, deliver, message, seqs, until
 
@@ -165,6 +168,45 @@ async def test_a_new_epoch_ends_every_session() -> None:
         await house.gateway.check.ask()
         bye = await wire.until("bye")
         assert (bye["code"], bye["reconnect"]) == (4101, "sync")
+
+
+@pytest.mark.parametrize("hot", [False, True])
+async def test_a_new_epoch_begins_with_lower_numbers_than_the_last_one_had(hot: bool) -> None:
+    """A store that was promoted with loss takes revs again that this node has already handed on."""
+    async with House() as house:
+        if hot:
+            house.im.hot["c"] = (0, {"ann"})
+        users = None if hot else {"ann": 0}
+        wire, _ = await house.enter("ann")
+        await deliver(house, range(1, 9), users)
+        assert await seqs(wire, 8) == list(range(1, 9))
+        house.im.epoch = "e2"
+        if hot:
+            house.im.hot["c"] = (4, {"ann"})
+        await house.gateway.check.ask()
+        await wire.until("bye")
+        again, _ = await house.enter("ann")
+        await deliver(house, range(5, 7), users)
+        assert await seqs(again, 2) == [5, 6]
+
+
+async def test_hot_conversations_of_a_question_that_failed_half_way_are_asked_for_again() -> None:
+    async with House() as house:
+        await house.enter("ann")
+        real, asked = house.im.heads, list[int]()
+
+        async def heads(users: Sequence[str], rooms: Sequence[str], hot_since: int) -> Heads:
+            asked.append(hot_since)
+            if len(asked) == 2:
+                raise Unavailable("the database is away")
+            found = await real(users, rooms, hot_since)
+            return evolve(found, until=hot_since + 600_000, more=len(asked) == 1)
+
+        house.im.heads = heads  # type: ignore[method-assign]
+        with pytest.raises(Unavailable):
+            await house.gateway.check.ask()
+        await house.gateway.check.ask()
+        assert asked == [asked[0], asked[0] + 600_000, asked[0]]
 
 
 # --- what goes back ------------------------------------------------------------------------------------------------

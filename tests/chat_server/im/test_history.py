@@ -90,7 +90,7 @@ async def test_one_who_has_left_reads_his_own_time_and_nothing_of_after(house: H
         ("group.members", {}),
         ("group.get", {}),
         ("message.readers", {"seq": 1}),
-        ("message.react", {"seq": 1, "emoji": "x", "on": True}),
+        ("message.react", {"seq": 1, "emoji": "👍", "on": True}),
         ("group.leave", {}),
     ):
         with pytest.raises(NotAMember):
@@ -229,7 +229,7 @@ async def test_a_stranger_cannot_tell_a_foreign_conversation_from_none(house: Ho
         "inbox.set": {"muted": True},
         "message.edit": {"seq": 1, "body": {"text": "x"}},
         "message.recall": {"seq": 1},
-        "message.react": {"seq": 1, "emoji": "x", "on": True},
+        "message.react": {"seq": 1, "emoji": "👍", "on": True},
         "message.reactions": {"seq": 1},
         "message.readers": {"seq": 1},
         "group.get": {},

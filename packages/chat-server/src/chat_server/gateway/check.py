@@ -57,6 +57,7 @@ class Check:
         users, rooms = list(sessions.index.by_user), self._streams.watched()
         expected = Expected({}, {}, {})
         start, since, more = 0, self._hot_since - OVERLAP_MS, False
+        newest = self._hot_since
         while start < max(len(users), len(rooms)) or more:
             stop = start + PAGE
             heads = await self._im.heads(users[start:stop], rooms[start:stop], since)
@@ -64,12 +65,15 @@ class Check:
             expected.versions.update(heads.versions)
             expected.rooms.update(heads.rooms)
             expected.hot.update(heads.hot)
-            self._hot_since = max(self._hot_since, since)
+            newest = max(newest, since)
             if sessions.epoch is not None and heads.epoch != sessions.epoch:
                 log.warning("epoch_changed")
                 sessions.epoch = heads.epoch
+                self._streams.forget_all()
                 sessions.end_all(CloseCode.EPOCH_CHANGED, "the store began a new epoch")
                 return Expected({}, {}, {})
+        # Not before all pages are there: what a failing question had found is asked for again.
+        self._hot_since = newest
         return expected
 
     def judge(self, expected: Expected) -> int:

@@ -62,6 +62,11 @@ class Streams:
     def get(self, conversation: str) -> Stream | None:
         return self._streams.get(conversation)
 
+    def forget_all(self) -> None:
+        """The store began a new epoch, and its numbers may have fallen: up to where this node has handed on means
+        nothing there. A reader that is under way finds its stream gone."""
+        self._streams.clear()
+
     # --- deliveries ---
 
     def deliver(self, conversation: str, unit: Sequence[Delivery]) -> None:
@@ -233,7 +238,7 @@ class Streams:
     async def _reader(self, conversation: str, stream: Stream) -> None:
         """What cannot be read now is left as it is: the next delivery or the next check tries again."""
         try:
-            while await self._step(conversation, stream):
+            while self._streams.get(conversation) is stream and await self._step(conversation, stream):
                 pass
         except ChatError as error:
             log.warning("stream_unread", conversation=conversation, code=error.code)
@@ -281,6 +286,8 @@ class Streams:
             rev = min(rev or answer.rev, answer.rev)
             hot_at = answer.hot_at
             found.update((user, Membership(answer.rev, spans)) for user, spans in answer.spans.items())
+        if self._streams.get(conversation) is not stream:
+            return
         announced = max(stream.target, *(unit[-1].last for unit in stream.waiting or ()), 0)
         if not users:
             rev = announced  # Whoever comes later reads what is committed by now.
@@ -300,6 +307,8 @@ class Streams:
             stream.reenter()
             return
         page = await self._im.gap(conversation, stream.position, upto)
+        if self._streams.get(conversation) is not stream:
+            return
         if page.later is None:
             stream.reenter()
             return
