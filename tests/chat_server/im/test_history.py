@@ -251,6 +251,7 @@ async def test_a_stranger_cannot_tell_a_foreign_conversation_from_none(house: Ho
         for room in house.rooms.contributions()
         for command in room.commands
         if "conversation" in getattr(command.request, "__annotations__", {})
+        and not command.name.startswith("admin.")  # Who is no administrator is refused before any of it is read.
     }
     assert known == set(commands), "a command on a conversation without its row here"
     for command, params in commands.items():
