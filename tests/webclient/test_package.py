@@ -45,7 +45,8 @@ async def test_the_types_are_those_of_the_protocol(tmp_path: Path) -> None:
         assert needed == set(schema.get("required", [])), interface
 
 
-def test_what_is_packed_runs(tmp_path: Path) -> None:
+def install(tmp_path: Path) -> tuple[Path, set[str]]:
+    """Packs the library and installs it; answers a folder whose modules can import it, and the names in the package."""
     if shutil.which("npm") is None:
         assert "CI" not in os.environ, "CI has Node and npm"
         pytest.skip("needs Node 20 or later, with npm")
@@ -55,13 +56,17 @@ def test_what_is_packed_runs(tmp_path: Path) -> None:
     shutil.copytree(server / "src/chat_server/webclient", tmp_path / "packages/chat-server/src/chat_server/webclient")
     shutil.copy(server / "pyproject.toml", tmp_path / "packages/chat-server/pyproject.toml")
     packed: list[dict[str, Any]] = json.loads(node("npm", "pack", "--json", "--offline", cwd=copied).stdout)
-    names = {file["path"] for file in packed[0]["files"]}
-    assert {"lib/chat-client.js", "lib/chat-client.d.ts", "lib/client/client.js", "package.json", "README.md"} <= names
-    assert not [name for name in names if name.startswith(("lib/app", "lib/vendor"))]
     installed = tmp_path / "use" / "node_modules" / "interesting-chat-client"
     installed.mkdir(parents=True)
     node("tar", "xzf", str(copied / packed[0]["filename"]), "--strip-components=1", "-C", str(installed), cwd=tmp_path)
-    use = "import * as all from 'interesting-chat-client'; console.log(Object.keys(all).sort().join(' '))"
-    names = set(node("node", "--input-type=module", "-e", use, cwd=tmp_path / "use").stdout.split())
+    return tmp_path / "use", {file["path"] for file in packed[0]["files"]}
+
+
+def test_what_is_packed_runs(tmp_path: Path) -> None:
+    use, names = install(tmp_path)
+    assert {"lib/chat-client.js", "lib/chat-client.d.ts", "lib/client/client.js", "package.json", "README.md"} <= names
+    assert not [name for name in names if name.startswith(("lib/app", "lib/vendor"))]
+    tell = "import * as all from 'interesting-chat-client'; console.log(Object.keys(all).sort().join(' '))"
+    names = set(node("node", "--input-type=module", "-e", tell, cwd=use).stdout.split())
     declared = set(re.findall(r"^export (?:class|function|const) (\w+)", TYPES.read_text("utf-8"), re.MULTILINE))
     assert names == declared
