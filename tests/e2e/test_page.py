@@ -28,6 +28,13 @@ WIDE = """() => [document.scrollingElement, ...document.querySelectorAll("body *
   return scrolls && display !== "none" && !meant && one.scrollWidth > one.clientWidth + 1;
 })"""
 
+# In how many lines the text of each button stands.
+LINES = """(buttons) => buttons.map((button) => {
+  const text = document.createRange();
+  text.selectNodeContents(button);
+  return text.getClientRects().length;
+})"""
+
 
 async def test_nothing_that_is_said_is_executed(browser: Browser, server: Server) -> None:
     ada, bob = await two(browser, server)
@@ -157,6 +164,15 @@ async def test_narrow_screens_do_not_scroll_sideways(browser: Browser, server: S
         await ada.page.locator("dialog").wait_for()
         assert not await ada.page.evaluate(WIDE), page
     assert ada.problems + bob.problems == []
+
+
+async def test_the_first_steps_have_buttons_of_one_line(browser: Browser, server: Server) -> None:
+    ada = await Person.arrive(browser, server.url, "Ada", viewport={"width": 1280, "height": 800})
+    await ada.log_in()
+    buttons = ada.page.locator(".first-step button")
+    await expect(buttons).to_have_count(6)
+    assert await buttons.evaluate_all(LINES) == [1] * 6
+    assert ada.problems == []
 
 
 async def test_a_new_contact_is_asked_accepted_and_blocked(browser: Browser, server: Server) -> None:
