@@ -45,7 +45,8 @@ export function App({ desk, logout }) {
   const one = id && client.conversation(id);
   // What is no more: back to the list. What is not known yet is opened as soon as the list has it.
   useEffect(() => {
-    if (id && !one && client.replica.listed) openConversation(undefined);
+    // Effects run later than the drawing: both are read now, else a list that has come meanwhile closes what it brought.
+    if (id && !client.conversation(id) && client.replica.listed) openConversation(undefined);
     if (one?.hidden) client.setInbox(id, { hidden: false }).catch(() => {});
   }, [id, Boolean(one), client.replica.listed]);
   useEffect(() => {

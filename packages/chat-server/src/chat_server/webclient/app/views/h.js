@@ -23,22 +23,44 @@ export function iconButton(name, label, onclick, props = {}) {
   return h("button.icon-button", { type: "button", "aria-label": label, title: label, onclick, ...props }, icon(name));
 }
 
+// A hidden tab has no frames, and its timers may run once a minute; a message to oneself comes at once.
+let due = [];
+const { port1, port2 } = new MessageChannel();
+const runDue = () => {
+  for (const act of due.splice(0)) {
+    try {
+      act();
+    } catch (error) {
+      reportError(error);
+    }
+  }
+};
+port1.onmessage = runDue;
+document.addEventListener("visibilitychange", () => port2.postMessage(0)); // a frame that was asked for may not come
+
+/** Runs `act` with the next frame, or soon in a tab that is hidden. */
+function nextFrame(act) {
+  due.push(act);
+  if (due.length > 1) return;
+  if (document.visibilityState === "hidden") port2.postMessage(0);
+  else requestAnimationFrame(runDue);
+}
+
 /** Runs `act` at most once per frame however often it is asked. */
 export function perFrame(act) {
   let asked = false;
   const run = () => {
-    if (!asked) return;
     asked = false;
     act();
   };
   return () => {
     if (asked) return;
     asked = true;
-    // A hidden tab has no frames; its page should be right all the same when it is looked at.
-    if (document.visibilityState === "hidden") setTimeout(run);
-    else requestAnimationFrame(run);
+    nextFrame(run);
   };
 }
+
+options.requestAnimationFrame = nextFrame; // for effects; the library's own way ends in a timer
 
 // All changes of one frame are drawn together, in a hidden tab too: a burst of frames draws once. But what somebody does
 // meets the page as it is: letters that were typed a moment ago are in the form that Enter sends, however busy the machine.
