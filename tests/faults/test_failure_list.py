@@ -510,6 +510,8 @@ class Meddler:
     @hookimpl
     def chat_interceptors(self, context: Context) -> list[Interceptor]:
         async def handler(caller: Caller, message: SubmitMessage) -> SubmitMessage:
+            if not isinstance(message, SubmitMessage):
+                return message  # The name of a group passes the same chain.
             self.calls += 1
             return await self.handler(caller, message)
 

@@ -14,8 +14,9 @@ from chat_server.im.diffusion import save_fanned
 from chat_server.im.fanout import Fanout
 from chat_server.im.heat import FanoutSettings
 from chat_server.im.sweeper import Sweeper
-from chat_server.store.schema import conversation, fanned, push_due, push_subscription, version
-from sqlalchemy import insert, select
+from chat_server.store import epoch
+from chat_server.store.schema import conversation, fanned, message, push_due, push_subscription, version
+from sqlalchemy import Connection, delete, insert, select, update
 
 from tests.chat_server.house import House, Store, opened
 
@@ -171,7 +172,7 @@ async def test_the_sweeper_announces_again_what_the_broker_lost(house: House) ->
     room = await house.group(ada, bob)
     await house.say(ada, room)
     house.outbox.take()  # the broker loses all it had
-    sweeper = Sweeper(house.database, house.outbox, house.clock)
+    sweeper = Sweeper(house.database, house.outbox, house.clock, house.rooms.fanout)
     assert await sweeper.sweep() == 0, "not yet: it may be under way"
     house.clock.advance(4)
     assert await sweeper.sweep() == 1
@@ -186,7 +187,7 @@ async def test_the_sweeper_goes_on_until_it_is_fanned_out_however_often_the_brok
     ada, bob = await house.users("ada", "bob")
     room = await house.group(ada, bob)
     await house.say(ada, room)
-    sweeper = Sweeper(house.database, house.outbox, house.clock)
+    sweeper = Sweeper(house.database, house.outbox, house.clock, house.rooms.fanout)
     for _ in range(100):  # the broker forgets for ten minutes
         house.clock.advance(6)
         await sweeper.sweep()
@@ -196,6 +197,37 @@ async def test_the_sweeper_goes_on_until_it_is_fanned_out_however_often_the_brok
         await sweeper.sweep()
     await house.pump()
     assert told(house, bob, room) == [1]
+
+
+async def test_a_store_promoted_with_loss_takes_revs_again_that_were_fanned_out(house: House) -> None:
+    ada, bob = await house.users("ada", "bob")
+    room = await house.group(ada, bob)
+    fanout = house.rooms.fanout
+    sweeper = Sweeper(house.database, house.outbox, house.clock, fanout)
+    await sweeper.sweep()
+    heads = select(conversation.c.head_seq, conversation.c.head_rev).where(conversation.c.conversation == room)
+    seq, rev = await house.database.read(lambda connection: connection.execute(heads).one())
+    for _ in range(3):
+        await house.say(ada, room, "lost")
+    await house.pump()
+    await fanout.save()
+
+    def lose(connection: Connection) -> None:
+        connection.execute(delete(message).where(message.c.conversation == room, message.c.seq > seq))
+        values = {"head_seq": seq, "head_rev": rev}
+        connection.execute(update(conversation).where(conversation.c.conversation == room).values(**values))
+        epoch.renew(connection)
+
+    await house.database.change(lose)
+    await house.say(ada, room, "of the new epoch")
+    house.delivered.clear()
+    house.clock.advance(4)
+    await sweeper.sweep()
+    await house.pump()
+    assert told(house, bob, room) == [seq + 1]
+    await house.say(ada, room)
+    await house.pump()
+    assert told(house, bob, room) == [seq + 1, seq + 2]
 
 
 async def test_offline_pushes_are_owed_to_subscribed_members_who_have_not_muted(house: House) -> None:

@@ -149,7 +149,7 @@ async def build(ports: RoomPorts, settings: RoomSettings, observe: Callable[[str
     router = Router(ports.node, ports.directory, database)
     fanout = Fanout(database, executor, clock, settings.fanout, router.deliver, observe)
     own_changes = OwnChanges(database, known.preview, router.deliver)
-    sweeper = Sweeper(database, outbox, clock)
+    sweeper = Sweeper(database, outbox, clock, fanout)
     auth = Auth(
         auth_neighbours.Ports(database, executor, ports.cache, clock, ports.node),
         auth_neighbours.Neighbours(users.create, router.close, router.online, router.tell, router.deliver),

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from attrs import define
-from sqlalchemy import Connection, bindparam, case, false, select, true, update
+from sqlalchemy import Connection, bindparam, case, delete, false, select, true, update
 
 from chat_server.store.push_due import Owed, owe
 from chat_server.store.schema import conversation, fanned, member
@@ -129,6 +129,12 @@ def mark(connection: Connection, name: str, *, hot: bool, now: int) -> None:
     """Write whether a conversation is hot; ``now`` (ms) is when it turned so."""
     values: dict[str, Any] = {"hot": hot, "hot_at": now} if hot else {"hot": hot}
     connection.execute(update(conversation).where(conversation.c.conversation == name).values(values))
+
+
+def drop_beyond_heads(connection: Connection) -> None:
+    """Forget the durable cursors that lie beyond their conversation's head: they are of another epoch."""
+    head = select(conversation.c.head_rev).where(conversation.c.conversation == fanned.c.conversation)
+    connection.execute(delete(fanned).where(fanned.c.rev > head.scalar_subquery()))
 
 
 def save_fanned(connection: Connection, items: Sequence[tuple[str, int]]) -> Sequence[None]:

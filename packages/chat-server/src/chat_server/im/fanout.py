@@ -97,6 +97,12 @@ class Fanout:
         if batches:
             await self._hand_on(batches)
 
+    def forget_all(self) -> None:
+        """The store began a new epoch: how far anything was fanned out, and to whom, is read anew."""
+        self.rosters = Rosters()
+        self._cursors.clear()
+        self._said.clear()
+
     async def save(self) -> None:
         """Write the cursors that have moved, and what was left for after the hand-on; called every second or so, and at
         the end. What fails is tried again; after a crash the cursors are old, and the batches come again."""

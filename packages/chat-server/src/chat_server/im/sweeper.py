@@ -13,6 +13,9 @@ from chat_common.ports.database import Database
 from chat_common.ports.outbox import Outbox
 from sqlalchemy import Connection, func, select
 
+from chat_server.im.diffusion import drop_beyond_heads
+from chat_server.im.fanout import Fanout
+from chat_server.store import epoch
 from chat_server.store.schema import conversation, fanned
 from chat_server.store.topics import announce, stored_entry
 
@@ -26,15 +29,18 @@ class Sweeper:
     """``sweep`` is called every few seconds; each looks only at what was touched since the last
     one, and at what was behind then."""
 
-    def __init__(self, database: Database, outbox: Outbox, clock: Clock) -> None:
+    def __init__(self, database: Database, outbox: Outbox, clock: Clock, fanout: Fanout) -> None:
         self._database = database
         self._outbox = outbox
         self._clock = clock
+        self._fanout = fanout
+        self._epoch: str | None = None
         self._since = 0
         self._told: dict[str, tuple[int, int]] = {}
 
     async def sweep(self) -> int:
         """How many conversations were announced again."""
+        await self._begin_anew()
         now = self._clock.wall_ms()
         self._told = {name: told for name, told in self._told.items() if now - told[1] < AGAIN_MS}
         total = 0
@@ -49,6 +55,18 @@ class Sweeper:
             after = rows[-1].conversation
         self._since = since
         return total
+
+    async def _begin_anew(self) -> None:
+        """A store that was restored or promoted with loss takes revs again that were fanned out: with the new epoch
+        what this node knows is void, and so are cursors beyond the head. First it forgets, then they are dropped, for
+        it may have saved one meanwhile; what lies below the head is looked for from the beginning."""
+        now = await self._database.read(epoch.read)
+        if self._epoch not in (None, now):
+            self._fanout.forget_all()
+            await self._database.change(drop_beyond_heads)
+            self._told.clear()
+            self._since = 0
+        self._epoch = now
 
     def _page(self, connection: Connection, now: int, after: str) -> Sequence[Any]:
         done = func.coalesce(fanned.c.rev, 0)
