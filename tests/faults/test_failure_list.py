@@ -875,7 +875,8 @@ async def test_fl23_who_was_out_never_sees_what_was_said_meanwhile(tmp_path: Pat
         tokens: dict[str, str] = {}
         for name in ("ann", "bob", "eve"):
             login = await dev_login(server.url, name)
-            tokens[login.user.user] = login.token
+            # A token belongs to its device, and the fresh client that is compared with is another one.
+            tokens[login.user.user] = (await dev_login(server.url, name, "fresh")).token
             people.append(Watched(ledger, server.url, name, login.user.user, login.token))
             await stack.enter_async_context(people[-1].client)
             await people[-1].client.settled()
