@@ -116,7 +116,9 @@ async def test_settings_devices_language_and_theme_without_a_reload(browser: Bro
     await expect(ada.page.locator(".settings .member").first).to_contain_text("This device")
     await ada.page.get_by_role("button", name="Log out: ").click()
     await ada.page.get_by_role("dialog", name="out?").get_by_role("button", name="Log out").click()
-    await expect(phone.page.locator(".login-notice")).to_have_text("You have been logged out.")
+    await expect(phone.page.locator(".login-notice")).to_have_text(
+        "You have been logged out by another device or a new login."
+    )
     await expect(ada.page.locator(".settings .member")).to_have_count(1)
     await ada.page.get_by_role("button", name="Appearance").click()
     await ada.page.get_by_label("中文").check()

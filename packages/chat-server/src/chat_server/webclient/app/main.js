@@ -19,6 +19,8 @@ socketUrl.hash = socketUrl.search = "";
 
 /** So long the server is waited for at a logout. */
 const PATIENCE = 2000;
+/** The close codes after which the token is good for nothing: logged out, banned, ended by another device or login. */
+const LOGIN_ENDED = new Set([4401, 4403, 4409]);
 
 guardComposition();
 startWorker();
@@ -64,12 +66,12 @@ async function chat(token) {
   desk?.close();
   client.stop();
   count(0);
-  if (code === 4401 || code === 4403) {
+  if (LOGIN_ENDED.has(code)) {
     settings.token = undefined;
     if (user) Drafts.forget(user);
     return t(`over.${code}`);
   }
-  await pressed(code === 4409 ? t("over.4409") : t("over.other", code));
+  await pressed(t("over.other", code));
   return undefined;
 }
 

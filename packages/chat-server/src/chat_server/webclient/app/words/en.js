@@ -30,7 +30,7 @@ export default {
   "login.none": "This server offers no way to log in from this page.",
   "over.4401": "You have been logged out.",
   "over.4403": "This account has been banned.",
-  "over.4409": "This device was replaced by another login.",
+  "over.4409": "You have been logged out by another device or a new login.",
   "over.other": (code) => `The server has ended the session (${code}).`,
   "over.again": "Connect again",
   search: "Search chats and people",
