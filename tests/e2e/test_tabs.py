@@ -117,6 +117,17 @@ async def test_what_a_closed_tab_left_unsent_is_sent_by_another(browser: Browser
     assert second.problems + bob.problems == []
 
 
+async def test_a_short_loss_leaves_no_banner(browser: Browser, server: Server) -> None:
+    """Nor does one that comes while the page still says that it is back."""
+    ada, _, line = await two_with_a_line(browser, server)
+    banner = ada.page.locator(".banner")
+    await line.cut(ada)
+    line.blocked = False
+    await expect(banner).to_have_text("Up to date again", timeout=BACK)
+    await line.sockets[-1].close()
+    await expect(banner).to_be_hidden(timeout=BACK)
+
+
 async def test_tabs_of_one_device_see_the_same(browser: Browser, server: Server) -> None:
     ada = await (await Person.arrive(browser, server.url, "Ada")).log_in()
     bob = await (await Person.arrive(browser, server.url, "Bob")).log_in()

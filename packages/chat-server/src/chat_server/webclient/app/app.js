@@ -159,9 +159,9 @@ function Banner({ client }) {
   const lost = useRef(false);
   useEffect(() => {
     if (state === "live") {
-      if (!lost.current) return undefined;
+      if (lost.current) show("back");
       lost.current = false;
-      show("back");
+      // Whatever is shown: a short loss while it said "back" took the timer away that would have hidden it.
       const timer = setTimeout(() => show(undefined), BACK);
       return () => clearTimeout(timer);
     }
