@@ -206,7 +206,7 @@ class FakeRouter:
         return await self.gateway.tell(session, push)
 
 
-@define
+@define(slots=False)
 class FakeDirectory:
     held: dict[str, Route] = field(factory=dict)
     forgotten: bool = False

@@ -408,3 +408,37 @@ async def test_a_client_that_leaves_during_the_greeting_leaves_nothing_behind() 
         )
         house.im.before_version = None
         await house.enter("ann")
+
+
+@pytest.mark.parametrize("when", ["hello", "renewal"])
+async def test_a_session_that_ends_while_it_is_registered_leaves_no_route(when: str) -> None:
+    async with House() as house:
+        asked, go_on = asyncio.Event(), asyncio.Event()
+        real = house.directory.register
+
+        async def late(route: Route, *, lease: float) -> None:
+            asked.set()
+            await go_on.wait()
+            await real(route, lease=lease)
+
+        if when == "hello":
+            house.directory.register = late  # type: ignore[method-assign]
+            wire = house.wire()
+            wire.hello("ann")
+            renewal = None
+        else:
+            wire, _ = await house.enter("ann")
+            house.directory.held.clear()  # The directory has forgotten everything.
+            house.directory.register = late  # type: ignore[method-assign]
+            renewal = asyncio.create_task(house.gateway.routes.renew())
+        await asked.wait()
+        await house.gateway.close(CloseSessions(4100, "logged out", "sync", user="ann"))
+        await until(lambda: not house.gateway.sessions.index.by_user)
+        for _ in range(5):
+            await asyncio.sleep(0)  # The route is given back, before it is there.
+        go_on.set()
+        if renewal is not None:
+            await renewal
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert house.directory.held == {}

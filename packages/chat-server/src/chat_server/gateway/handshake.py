@@ -133,7 +133,6 @@ class Handshake:
             arrival = await self._near.im.arrival(user)
             if not self._waits(connection, session):
                 self._sessions.forget(session)
-                await self._routes.unregister(self._routes.of(session))  # It may have come after the giving back.
                 return
             alone = not any(other.welcomed for other in self._sessions.index.of((user,)))
             self._streams.arrived(user, arrival.rooms, noted, alone=alone)

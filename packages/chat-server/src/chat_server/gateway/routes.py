@@ -24,8 +24,12 @@ class Routes:
         return Route(session.user, session.device, session.id, self._node.name, self._node.boot)
 
     async def register(self, session: Session) -> None:
-        """Register the session in the directory."""
-        await self._directory.register(self.of(session), lease=self._lease)
+        """Register the session in the directory; if it has ended meanwhile, the giving back may have come first, so it
+        is given back again."""
+        route = self.of(session)
+        await self._directory.register(route, lease=self._lease)
+        if self._index.get(session.id) is not session:
+            await self.unregister(route)
 
     async def renew(self) -> None:
         """Prolong all leases of this node, page by page; routes that the directory forgot are taken anew."""
