@@ -10,6 +10,7 @@ import click
 from msgspec import UNSET
 
 from chat_server.cli.output import AS_JSON, moment, show
+from chat_server.cli.pages import first
 from chat_server.cli.shared import chosen, shared
 
 
@@ -41,16 +42,8 @@ def list_(
     async def work(console: Console) -> list[GroupInfo]:
         admin = console.rooms.admin
         user = None if who is None else await admin.users.find(who)
-        found: list[GroupInfo] = []
-        cursor = None
-        while len(found) < limit:
-            request = ListGroups(query=query, user=user, cursor=cursor, limit=min(100, limit))
-            page = await admin.groups.list(console.by, request)
-            found += page.groups
-            if page.cursor is UNSET:
-                break
-            cursor = page.cursor
-        return found[:limit]
+        request = ListGroups(query=query, user=user)
+        return await first(limit, request, lambda page: admin.groups.list(console.by, page), lambda page: page.groups)
 
     found = on_console(chosen(ctx, config, data), work)
     lines = [

@@ -16,6 +16,7 @@ import msgspec
 from msgspec import UNSET
 
 from chat_server.cli.output import AS_JSON, moment, show
+from chat_server.cli.pages import first
 from chat_server.cli.shared import chosen, shared
 
 PASSWORD = click.option("--password-stdin", is_flag=True, help="Read the password from the first line of stdin.")
@@ -51,16 +52,9 @@ def list_(
     from chat_server.cli.console import Console, on_console
 
     async def work(console: Console) -> list[Account]:
-        found: list[Account] = []
-        cursor = None
-        while len(found) < limit:
-            request = ListAccounts(query=query, role=role, banned=banned, cursor=cursor, limit=min(100, limit))
-            page = await console.rooms.admin.users.list(console.by, request)
-            found += page.accounts
-            if page.cursor is UNSET:
-                break
-            cursor = page.cursor
-        return found[:limit]
+        request = ListAccounts(query=query, role=role, banned=banned)
+        users = console.rooms.admin.users
+        return await first(limit, request, lambda page: users.list(console.by, page), lambda page: page.accounts)
 
     found = on_console(chosen(ctx, config, data), work)
     show(found, as_json, [_line(each) for each in found] or ["there are no such users"])
@@ -210,16 +204,9 @@ def audit(
                 meant = await console.rooms.admin.users.find(about)
             except NotFound:  # An address, a login name that nobody has, or an account that is gone.
                 meant = about
-        found: list[AuditNote] = []
-        cursor = None
-        while len(found) < limit:
-            request = ListNotes(about=meant, act=act, cursor=cursor, limit=min(100, limit))
-            page = await console.rooms.admin.audit(console.by, request)
-            found += page.notes
-            if page.cursor is UNSET:
-                break
-            cursor = page.cursor
-        return found[:limit]
+        request = ListNotes(about=meant, act=act)
+        admin = console.rooms.admin
+        return await first(limit, request, lambda page: admin.audit(console.by, page), lambda page: page.notes)
 
     found = on_console(chosen(ctx, config, data), work)
     lines = [
