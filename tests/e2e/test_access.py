@@ -66,6 +66,26 @@ async def test_axe_finds_nothing_serious(browser: Browser, server: Server, schem
     assert ada.problems + bob.problems == []
 
 
+async def test_a_key_right_after_a_sheet_closed_means_what_lies_under_it(browser: Browser, server: Server) -> None:
+    """The browser tells of a dialog's end a moment later; Escape before that leaves the conversation all the same."""
+    await (await Person.arrive(browser, server.url, "Bob")).log_in()
+    ada = await (await Person.arrive(browser, server.url, "Ada", phone=True)).log_in()
+    await ada.find("Bob")
+    await ada.details()
+    await (
+        ada.page.locator("dialog.sheet")
+        .get_by_role("button", name="Close")
+        .evaluate(
+            """(button) => {
+          button.click();
+          document.activeElement.dispatchEvent(new KeyboardEvent("keydown", { key: "Escape", bubbles: true }));
+        }"""
+        )
+    )
+    await expect(ada.page.locator(".thread")).to_have_count(0)
+    assert ada.problems == []
+
+
 async def test_by_keyboard_alone(browser: Browser, server: Server) -> None:
     """Login, search, send, reply, edit, recall, make a group, walk the list: with keys, and focus always somewhere."""
     bob = await (await Person.arrive(browser, server.url, "Bob")).log_in()

@@ -11,6 +11,11 @@ const newId = () => `dialog-title-${(titles += 1)}`;
 export function Dialog({ title, kind = "", close, children, actions }) {
   const box = useRef();
   const [id] = useState(newId);
+  // Whoever draws it knows at once: the browser tells of the end a moment later, and a key may come between.
+  const shut = () => {
+    box.current.close();
+    close();
+  };
   useLayoutEffect(() => {
     if (!box.current.open) box.current.showModal();
     box.current.querySelector("[data-autofocus]")?.focus();
@@ -20,11 +25,16 @@ export function Dialog({ title, kind = "", close, children, actions }) {
     {
       ref: box,
       "aria-labelledby": id,
-      onclose: (event) => event.target === box.current && close(),
-      onpointerdown: (event) => event.target === box.current && box.current.close(),
+      oncancel: (event) => {
+        if (event.target !== box.current) return; // a file chooser's
+        event.preventDefault();
+        shut();
+      },
+      onclose: (event) => event.target === box.current && close(), // by a way that cannot be cancelled
+      onpointerdown: (event) => event.target === box.current && shut(),
       onkeydown: (event) => event.key !== "Escape" || event.stopPropagation(), // it closes the dialog, and nothing below
     },
-    h("header.dialog-head", h("h2", { id }, title), actions, iconButton("close", t("close"), () => box.current.close())),
+    h("header.dialog-head", h("h2", { id }, title), actions, iconButton("close", t("close"), shut)),
     children,
   );
 }
