@@ -140,7 +140,6 @@ class Person:
 
     async def act(self, text: str, item: str) -> None:
         """Chooses an item of a message's menu."""
-        await self.page.mouse.move(1, 1)  # the bar of the row where the mouse was may lie over a short text above it
         await self.message(text).click(button="right")
         await self.page.get_by_role("menuitem", name=item).click()
 

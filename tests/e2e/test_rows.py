@@ -23,6 +23,17 @@ SELECT = """() => {
   getSelection().setBaseAndExtent(text, 7, text, 18);
   window.row = document.querySelector(".message");
 }"""
+# Whether the bar lies inside its row and the conversation, and whether it leaves the bubble free.
+COVERED = """(element) => {
+  const bar = element.getBoundingClientRect();
+  const row = element.closest(".row").getBoundingClientRect();
+  const room = element.closest(".timeline").getBoundingClientRect();
+  const bubble = element.closest(".message").querySelector(".bubble").getBoundingClientRect();
+  return [
+    bar.top >= row.top && bar.bottom <= row.bottom && bar.left >= room.left && bar.right <= room.right,
+    bar.left >= bubble.right || bar.right <= bubble.left,
+  ];
+}"""
 SAME = "document.querySelector('.message') === window.row"
 GROW = """async () => {
   const box = document.querySelector(".timeline");
@@ -75,6 +86,26 @@ async def say_many(person: Person, other: Person, count: int) -> str:
             CALL, ["submit", {"conversation": room, "kind": "text", "body": {"text": f"number {n}"}}]
         )
     return "Many"
+
+
+async def test_the_bar_of_a_row_covers_no_other_row(browser: Browser, server: Server) -> None:
+    """It lies beside the bubble, whoever wrote it, or over its end where there is no room, always inside."""
+    ada, bob = await two(browser, server)
+    await ada.find("Bob")
+    await bob.find("Ada")
+    for text in ("one", "two", "long " * 60):
+        await ada.say(text)
+        await ada.has_sent(text.strip())
+    await bob.page.set_viewport_size({"width": 560, "height": 760})
+    for person in (ada, bob):
+        await person.sees("long")
+        for text in ("one", "two", "long"):
+            await person.message(text).hover()
+            row = person.page.locator(".row[data-seq]").filter(has=person.message(text))
+            inside, free = await row.locator(".hover-bar").evaluate(COVERED)
+            assert inside
+            assert free == (person is ada or text != "long")
+    assert ada.problems + bob.problems == []
 
 
 async def test_selection_and_elements_stay(browser: Browser, server: Server) -> None:
