@@ -2,8 +2,8 @@
 
 - ``quick``: needs no server beside this process and its children of one moment; `nox -s quick` runs these alone, and
   branch coverage is counted over them (a tracer makes whole servers several times as slow on Python 3.11).
-- Workers of pytest-xdist (`-n 2`) take whole files, so that a file's servers are started once. Everything that starts
-  RocketMQ goes to one worker: two of its brokers do not fit beside each other on a small machine.
+- Workers of pytest-xdist (`-n 2 --dist loadfile`) take whole files, so that a file's servers are started once and its
+  tests keep their order.
 - Files that take long begin first, so that no worker is left alone with one of them at the end.
 """
 
@@ -55,13 +55,6 @@ LONG = {
 }
 """Files that take more than a quarter of a minute; none of them is quick."""
 
-ROCKETMQ = {
-    "contracts/test_broker_rocketmq.py",
-    "faults/test_kill_run_scaled.py",
-    "faults_transaction/test_kill_ledger.py",
-    "chat_transaction/brokers/test_rocketmq_refusals.py",
-}
-
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "quick: needs no server; given by tests/conftest.py")
@@ -90,7 +83,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.quick)
         else:
             item.add_marker(pytest.mark.no_cover)
-        item.add_marker(pytest.mark.xdist_group("rocketmq" if name in ROCKETMQ else name))
     order = {name: place for place, name in enumerate(LONG)}
     items.sort(key=lambda item: order.get(_file(item), len(order)))
 

@@ -9,6 +9,7 @@ from attrs import define
 from msgspec import UNSET, UnsetType
 
 from chat_common import wire
+from chat_common.decoding import prepare
 
 
 @define(kw_only=True)
@@ -75,6 +76,9 @@ class Typing:
 class PresenceChanged:
     user: str
     online: bool
+
+
+prepare(MembersChanged, UserChanged, DeviceChanged, LoginProgress, TokenRenewed, Typing, PresenceChanged)
 
 
 PUSHED: Mapping[str, type[Any]] = {

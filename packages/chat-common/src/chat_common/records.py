@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol, TypeVar
 from attrs import frozen
 
 from chat_common.clock import Clock
+from chat_common.decoding import prepare
 from chat_common.ports.broker import BrokerRecord
 from chat_common.wire import SubmitMessage
 
@@ -110,6 +111,9 @@ class Command:
     cost: int = 1
     screens: Screens | None = None
 
+    def __attrs_post_init__(self) -> None:
+        prepare(self.request, self.reply)
+
 
 @frozen
 class ContentKind:
@@ -125,6 +129,9 @@ class ContentKind:
     system: bool = False
     editable: bool = False
     searchable: Callable[[Any], str] | None = None
+
+    def __attrs_post_init__(self) -> None:
+        prepare(self.body)
 
 
 Point = Literal["frame_in", "command", "submit", "push"]
@@ -184,6 +191,9 @@ class Ensured:
     arguments: type[Any]
     handler: Callable[[Any, str], Awaitable[None]]
     timeout: float | None = None
+
+    def __attrs_post_init__(self) -> None:
+        prepare(self.arguments)
 
 
 @frozen

@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal
 from attrs import define
 from msgspec import UNSET, Meta, UnsetType
 
+from chat_common.decoding import prepare
+
 MAX_INT = 2**53 - 1
 
 Id = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+\Z")]
@@ -209,3 +211,23 @@ class Receipt:
     seq: int
     rev: int
     time: int
+
+
+prepare(
+    Badge,
+    User,
+    Quote,
+    Recalled,
+    Reaction,
+    Message,
+    Member,
+    Conversation,
+    Preview,
+    Head,
+    Inbox,
+    Contact,
+    Limits,
+    SubmitMessage,
+    OtherText,
+    Receipt,
+)

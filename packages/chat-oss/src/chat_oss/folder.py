@@ -24,6 +24,7 @@ from typing import BinaryIO
 
 import msgspec
 from attrs import define, field, frozen
+from chat_common.decoding import prepare
 from chat_common.errors import Invalid, NotFound
 from chat_common.ports.objects import PART_MIN, ObjectInfo, Part, check_key, check_prefix
 
@@ -39,6 +40,9 @@ log = logging.getLogger(__name__)
 class _Header:
     type: str
     etag: str
+
+
+prepare(_Header)
 
 
 @define

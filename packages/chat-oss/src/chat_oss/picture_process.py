@@ -21,6 +21,7 @@ from typing import IO
 
 import msgspec
 from attrs import frozen
+from chat_common.decoding import prepare
 from chat_common.errors import Invalid
 
 from chat_oss.picture_settings import Picture, PictureSettings
@@ -55,6 +56,9 @@ class Answer:
     refused: str = ""
     field: str | None = None
     limit: int | None = None
+
+
+prepare(Wanted, Answer)
 
 
 def memory_limit(settings: PictureSettings) -> int:

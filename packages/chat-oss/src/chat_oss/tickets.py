@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 import msgspec
 from attrs import frozen
+from chat_common.decoding import prepare
 
 
 class BadTicket(Exception):
@@ -34,6 +35,9 @@ class Ticket:
     name: str = ""
     inline: bool = False
     utf8: bool = False
+
+
+prepare(Ticket)
 
 
 def seal(secret: bytes, ticket: Ticket) -> dict[str, str]:

@@ -10,6 +10,7 @@ import msgspec
 from attrs import frozen
 
 from chat_common.client.upload import upload
+from chat_common.decoding import prepare
 from chat_common.ports.files import FileFacts
 from chat_common.wire import Inbox, Message, User
 
@@ -20,6 +21,9 @@ class ReadState:
 
     read: int
     unread: int
+
+
+prepare(ReadState)
 
 
 class Commands(abc.ABC):

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 from attrs import frozen
 
+from chat_common.decoding import prepare
 from chat_common.errors import ChatError, Internal, Unavailable, error_types
 from chat_common.wire import User
 
@@ -24,6 +25,9 @@ class Login:
     token: str
     expires_at: int
     user: User
+
+
+prepare(Login)
 
 
 async def dev_login(url: str, name: str, device: str | None = None) -> Login:

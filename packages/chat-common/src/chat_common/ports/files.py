@@ -12,6 +12,7 @@ from typing import Annotated, Any, Protocol
 from attrs import define, field
 from msgspec import UNSET, Meta, UnsetType
 
+from chat_common.decoding import prepare
 from chat_common.errors import Unavailable
 from chat_common.ports.objects import Link
 from chat_common.wire import Id
@@ -130,6 +131,9 @@ class FileFacts:
     height: int | UnsetType = UNSET
     animated: bool | UnsetType = UNSET
     unstripped: bool | UnsetType = UNSET
+
+
+prepare(UploadBegun, PartLinks, FileFacts)
 
 
 @define(kw_only=True)

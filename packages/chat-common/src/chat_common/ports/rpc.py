@@ -9,6 +9,8 @@ from typing import Any, Protocol, get_type_hints
 
 from attrs import frozen
 
+from chat_common.decoding import prepare
+
 Handler = Callable[[Any], Awaitable[Any]]
 """Takes one record and answers with one (or None)."""
 
@@ -23,6 +25,9 @@ class Method:
 
     request: Any
     reply: Any
+
+    def __attrs_post_init__(self) -> None:
+        prepare(self.request, self.reply)
 
 
 @frozen

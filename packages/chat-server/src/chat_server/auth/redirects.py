@@ -17,6 +17,7 @@ from typing import Protocol, runtime_checkable
 import msgspec
 import structlog
 from attrs import frozen
+from chat_common.decoding import prepare
 from chat_common.errors import ChatError, NotAuthenticated, NotPermitted, RateLimited, Unavailable
 from chat_common.ports.cache import Cache
 from chat_common.ports.identity import Link, Proof, TicketIdentity, Waiting
@@ -53,6 +54,9 @@ class Transaction:
     def challenge(self) -> str:
         """The PKCE challenge (S256) that goes with the verifier."""
         return base64url(hashlib.sha256(self.verifier.encode()).digest())
+
+
+prepare(Transaction)
 
 
 @runtime_checkable

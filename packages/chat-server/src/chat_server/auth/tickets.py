@@ -19,6 +19,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from attrs import define, frozen
 from chat_common import wire
+from chat_common.decoding import prepare
 from chat_common.errors import Invalid, RateLimited
 from chat_common.events import LoginProgress
 from chat_common.ports.identity import IdentityProvider, Proof, TicketIdentity, Waiting
@@ -97,6 +98,9 @@ class Record:
     node: str
     ticket: str | None
     replace: str | None
+
+
+prepare(Record, State)
 
 
 def code_of(ticket: str) -> str:

@@ -15,6 +15,7 @@ import msgspec
 import structlog
 from chat_common import wire
 from chat_common.clock import Clock
+from chat_common.decoding import prepare
 from chat_common.ports.cache import Cache
 
 T = TypeVar("T")
@@ -38,6 +39,9 @@ class HasEnded(msgspec.Struct, tag="ended", frozen=True):
     """The login was ended."""
 
     by: str
+
+
+prepare(Lives, HasEnded)
 
 
 class Verdicts:

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 import structlog
+from chat_common.decoding import prepare
 from chat_common.errors import ChatError, Internal
 from chat_common.protocol.frames import Call
 from chat_common.records import Caller
@@ -21,6 +22,9 @@ log = structlog.get_logger("chat.gateway")
 
 class _Addressed(msgspec.Struct):
     conversation: str = ""
+
+
+prepare(_Addressed)
 
 
 class Calls:

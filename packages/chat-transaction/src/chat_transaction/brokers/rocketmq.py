@@ -22,6 +22,7 @@ from zlib import crc32
 import msgspec
 from attrs import define
 from chat_common.backoff import pause
+from chat_common.decoding import prepare
 from chat_common.errors import Unavailable
 from chat_common.ports.broker import BrokerRecord, Handler, RecordsRefused, Refusal
 
@@ -46,6 +47,9 @@ class _Entry(msgspec.Struct, array_like=True):
     id: str
     payload: bytes
     headers: dict[str, str]
+
+
+prepare(_Entry)
 
 
 class RocketBroker:

@@ -9,6 +9,7 @@ from typing import Generic, TypeVar, get_type_hints
 
 import msgspec
 from attrs import frozen
+from chat_common.decoding import prepare
 from chat_common.ports.broker import BrokerRecord, NotHandled
 from chat_common.ports.outbox import ENSURED_TOPIC, OutboxEntry, ensured_entry
 from chat_common.records import Consumer, Ensured
@@ -25,6 +26,9 @@ class Call(msgspec.Struct):
     name: str
     version: int
     arguments: msgspec.Raw
+
+
+prepare(Call)
 
 
 class EnsuredCalls:

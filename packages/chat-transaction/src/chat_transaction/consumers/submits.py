@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 from attrs import frozen
+from chat_common.decoding import prepare
 from chat_common.errors import ChatError, Internal, Invalid, RateLimited, Unavailable
 from chat_common.ports.broker import BrokerRecord
 from chat_common.ports.outbox import OutboxEntry, checked
@@ -32,6 +33,9 @@ class Intent:
     sender: str
     ref: str
     request: SubmitMessage
+
+
+prepare(Intent)
 
 
 def submit_entry(request: SubmitMessage, *, sender: str, ref: str | None = None, delay: float = 0.0) -> OutboxEntry:

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 from attrs import define
+from chat_common.decoding import prepare
 from chat_common.ports.broker import BrokerRecord, Handler
 from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
@@ -28,6 +29,9 @@ class Entry(msgspec.Struct, array_like=True):
     id: str
     payload: bytes
     headers: dict[str, str]
+
+
+prepare(Entry)
 
 
 @define
