@@ -38,6 +38,7 @@ def _python(session: nox.Session, *words: str, **options: object) -> None:
 
 WORKERS = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder", "--durations", "10")
 """Two workers; see tests/conftest.py for what they share and what comes first."""
+FLUID = "tests/e2e/test_large.py"
 FLOOR = 82
 """Per cent of statements and branches that the quick tests alone must reach; they reached 87 when this was set. A
 tracer costs 1.8 times the CPU on Python 3.11, so whole servers and kill runs are not traced."""
@@ -47,7 +48,13 @@ COVERAGE = ("--cov", "--cov-branch", "--cov-report", "", "--cov-fail-under", str
 @nox.session(venv_backend="none")
 def tests(session: nox.Session) -> None:
     """Everything under tests/: `nox -s tests -- tests/chat_oss -k window` for a part, in one process."""
-    _python(session, "pytest", *(session.posargs or (*WORKERS, *COVERAGE)))
+    _python(session, "pytest", *(session.posargs or (*WORKERS, *COVERAGE, f"--ignore={FLUID}")))
+
+
+@nox.session(venv_backend="none")
+def fluid(session: nox.Session) -> None:
+    """100,000 messages in a browser, frame by frame; it asks for a machine that does nothing else."""
+    _python(session, "pytest", FLUID, "-s", *session.posargs)
 
 
 @nox.session(venv_backend="none")

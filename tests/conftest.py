@@ -42,7 +42,6 @@ LONG = {
     "faults_transaction/test_eight_relays.py": "eight relays",
     "faults/test_failure_list.py": "a server for each line of the list",
     "contracts/test_broker_rocketmq.py": "RocketMQ is slow to notice what is dead",
-    "e2e/test_large.py": "100,000 messages in a browser",
     "chat_common/protocol/test_session_stateful.py": "thousands of random sessions",
     "chat_server/im/test_cost.py": "a room at two sizes",
     "chat_server/im/test_replicas.py": "replicas after random changes",
