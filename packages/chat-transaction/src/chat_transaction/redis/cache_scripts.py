@@ -33,11 +33,12 @@ return '0'
 
 HOLD = """
 -- KEYS: the hold, the fences. ARGV: lifetime. Returns a fence and 0, or 0 and how long the holder has left. Fences
--- follow the clock, so that they go on growing after Redis has lost its memory.
+-- are microseconds of Redis's clock, so that they go on growing after it has lost its memory: two of its scripts never
+-- begin in the same one, and a double holds them exactly until the year 2255.
 local left = redis.call('PTTL', KEYS[1])
 if left ~= -2 then return {0, left} end
 local time = redis.call('TIME')
-local floor = (time[1] * 1000 + math.floor(time[2] / 1000)) * 1024
+local floor = time[1] * 1000000 + time[2]
 local fence = math.max(floor, tonumber(redis.call('GET', KEYS[2]) or 0) + 1)
 local written = string.format('%.0f', fence)
 redis.call('SET', KEYS[2], written)
