@@ -207,7 +207,9 @@ def _import_all(session: nox.Session, python: Path, module: str) -> None:
     """Every module of the package but those that are for an extra or for tests of others."""
     script = f"""
 import importlib, pkgutil, {module}
-extras = {{"redis", "asyncpg", "websockets", "rocketmq", "opentelemetry", "uvloop", "pytest", "grpc", "httpx2", "cryptography"}}
+extras = {{
+    "redis", "asyncpg", "websockets", "rocketmq", "opentelemetry", "uvloop", "pytest", "grpc", "httpx2", "cryptography",
+}}
 for found in pkgutil.walk_packages({module}.__path__, "{module}."):
     try:
         importlib.import_module(found.name)

@@ -56,6 +56,7 @@ ACTIONS = (
     Action("mute, pin or hide it in the own list", "inbox.set", "+++++++FFA+", {"pinned": True}),
     Action("see who reacted", "message.reactions", "+++++MMFFA+", {"seq": "OTHER"}),
     Action("see who has read", "message.readers", "+++++MMFFA+", {"seq": "OTHER"}),
+    Action("report another's message", "message.report", "+++++++FFA+", {"seq": "OTHER"}),
     Action("see the group's settings", "group.get", "+++++MMFFA+"),
     Action("list the members", "group.members", "+++++MMFFA+"),
     Action("invite (all members may)", "group.invite", "+++++MMFFAC", {"users": ["DAN"]}),

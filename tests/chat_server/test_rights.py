@@ -57,6 +57,7 @@ ROWS: dict[str, Row] = {
     "message.react": Row({**AT_MINE, "emoji": "👍", "on": True}),
     "message.reactions": Row(AT_MINE),
     "message.readers": Row(AT_MINE),
+    "message.report": Row({**AT_MINE, "category": "spam"}, member="conflict", owner=OK, left=OK),  # ben's own one
     # --- the group
     "group.get": Row(IN_ROOM),
     "group.members": Row(IN_ROOM),
@@ -78,6 +79,7 @@ ROWS: dict[str, Row] = {
     "user.get": Row({"users": ["ANN"]}),
     "user.search": Row({"query": "ann"}),
     "user.rename": Row({"name": "another"}),
+    "user.report": Row({"user": "ANN"}),
     "user.avatar": Row({"file": None}),
     "direct.open": Row({"user": "ANN"}, owner=OK),
     "group.create": Row({"name": "g", "members": ["ANN"]}),
@@ -117,6 +119,11 @@ ROWS: dict[str, Row] = {
     "admin.invite.new": Row(member="not_permitted"),
     "admin.invite.list": Row(member="not_permitted"),
     "admin.invite.revoke": Row(member="not_permitted"),
+    "admin.report.list": Row(member="not_permitted"),
+    "admin.report.show": Row(member="not_permitted"),
+    "admin.report.close": Row(member="not_permitted"),
+    "admin.message.recall": Row(member="not_permitted"),
+    "admin.user.warn": Row(member="not_permitted"),
     "admin.user.list": Row(member="not_permitted"),
     "admin.user.show": Row(member="not_permitted"),
     "admin.user.add": Row(member="not_permitted"),

@@ -47,8 +47,14 @@ class Quote:
     text: str
 
 
+MODERATORS = "@moderators"
+"""Stands for those who run the server, where they have taken a message down."""
+
+
 @define(kw_only=True)
 class Recalled:
+    """``by``: the sender, or `MODERATORS`."""
+
     by: str
     time: int
 

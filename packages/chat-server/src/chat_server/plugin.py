@@ -31,6 +31,7 @@ from chat_server.pipeline import LimitSettings
 from chat_server.rpc.settings import GrpcRpcSettings
 from chat_server.settings import ServerSettings
 from chat_server.store import migrate
+from chat_server.store.reports import ReportSettings
 from chat_server.store.schema import metadata
 from chat_server.transports.settings import ConnectionSettings
 
@@ -107,6 +108,7 @@ def chat_sections() -> Sequence[Section]:
         Section("im", ImSettings, "Messages."),
         Section("fanout", FanoutSettings, "Hot rooms and offline push."),
         Section("groups", GroupSettings, "Who is put into groups, and into how many."),
+        Section("reports", ReportSettings, "Reports of messages and users."),
         Section("users", UserSettings, "Who finds whom, and names."),
         Section("http", HttpSettings, "What HTTP answers."),
         Section("connections", ConnectionSettings, "What a connection may take."),

@@ -28,7 +28,7 @@ from chat_server.auth.public_address import PublicAddress
 from chat_server.auth.service import Auth
 from chat_server.auth.settings import AuthSettings
 from chat_server.contributions import RoomContributions, every
-from chat_server.im import inbox
+from chat_server.im import inbox, messages
 from chat_server.im.fanout import Fanout
 from chat_server.im.heat import FanoutSettings
 from chat_server.im.kinds import Kinds
@@ -36,7 +36,7 @@ from chat_server.im.own_changes import OwnChanges
 from chat_server.im.service import Im, ImParts, ImSettings
 from chat_server.im.submit import Submit
 from chat_server.im.sweeper import Sweeper
-from chat_server.logic import users
+from chat_server.logic import direct, users
 from chat_server.logic.groups import roles
 from chat_server.logic.groups.invitations import OneConversation
 from chat_server.logic.service import Logic
@@ -47,6 +47,7 @@ from chat_server.store import epoch
 from chat_server.store.audit import forget_notes
 from chat_server.store.executor import CommandExecutor
 from chat_server.store.replies import forget_replies
+from chat_server.store.reports import ReportSettings, forget_reports
 from chat_server.store.tx import Tx
 
 TIDY_EVERY = 60.0
@@ -77,6 +78,7 @@ class RoomSettings:
     fanout: FanoutSettings = field(factory=FanoutSettings)
     auth: AuthSettings = field(factory=AuthSettings)
     logic: LogicSettings = field(factory=LogicSettings)
+    reports: ReportSettings = field(factory=ReportSettings)
     lease: float = 60.0
 
     @classmethod
@@ -86,7 +88,8 @@ class RoomSettings:
             im=section("im"),
             fanout=section("fanout"),
             auth=section("auth"),
-            logic=LogicSettings(section("groups"), section("users")),
+            logic=LogicSettings(section("groups"), section("users"), section("reports")),
+            reports=section("reports"),
             lease=section("gateway").lease,
         )
 
@@ -109,6 +112,7 @@ class Rooms:
     database: Database
     clock: Clock
     epoch: str
+    reports: ReportSettings
 
     def contributions(self) -> Sequence[RoomContributions]:
         """What each room contributes."""
@@ -129,6 +133,9 @@ class Rooms:
         while await self.database.change(self.auth.forget_old):
             pass
         while await self.database.change(lambda connection: forget_notes(connection, now)):
+            pass
+        kept_days = self.reports.kept_days
+        while await self.database.change(lambda connection: forget_reports(connection, now, kept_days)):
             pass
 
 
@@ -175,11 +182,27 @@ async def build(ports: RoomPorts, settings: RoomSettings, observe: Callable[[str
             lambda tx, owner, name, who: roles.transfer(
                 settings.logic.groups, tx, owner, roles.Transfer(conversation=name, user=who)
             ),
+            lambda tx, name, seq: messages.take_down(ports.attachments, tx, name, seq),
+            lambda tx, who, other: direct.open_direct(inbox_of, tx, who, direct.OpenDirect(user=other)).conversation,
         ),
     )
-    parts = ImParts(submit, fanout, own_changes, sweeper, ports.attachments)
+    parts = ImParts(submit, fanout, own_changes, sweeper, ports.attachments, settings.reports)
     im = Im(database, executor, known, parts, settings.im)
     push = OfflinePush(database, executor, ports.directory, clock, ports.push_providers, known.preview, settings.lease)
     return Rooms(
-        im, logic, auth, admin, router, fanout, submit, executor, known, sweeper, push, database, clock, current
+        im=im,
+        logic=logic,
+        auth=auth,
+        admin=admin,
+        router=router,
+        fanout=fanout,
+        submit=submit,
+        executor=executor,
+        kinds=known,
+        sweeper=sweeper,
+        push=push,
+        database=database,
+        clock=clock,
+        epoch=current,
+        reports=settings.reports,
     )

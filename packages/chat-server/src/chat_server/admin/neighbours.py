@@ -39,7 +39,8 @@ class Accounts(Protocol):
 class Neighbours:
     """``create_user(tx, name)`` and ``rename(tx, user, name)``: of the room logic. ``renamed(user)``: tell those who
     see the user, after the commit. ``dissolve(tx, owner, group)``, ``transfer(tx, owner, group, user)``: what a group's
-    owner may do, done in the owner's name."""
+    owner may do, done in the owner's name. ``take_down(tx, conversation, seq)``: recall a message, of the room im.
+    ``open_direct(tx, user, other)``: the id of their direct chat, made at the first time."""
 
     accounts: Accounts
     create_user: Callable[[Tx, str], wire.User]
@@ -47,3 +48,5 @@ class Neighbours:
     renamed: Callable[[str], Awaitable[None]]
     dissolve: Callable[[Tx, str, str], Any]
     transfer: Callable[[Tx, str, str, str], Any]
+    take_down: Callable[[Tx, str, int], wire.Message]
+    open_direct: Callable[[Tx, str, str], str]

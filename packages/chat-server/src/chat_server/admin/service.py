@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Literal
 
+from chat_common import wire
 from chat_common.ports.database import Database
 from chat_common.records import Caller, Command
 from msgspec import UNSET
 
-from chat_server.admin import groups, invites, records
+from chat_server.admin import groups, invites, records, reports
 from chat_server.admin.neighbours import Neighbours
 from chat_server.admin.users import Users
 from chat_server.contributions import RoomContributions
@@ -26,6 +27,7 @@ class Admin:
         self.users = Users(database, executor, neighbours)
         self.invites = invites.Invites(database, executor.clock)
         self.groups = groups.Groups(database, executor, neighbours)
+        self.reports = reports.Reports(database, executor, neighbours)
 
     async def audit(self, by: str, request: records.ListNotes) -> records.NotesPage:
         """A page of what was done, the newest first."""
@@ -103,5 +105,17 @@ class Admin:
                 "invite.revoke", invites.OneInvite, invites.Nothing, self.invites.revoke, "changes",
                 "End an invite that nobody has used.",
             ),
+            command("report.list", reports.ListReports, reports.ReportsPage, self.reports.list, "reads", "What waits."),
+            # Its reply is the text of a message, which is kept nowhere else: hence not "changes".
+            command("report.show", reports.OneReport, reports.ReportShown, self.reports.show, "keeps", "One report."),
+            command(
+                "report.close", reports.CloseReport, reports.ReportShown, self.reports.close, "keeps",
+                "Close a report, with what came of it.",
+            ),
+            command(
+                "message.recall", reports.TakeDown, wire.Message, self.reports.take_down, "keeps",
+                "Take a message down for everybody.",
+            ),
+            command("user.warn", reports.WarnUser, reports.Warned, self.reports.warn, "changes", "Warn a user."),
             command("audit.list", records.ListNotes, records.NotesPage, self.audit, "reads", "What was done by whom."),
         ]  # fmt: skip

@@ -141,7 +141,7 @@ _named_user(
 _named_user(
     "ban",
     "Keep USER out, and close what is open.",
-    lambda user, length, reason: _record("BanUser", user=user, until=_until(length), reason=reason),
+    lambda user, length, reason: _record("BanUser", user=user, until=until_of(length), reason=reason),
     lambda users: users.ban,
     click.option("--for", "length", metavar="TIME", help="Such as 12h, 7d or 4w; else for good."),
     click.option("--reason", help="For other admins."),
@@ -260,7 +260,8 @@ def _password(from_stdin: bool) -> str:
     return password
 
 
-def _until(length: str | None) -> int | None:
+def until_of(length: str | None) -> int | None:
+    """The end of such a time from now, in ms since 1970; None: for good."""
     if length is None:
         return None
     found = _LENGTH.fullmatch(length)

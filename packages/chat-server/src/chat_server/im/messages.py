@@ -168,16 +168,33 @@ def recall(seconds: float, attachments: Attachments, tx: Tx, me: str, request: R
     room, _, row = _own(tx, me, request.conversation, request.seq)
     if tx.now - row.time > seconds * 1000:
         raise RecallExpired(f"a message can be recalled for {seconds:g} seconds", limit=int(seconds))
-    tx.connection.execute(
-        delete(reaction).where(reaction.c.conversation == request.conversation, reaction.c.seq == request.seq)
-    )
-    tx.connection.execute(
-        delete(former).where(former.c.conversation == request.conversation, former.c.seq == request.seq)
-    )
+    return _take_back(attachments, tx, room, row, me)
+
+
+def take_down(attachments: Attachments, tx: Tx, name: str, seq: int) -> wire.Message:
+    """Recall anybody's message for those who run the server, at any time. Members are not told which of them it was.
+    `NotFound`; `Conflict` for a message of the server's own. Nothing happens to one that was recalled."""
+    room = tx.room(name)
+    row = tx.connection.execute(
+        select(message).where(message.c.conversation == name, message.c.seq == seq)
+    ).one_or_none()
+    if row is None:
+        raise missing("message")
+    if row.kind == "system":
+        raise Conflict("The server itself wrote this message.", field="seq")
+    if row.recalled is not None:
+        return views.message_record(tx.connection, row, tx.preview)
+    return _take_back(attachments, tx, room, row, wire.MODERATORS)
+
+
+def _take_back(attachments: Attachments, tx: Tx, room: Room, row: Any, by: str) -> wire.Message:
+    name, seq = row.conversation, row.seq
+    tx.connection.execute(delete(reaction).where(reaction.c.conversation == name, reaction.c.seq == seq))
+    tx.connection.execute(delete(former).where(former.c.conversation == name, former.c.seq == seq))
     if row.kind in attachments.kinds:
-        attachments.detach(tx.connection, request.conversation, request.seq)
-    gone = views.as_json(wire.Recalled(by=me, time=tx.now))
-    return _change(tx, room, request.seq, recalled=gone, body=None, reply=None, mentions=None, reactions=None)
+        attachments.detach(tx.connection, name, seq)
+    gone = views.as_json(wire.Recalled(by=by, time=tx.now))
+    return _change(tx, room, seq, recalled=gone, body=None, reply=None, mentions=None, reactions=None)
 
 
 def react(tx: Tx, me: str, request: React) -> wire.Message:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from attrs import define, frozen
+from attrs import define, field, frozen
 from chat_common import wire
 from chat_common.memory.rates import Rates
 from chat_common.ports.database import Database
@@ -16,7 +16,7 @@ from chat_common.settings import setting
 from sqlalchemy import Connection, bindparam, select, true
 
 from chat_server.contributions import RoomContributions, every, screens_message, screens_texts
-from chat_server.im import history, inbox, messages, sync
+from chat_server.im import history, inbox, messages, reports, sync
 from chat_server.im.fanout import Fanout
 from chat_server.im.kinds import Kinds
 from chat_server.im.log import page_between
@@ -27,6 +27,7 @@ from chat_server.services import Arrival, Heads, LogPage, Membership, Present
 from chat_server.store import epoch, rights, views
 from chat_server.store.batched_reads import BatchedReads
 from chat_server.store.executor import CommandExecutor
+from chat_server.store.reports import Reported, ReportSettings
 from chat_server.store.schema import conversation, member, version
 from chat_server.store.statements import CompiledStatement, any_of, texts
 from chat_server.store.topics import CHANGED, STORED
@@ -115,6 +116,7 @@ class ImParts:
     own_changes: OwnChanges
     sweeper: Sweeper
     attachments: Attachments
+    reports: ReportSettings = field(factory=ReportSettings)
 
 
 class Im:
@@ -253,6 +255,15 @@ class Im:
                 messages.ReadersPage,
                 partial(messages.readers, reads),
                 "Who has read a message.",
+                cost=5,
+            ),
+            change(
+                "message.report",
+                reports.ReportMessage,
+                Reported,
+                partial(reports.report_message, self._parts.reports),
+                "Ask those who run the server to look at a message.",
+                keep=False,
                 cost=5,
             ),
         ]

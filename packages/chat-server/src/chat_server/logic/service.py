@@ -12,12 +12,13 @@ from chat_common.ports.files import Attachments
 from chat_common.records import Caller, Command, Context, Screens, Task
 
 from chat_server.contributions import RoomContributions, screens_texts
-from chat_server.logic import contacts, direct, search, users
+from chat_server.logic import contacts, direct, reports, search, users
 from chat_server.logic.groups import create, invitations, members, roles
 from chat_server.logic.restamping import Restamping
 from chat_server.logic.settings import LogicSettings
 from chat_server.services import Deliver
 from chat_server.store.executor import CommandExecutor
+from chat_server.store.reports import Reported
 
 
 class Logic:
@@ -177,6 +178,14 @@ class Logic:
                 search.UsersPage,
                 partial(search.search, self._settings.users),
                 "Users by their names.",
+                cost=5,
+            ),
+            change(
+                "user.report",
+                reports.ReportUser,
+                Reported,
+                partial(reports.report_user, self._settings.reports),
+                "Ask those who run the server to look at a user.",
                 cost=5,
             ),
             Command(

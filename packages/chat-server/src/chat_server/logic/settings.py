@@ -8,6 +8,8 @@ from attrs import define, field, frozen
 from chat_common.settings import setting
 from msgspec import Meta
 
+from chat_server.store.reports import ReportSettings
+
 Positive = Annotated[int, Meta(ge=1)]
 
 
@@ -38,7 +40,8 @@ class UserSettings:
 
 @frozen
 class LogicSettings:
-    """Both."""
+    """All of the room."""
 
     groups: GroupSettings = field(factory=GroupSettings)
     users: UserSettings = field(factory=UserSettings)
+    reports: ReportSettings = field(factory=ReportSettings)

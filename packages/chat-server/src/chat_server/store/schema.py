@@ -319,3 +319,26 @@ invite = _table(
     _id("used_by", nullable=True),
 )
 """``digest``: of the code, which is kept nowhere. ``used_by``: the user who was made with it."""
+
+report = _table(
+    "chat_report",
+    _id("report", primary_key=True),
+    _id("reporter"),
+    _id("about"),
+    _id("conversation"),
+    _number("seq"),
+    Column("category", Bytewise, nullable=False),
+    Column("reason", Text),
+    _number("created_at"),
+    _number("closed_at", None),
+    Column("closed_by", Bytewise),
+    Column("outcome", Bytewise),
+    Column("note", Text),
+    UniqueConstraint("reporter", "conversation", "seq", "about", name="chat_report_once"),
+    Index("chat_report_closed", "closed_at", "created_at", "report"),
+    Index("chat_report_reporter", "reporter", "created_at"),
+    Index("chat_report_message", "conversation", "seq"),
+    Index("chat_report_about", "about", "created_at"),
+)
+"""What users, and lists of words, ask admins to look at; see `chat_server.store.reports`. ``conversation`` is empty
+and ``seq`` 0 where it is about the user and no message. It holds no text of the message."""
