@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from chat_common.errors import Unavailable
 from chat_server.gateway.streams import StreamSettings
-from chat_server.services import Delivery, Membership
+from chat_server.services import Delivery, Membership, Present
 
 from tests.chat_server.gateway.fakes import House, deliver, hand, members, message, revs, seqs, until
 
@@ -65,6 +66,44 @@ async def test_a_session_that_starts_while_pushes_are_under_way_gets_none_of_bef
         assert await seqs(ann, 5) == [4, 5, 6, 7, 8]
         assert await seqs(eve, 2) == [7, 8]
         assert eve.rest() == []
+
+
+@pytest.mark.parametrize("passed", [False, True], ids=["nothing passed", "something passed"])
+async def test_who_comes_while_members_are_asked_for_is_asked_for_only_if_something_passed_him(passed: bool) -> None:
+    """A crowd that comes back to a quiet room is not told to sync once more."""
+    async with House() as house:
+        im, gate, read = house.im, asyncio.Event(), asyncio.Event()
+        present, asked = im.present, list[tuple[str, ...]]()
+
+        async def late(conversation: str, users: Sequence[str]) -> Present:
+            asked.append(tuple(users))
+            await gate.wait()
+            return await present(conversation, users)
+
+        async def later() -> None:
+            await read.wait()
+
+        im.hot["c"] = (3, {"ann", "eve"})
+        im.present = late  # type: ignore[method-assign]
+        ann, _ = await house.enter("ann")
+        await until(lambda: asked)
+        im.before_version = later
+        entering = asyncio.ensure_future(house.enter("eve"))
+        await until(lambda: "eve" in house.gateway.sessions.index.by_user)
+        if passed:
+            im.hot["c"] = (4, {"ann", "eve"})
+            await deliver(house, range(4, 5), None)
+        gate.set()
+        stream = house.gateway.streams.get("c")
+        assert stream is not None
+        await until(lambda: not stream.reading)
+        read.set()
+        eve, _ = await entering
+        await until(lambda: not stream.reading)
+        assert [frame["op"] for frame in eve.rest()] == (["lagged"] if passed else [])
+        await deliver(house, range(5, 6) if passed else range(4, 5), None)
+        assert await seqs(eve, 1) == [5 if passed else 4]
+        assert asked == ([("ann",), ("ann", "eve")] if passed else [("ann",)])
 
 
 async def test_a_session_enters_its_hot_conversations_when_it_starts() -> None:

@@ -173,7 +173,9 @@ class Streams:
                 self._read(conversation, stream)
             floor, passed = membership.rev, noted.get(conversation, membership)
             if passed is None:
-                continue
+                if membership.rev < max(stream.since, stream.position):
+                    continue
+                noted[conversation] = passed = membership  # Read no earlier than the answer that left him out.
             if passed.rev > membership.rev:
                 membership = passed
             if not is_open(membership.spans):
