@@ -138,6 +138,7 @@ class FakeIm:
     turned_hot: dict[str, int] = field(factory=dict)
     asked: list[tuple[Any, ...]] = field(factory=list)
     before_version: Callable[[], Awaitable[None]] | None = None
+    before_acquainted: Callable[[], Awaitable[None]] | None = None
 
     async def version(self, user: str) -> tuple[str, int]:
         if self.before_version is not None:
@@ -179,8 +180,11 @@ class FakeIm:
             raise NotFound("no such conversation")
         return sorted(members - {user})
 
-    async def acquainted(self, user: str, others: Sequence[str]) -> Sequence[str]:
-        return [other for other in others if other in self.friends.get(user, set())]
+    async def acquainted(self, asked: Mapping[str, Sequence[str]]) -> Mapping[str, Sequence[str]]:
+        answer = {user: [one for one in others if one in self.friends.get(user, ())] for user, others in asked.items()}
+        if self.before_acquainted is not None:
+            await self.before_acquainted()
+        return answer
 
 
 @define

@@ -229,7 +229,7 @@ async def test_acknowledged_messages_are_reported_coalesced() -> None:
         assert len(house.router.acknowledgements) == 1
 
 
-# --- notes and presence --------------------------------------------------------------------------------------------
+# --- notes ---------------------------------------------------------------------------------------------------------
 
 
 async def test_typing_reaches_the_other_members() -> None:
@@ -247,24 +247,3 @@ async def test_typing_reaches_the_other_members() -> None:
         eve.say(op="ping")
         assert (await eve.get())["op"] == "pong"
         assert ann.rest() == []
-
-
-async def test_presence_is_told_to_those_who_watch_and_may_know() -> None:
-    async with House() as house:
-        from chat_server.gateway import WatchPresence
-
-        house.im.friends["ann"] = {"bob", "cat"}
-        bob, _ = await house.enter("bob")
-        await house.enter("eve")
-        wire, welcome = await house.enter("ann")
-        caller = Caller("ann", "r", "d1", welcome["session"])
-        watched = await house.gateway.presence.watch(caller, WatchPresence(users=["bob", "cat", "eve"]))
-        assert watched.online == ["bob"]
-        await house.enter("cat")
-        assert await wire.get() == {"op": "note", "event": "presence", "data": {"user": "cat", "online": True}}
-        house.gateway.presence._patience = 0.0
-        bob.link.lost()
-        assert (await wire.get())["data"] == {"user": "bob", "online": False}
-        assert (await house.gateway.presence.watch(caller, WatchPresence(users=[]))).online == []
-        await house.enter("bob")
-        assert wire.rest() == []

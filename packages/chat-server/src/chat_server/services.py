@@ -148,8 +148,9 @@ class ImService(Protocol):
         `NotPermitted` where the user may not speak."""
         ...
 
-    async def acquainted(self, user: str, others: Sequence[str]) -> Sequence[str]:
-        """Those of ``others`` whose presence ``user`` may see: friends, and members of a common conversation."""
+    async def acquainted(self, asked: Mapping[str, Sequence[str]]) -> Mapping[str, Sequence[str]]:
+        """Who may be shown whose presence, as committed at one moment: of the others given for each user those whom
+        the user may see. They are friends or members of a common conversation, and neither has blocked the other."""
         ...
 
 
@@ -167,6 +168,9 @@ class Delivery:
     ``members``: the conversation turns hot after ``last``, at the time ``hot_at`` (ms); the spans of its members, as of
     ``last``. The router keeps those of the node's users. ``later``: see `LogPage`; empty when the pushes are those that
     the changes made.
+
+    ``parted``: users who have left, are no friends any more or have blocked somebody by these pushes: what is shown of
+    them, and to them, because somebody knew them is asked about again.
     """
 
     pushes: Sequence[Push]
@@ -177,6 +181,7 @@ class Delivery:
     members: Mapping[str, Spans] | None = None
     later: Mapping[str, Membership] | None = field(factory=dict)
     hot_at: int = 0
+    parted: Sequence[str] = ()
 
 
 Deliver = Callable[[Sequence[Delivery]], Awaitable[None]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from chat_server.gateway.presence import Presence
 from chat_server.gateway.pushing import Pushing
 from chat_server.gateway.streams import Streams
 from chat_server.services import Delivery
@@ -12,9 +13,12 @@ from chat_server.services import Delivery
 class Deliveries:
     """``drop`` is asked for each delivery, true loses it: for tests that plant losses."""
 
-    def __init__(self, streams: Streams, pushing: Pushing, drop: Callable[[Delivery], bool] | None) -> None:
+    def __init__(
+        self, streams: Streams, pushing: Pushing, presence: Presence, drop: Callable[[Delivery], bool] | None
+    ) -> None:
         self._streams = streams
         self._pushing = pushing
+        self._presence = presence
         self._drop = drop
 
     def take(self, deliveries: Sequence[Delivery]) -> None:
@@ -23,6 +27,8 @@ class Deliveries:
         for delivery in deliveries:
             if self._drop is not None and self._drop(delivery):
                 continue
+            if delivery.parted:
+                self._presence.parted(delivery.parted)
             if delivery.conversation is None or not delivery.last:
                 if delivery.users is not None:
                     self._pushing.named([(delivery.pushes, delivery.users)], delivery.conversation)

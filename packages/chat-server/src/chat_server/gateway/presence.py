@@ -1,13 +1,15 @@
-"""Who is there: told to those who watch and may know."""
+"""Who is there: told to those who watch and, at the moment of telling, may know."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
+from itertools import islice
 from typing import Annotated
 
-from attrs import define
-from chat_common.errors import Invalid
+import structlog
+from attrs import define, field
+from chat_common.errors import ChatError, Invalid
 from chat_common.events import PresenceChanged
 from chat_common.ports.directory import Directory
 from chat_common.protocol.frames import Note
@@ -21,7 +23,13 @@ from chat_server.gateway.sessions import Sessions
 from chat_server.gateway.tasks import Tasks
 from chat_server.services import ImService
 
+log = structlog.get_logger("chat.gateway")
+
 PAGE = 1_000
+TOGETHER = 100
+"""Users about whose watchers one question asks."""
+READINGS = 3
+"""How often a watch is read anew because something changed meanwhile; what changes after that is told as a note."""
 
 
 @define(kw_only=True)
@@ -36,9 +44,23 @@ class Watched:
     online: list[str]
 
 
+@define
+class _Due:
+    """What the watchers of a user knew before, and what is to be told. ``whose``: these sessions alone; None: all."""
+
+    before: bool
+    online: bool
+    whose: set[Session] | None = field(factory=set)
+
+
 class Presence:
     """Changes on this node are told at once (a going after ``patience`` seconds, since most come back), those on other
-    nodes when `poll` asks the directory. A stranger is silently offline."""
+    nodes when `poll` asks the directory. A stranger is silently offline.
+
+    Nothing is told of a state that was read after the question whether it may be told: first the state, then the
+    rights, then the note, in this order. So what happens after a block is told to nobody across it, whatever else is
+    lost; `parted` asks at once, instead of with the next change.
+    """
 
     def __init__(
         self,
@@ -59,6 +81,10 @@ class Presence:
         self._watchers: dict[str, set[Session]] = {}
         self._told: dict[str, bool] = {}  # Of the watched alone.
         self._leaving: set[str] = set()
+        self._due: dict[str, _Due] = {}
+        self._asking = False
+        self._reading: dict[Session, frozenset[str]] = {}  # Whom a running `watch` asks about.
+        self._stale: set[Session] = set()  # Of these: something has changed since.
 
     async def watch(self, caller: Caller, request: WatchPresence) -> Watched:
         """The command ``presence.watch``: those of the list that are online; changes follow as notes."""
@@ -66,39 +92,58 @@ class Presence:
         if session is None or caller.user is None or session.user != caller.user:
             raise Invalid("presence is watched over a session's own connection")
         users = list(dict.fromkeys(request.users))
-        known = set(await self._im.acquainted(caller.user, users)) if users else set()
-        allowed = [user for user in users if user in known]
-        online = await self._online(allowed)
-        if self._sessions.index.get(session.id) is not session:
-            return Watched(online=[])  # It has ended meanwhile, and nobody would take it off the list again.
-        self.forget(session)
-        session.watching = frozenset(allowed)
-        for user in allowed:
-            self._watchers.setdefault(user, set()).add(session)
-            self._told[user] = user in online
+        wanted = self._reading[session] = frozenset(users)
+        try:
+            for _ in range(READINGS):
+                self._stale.discard(session)
+                online = await self._online(users)
+                known = set((await self._im.acquainted({caller.user: users}))[caller.user]) if users else set()
+                if session not in self._stale:
+                    break
+            if self._sessions.index.get(session.id) is not session or self._reading.get(session) is not wanted:
+                # It has ended meanwhile, and nobody would take it off the list again; or it has asked for another one.
+                return Watched(online=[])
+            allowed = [user for user in users if user in known]
+            self.forget(session)
+            session.watching = frozenset(allowed)
+            for user in allowed:
+                self._watchers.setdefault(user, set()).add(session)
+                self._told.setdefault(user, user in online)
+                self._tell(user, user in online)
+            if session in self._stale:
+                self._ask_again([session])
+        finally:
+            if self._reading.get(session) is wanted:
+                del self._reading[session]
+                self._stale.discard(session)
         return Watched(online=[user for user in allowed if user in online])
 
     def forget(self, session: Session) -> None:
         """This session watches nobody any more."""
         for user in session.watching:
-            watchers = self._watchers.get(user)
-            if watchers is not None:
-                watchers.discard(session)
-                if not watchers:
-                    del self._watchers[user]
-                    self._told.pop(user, None)
+            self._drop(session, user)
         session.watching = frozenset()
 
     def came(self, user: str) -> None:
         """A session of this user has a connection."""
-        if user in self._watchers:
-            self._tell(user, True)
+        self._outdate([user])
+        self._tell(user, True)
 
     def left(self, user: str) -> None:
         """A connection of this user is gone."""
+        self._outdate([user])
         if user in self._watchers and user not in self._leaving and not self._sessions.index.online(user):
             self._leaving.add(user)
             asyncio.get_running_loop().call_later(self._patience, self._look_again, user)
+
+    def parted(self, users: Collection[str]) -> None:
+        """These users have fewer acquaintances now: whoever watches one of them, and whom they watch, is asked about
+        again, and who may not be seen any more is offline from now on."""
+        self._outdate(users)
+        for user in users:
+            if user in self._watchers:
+                self._put(user, self._told[user], None)
+        self._ask_again(self._sessions.index.of(users))
 
     async def poll(self) -> None:
         """Ask the directory after all who are watched here, page by page, and tell what has changed."""
@@ -127,12 +172,90 @@ class Presence:
         here.update(user for user, held in routes.items() if any(route.node != self._node for route in held))
         return here
 
+    # --- telling --------------------------------------------------------------------------------------------------
+
+    def _outdate(self, users: Collection[str]) -> None:
+        """What a running `watch` has read of these users, or of their rights, is old."""
+        for session, wanted in self._reading.items():
+            if session.user in users or not wanted.isdisjoint(users):
+                self._stale.add(session)
+
     def _tell(self, user: str, online: bool) -> None:
-        if self._told.get(user) is online or user not in self._watchers:
-            return
-        self._told[user] = online
-        note = self._encode(Note("presence", PresenceChanged(user=user, online=online)))
-        for session in self._watchers[user]:
-            if session.live:
-                session.note(note)
-                self._sessions.flush.touch(session)
+        if user in self._watchers and self._told[user] is not online:
+            self._put(user, online, None)
+
+    def _ask_again(self, sessions: Iterable[Session]) -> None:
+        for session in sessions:
+            for user in session.watching:
+                self._put(user, self._told[user], session)
+
+    def _put(self, user: str, online: bool, session: Session | None) -> None:
+        """To be told to this session, or to all who watch; see `_settle`."""
+        due = self._due.get(user)
+        if due is None:
+            due = self._due[user] = _Due(self._told[user], online)
+        due.online = self._told[user] = online
+        if session is None:
+            due.whose = None
+        elif due.whose is not None:
+            due.whose.add(session)
+        if not self._asking:
+            self._asking = True
+            self._tasks.spawn(self._settle())
+
+    async def _settle(self) -> None:
+        """Ask who may know, and tell; one question at a time, about all that is due."""
+        try:
+            while self._due:
+                batch = {user: self._due.pop(user) for user in list(islice(self._due, TOGETHER))}
+                asked = {user: self._whom(user, due) for user, due in batch.items()}
+                pairs: dict[str, list[str]] = {}
+                for user, sessions in asked.items():
+                    for name in {session.user for session in sessions}:
+                        pairs.setdefault(name or "", []).append(user)
+                try:
+                    shown = await self._im.acquainted(pairs) if pairs else {}
+                except ChatError as error:
+                    log.warning("presence_not_told", code=error.code, users=len(batch))
+                    for user, due in batch.items():  # The next poll tells it.
+                        if user in self._told and user not in self._due:
+                            self._told[user] = due.before
+                    continue
+                for user, sessions in asked.items():
+                    self._say(user, batch[user], sessions, shown)
+        finally:
+            self._asking = False
+
+    def _whom(self, user: str, due: _Due) -> list[Session]:
+        """Whose watching is asked about. Of those without a connection only who has parted: they are told nothing."""
+        watchers = self._watchers.get(user, set())
+        if due.whose is not None:
+            return [session for session in due.whose if session in watchers]
+        return [session for session in watchers if session.live or due.before is due.online]
+
+    def _say(self, user: str, due: _Due, sessions: Iterable[Session], shown: Mapping[str, Collection[str]]) -> None:
+        for session in sessions:
+            if user not in session.watching:
+                continue
+            if user in shown.get(session.user or "", ()):
+                if due.before is not due.online:
+                    self._note(session, user, due.online)
+            else:
+                self._drop(session, user)
+                session.watching -= {user}
+                if due.before:
+                    self._note(session, user, False)
+
+    def _drop(self, session: Session, user: str) -> None:
+        watchers = self._watchers.get(user)
+        if watchers is not None:
+            watchers.discard(session)
+            if not watchers:
+                del self._watchers[user]
+                self._told.pop(user, None)
+                self._due.pop(user, None)
+
+    def _note(self, session: Session, user: str, online: bool) -> None:
+        if session.live:
+            session.note(self._encode(Note("presence", PresenceChanged(user=user, online=online))))
+            self._sessions.flush.touch(session)

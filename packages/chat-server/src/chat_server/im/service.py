@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -329,5 +329,5 @@ class Im:
 
         return await self._database.read(others)
 
-    async def acquainted(self, user: str, others: Sequence[str]) -> Sequence[str]:
-        return await self._database.read(lambda connection: rights.acquainted(connection, user, others))
+    async def acquainted(self, asked: Mapping[str, Sequence[str]]) -> Mapping[str, Sequence[str]]:
+        return await self._database.read(lambda connection: rights.acquainted(connection, asked))

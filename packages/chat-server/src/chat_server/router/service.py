@@ -32,6 +32,7 @@ class Router:
 
         The directory is read after what is delivered was committed: whoever registers later reads that commit.
         """
+        deliveries = [part for delivery in deliveries for part in _with_partings(delivery)]
         wanted: set[str] = set()
         for delivery in deliveries:
             wanted.update(delivery.users or delivery.members or ())
@@ -74,4 +75,21 @@ def _part(delivery: Delivery, here: Collection[str]) -> Delivery | None:
     if delivery.users is None:
         return delivery
     users = {user: number for user, number in delivery.users.items() if user in here}
-    return Delivery(delivery.pushes, users, delivery.conversation, delivery.first, delivery.last) if users else None
+    return evolve(delivery, users=users) if users else None
+
+
+def _with_partings(delivery: Delivery) -> Sequence[Delivery]:
+    """The delivery with the users who part by it, and one without pushes to themselves and to the other ends of their
+    contacts: none of these clients need be told anything, but their nodes."""
+    parted: list[str] = []
+    others: list[str] = []
+    for push in delivery.pushes:
+        if push.event == "members":
+            parted += [one.user.user for one in push.data.members if one.spans and len(one.spans[-1]) > 1]
+        elif push.event == "contact" and (push.data.blocked is True or push.data.state != "friends"):
+            others.append(push.data.user.user)
+    if others:
+        parted += delivery.users or ()
+    if not parted:
+        return [delivery]
+    return [evolve(delivery, parted=parted), Delivery([], dict.fromkeys([*parted, *others], 0), parted=parted)]

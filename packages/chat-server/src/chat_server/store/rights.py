@@ -7,7 +7,7 @@ blocked whom, and whose presence is shown to whom. A use case asks in the transa
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from attrs import frozen
@@ -187,37 +187,49 @@ def blockers(connection: Connection, users: Iterable[str], other: str) -> set[st
 def known(connection: Connection, user: str, others: Sequence[str]) -> list[str]:
     """Those of ``others`` who are no strangers to ``user``: friends, and who is in a group with the user, or has
     written in their direct chat (to open one asks nobody)."""
+    found = _known(connection, [user], others)
+    return [other for other in others if other == user or (user, other) in found]
+
+
+def acquainted(connection: Connection, asked: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    """Of the others given for each user those whose presence is shown to that user: as `known`, but nobody across a
+    block, whichever of the two has blocked."""
+    users, others = sorted(asked), sorted({other for wanted in asked.values() for other in wanted})
+    blocked = select(contact.c.user, contact.c.other).where(contact.c.blocked)
+    apart = {
+        pair
+        for some, rest in ((users, others), (others, users))
+        for who, whom in connection.execute(blocked.where(contact.c.user.in_(some), contact.c.other.in_(rest)))
+        for pair in ((who, whom), (whom, who))
+    }
+    shown = _known(connection, users, others) - apart
+    return {
+        user: [other for other in wanted if other == user or (user, other) in shown] for user, wanted in asked.items()
+    }
+
+
+def _known(connection: Connection, users: Sequence[str], others: Sequence[str]) -> set[tuple[str, str]]:
+    """The pairs of one of ``users`` and one of ``others`` of which the second is no stranger to the first."""
     wanted = sorted(set(others))
     friends = connection.execute(
-        select(contact.c.other).where(contact.c.user == user, contact.c.state == "friends", contact.c.other.in_(wanted))
-    ).scalars()
-    mine = (
-        select(member.c.conversation, conversation.c.kind)
+        select(contact.c.user, contact.c.other).where(
+            contact.c.user.in_(users), contact.c.state == "friends", contact.c.other.in_(wanted)
+        )
+    )
+    theirs = (
+        select(member.c.conversation, member.c.user.label("me"), conversation.c.kind)
         .join(conversation, conversation.c.conversation == member.c.conversation)
-        .where(member.c.user == user, member.c.to_seq.is_(None))
+        .where(member.c.user.in_(users), member.c.to_seq.is_(None))
         .subquery()
     )
     common = connection.execute(
-        select(member.c.user)
-        .join(mine, mine.c.conversation == member.c.conversation)
+        select(theirs.c.me, member.c.user)
+        .join(theirs, theirs.c.conversation == member.c.conversation)
         .where(
             member.c.user.in_(wanted),
             member.c.to_seq.is_(None),
-            or_(mine.c.kind == "group", member.c.own_seq > 0),
+            or_(theirs.c.kind == "group", member.c.own_seq > 0),
         )
         .distinct()
-    ).scalars()
-    found = {user, *friends, *common}
-    return [other for other in others if other in found]
-
-
-def acquainted(connection: Connection, user: str, others: Sequence[str]) -> list[str]:
-    """Those of ``others`` whose presence is shown to ``user``: as `known`, but nobody across a block, whichever
-    of the two has blocked."""
-    blocked = connection.execute(
-        select(contact.c.other).where(
-            contact.c.user == user, contact.c.blocked, contact.c.other.in_(sorted(set(others)))
-        )
-    ).scalars()
-    apart = {*blocked} | blockers(connection, others, user)
-    return [other for other in known(connection, user, others) if other not in apart]
+    )
+    return {(who, whom) for rows in (friends, common) for who, whom in rows}
