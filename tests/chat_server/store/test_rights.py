@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Awaitable, Callable
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, get_args
 
 import pytest
+from chat_common import wire
 from chat_common.errors import ChatError, NotAMember, NotPermitted
 from chat_server.store import rights
 from chat_server.store.schema import ban
@@ -174,3 +177,25 @@ async def test_a_recall_takes_back_what_one_who_has_left_would_read(house: House
     (message,) = (await house.call(bob, "history", conversation=room))["messages"]
     assert "body" not in message
     assert "regretted" not in str(await house.call(bob, "sync", conversation=room, rev=0, epoch=house.rooms.epoch))
+
+
+def test_every_role_has_its_powers_and_the_owner_all() -> None:
+    assert list(rights.POWERS) == list(get_args(wire.Role))
+    assert set(get_args(wire.GivenRole)) == set(rights.POWERS) - {"owner"}
+    assert rights.POWERS["owner"] == set(get_args(rights.Power))
+    assert all(higher > lower for higher, lower in itertools.pairwise(rights.POWERS.values()))
+
+
+def test_one_outranks_those_below() -> None:
+    def standing(role: str) -> rights.Standing:
+        return rights.Standing(None, SimpleNamespace(user="ada", role=role), [])
+
+    above = {
+        (role, other)
+        for role in rights.POWERS
+        for other in (*rights.POWERS, "pending")
+        if rights.outranks(standing(role), SimpleNamespace(user="bob", role=other))
+    }
+    by_admin = {("admin", "member"), ("admin", "pending")}
+    assert above == by_admin | {("owner", "admin"), ("owner", "member"), ("owner", "pending")}
+    assert not rights.has(SimpleNamespace(role="pending"), "speak_in_mute")

@@ -20,6 +20,10 @@ Id = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+\
 Ref = Annotated[str, Meta(min_length=1, max_length=64)]
 Count = Annotated[int, Meta(ge=0, le=MAX_INT)]
 Seq = Annotated[int, Meta(ge=1, le=MAX_INT)]
+Role = Literal["owner", "admin", "member"]
+"""What a member is in a group; what each may do there stands in `chat_server.store.rights`."""
+GivenRole = Literal["admin", "member"]
+"""The roles that ``group.role`` gives; the owner's is handed over by ``group.transfer``."""
 
 
 @define(kw_only=True)
@@ -91,7 +95,7 @@ class Member:
     conversation: str
     rev: int
     user: User
-    role: Literal["owner", "admin", "member"]
+    role: Role
     spans: list[list[int]]
     joined_at: int
     muted_until: int | UnsetType = UNSET
@@ -141,7 +145,7 @@ class Inbox:
     head: Head
     read: int
     unread: int
-    role: Literal["owner", "admin", "member"]
+    role: Role
     order: int
     version: int | UnsetType = UNSET
     name: str | UnsetType = UNSET

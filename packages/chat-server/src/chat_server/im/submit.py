@@ -244,7 +244,7 @@ class Submit:
             if request.mentions == [EVERYBODY]:
                 if head.kind != "group":
                     raise Invalid("mentions: @all is for groups", field="mentions")
-                if mine.role == "member":
+                if not rights.has(mine, "mention_all"):
                     raise NotPermitted("only owner and admins may mention everybody", field="mentions")
                 return
             present = set(

@@ -1,14 +1,15 @@
 """Every question of "may this user", asked here and nowhere else.
 
 Where a user stands in a conversation (`standing`, `enter`), what of it the user sees (`visible`), whether the user may
-put words or files into it (`may_speak`, `may_send`) or manage it (`may_manage`, `outranks`), who is banned, who has
-blocked whom, and whose presence is shown to whom. A use case asks in the transaction in which it acts.
+put words or files into it (`may_speak`, `may_send`), what a role lets one do (`POWERS`, `may_manage`, `outranks`), who
+is banned, who has blocked whom, and whose presence is shown to whom. A use case asks in the transaction in which it
+acts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from attrs import frozen
 from chat_common.errors import Conflict, NotAMember, NotPermitted
@@ -134,7 +135,7 @@ def may_speak(room: Any, mine: Any, is_banned: bool, now: int) -> None:
         raise NotPermitted("This person does not take messages from you.")
     if mine.muted_until is not None and mine.muted_until > now:
         raise NotPermitted("You are muted in this conversation.", retry_after=(mine.muted_until - now) / 1000)
-    if room.muted_until is not None and room.muted_until > now and mine.role == "member":
+    if room.muted_until is not None and room.muted_until > now and not has(mine, "speak_in_mute"):
         raise NotPermitted("This conversation is muted.", retry_after=(room.muted_until - now) / 1000)
 
 
@@ -152,17 +153,40 @@ def may_send(connection: Connection, user: str, name: str, now: int) -> None:
 # --- managing -----------------------------------------------------------------------------------------------------
 
 
-def may_manage(here: Standing, *roles: str) -> None:
-    """`NotPermitted` unless the caller has one of these roles."""
-    if here.member.role not in roles:
+Power = Literal[
+    "invite", "settings", "link", "mute", "kick", "mention_all", "speak_in_mute", "roles", "transfer", "dissolve"
+]
+"""What a role may give. ``invite``: where the group keeps that from plain members, and of those who were put out;
+``speak_in_mute``: while the whole group is muted."""
+
+_ADMIN: frozenset[Power] = frozenset(
+    {"invite", "settings", "link", "mute", "kick", "mention_all", "speak_in_mute"},
+)
+POWERS: Mapping[str, frozenset[Power]] = {
+    "owner": _ADMIN | {"roles", "transfer", "dissolve"},
+    "admin": _ADMIN,
+    "member": frozenset(),
+}
+"""Each role of a group, the higher before the lower: whoever may mute or put out does so to the roles below."""
+_RANK = {role: -place for place, role in enumerate(POWERS)}
+
+
+def has(mine: Any, power: Power) -> bool:
+    """Whether the role of a membership gives this power. Somebody who is only invited has none."""
+    return power in POWERS.get(mine.role, ())
+
+
+def may_manage(here: Standing, power: Power) -> None:
+    """`NotPermitted` unless the caller's role gives this power; names the roles that do."""
+    if not has(here.member, power):
+        roles = [role for role, powers in POWERS.items() if power in powers]
         raise NotPermitted(f"This needs the role {' or '.join(roles)}.")
 
 
 def outranks(here: Standing, target: Any) -> bool:
-    """Whether the caller may mute or remove this member: the owner anybody else, an admin plain members."""
-    if target.user == here.member.user or target.role == "owner":
-        return False
-    return bool(target.role == "member" or here.member.role == "owner")
+    """Whether this member's role is below the caller's."""
+    lowest = min(_RANK.values())
+    return bool(_RANK.get(target.role, lowest) < _RANK.get(here.member.role, lowest))
 
 
 # --- people -------------------------------------------------------------------------------------------------------

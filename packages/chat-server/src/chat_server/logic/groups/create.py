@@ -97,7 +97,7 @@ async def get(database: Database, caller: Caller, request: OneConversation) -> w
 def change(tx: Tx, me: str, request: UpdateGroup) -> wire.Conversation:
     """Change name, avatar, announcement, or who may invite; owner and admins."""
     room, here = enter_group(tx, me, request.conversation)
-    may_manage(here, "owner", "admin")
+    may_manage(here, "settings")
     wanted = {
         "name": None if request.name is None else display_name(request.name),
         "avatar": request.avatar,

@@ -23,7 +23,7 @@ from chat_server.logic.groups.invitations import (
 from chat_server.logic.groups.membership import MOST_MEMBERS, join, leave, rows_of
 from chat_server.logic.settings import GroupSettings
 from chat_server.store import views
-from chat_server.store.rights import enter_group, may_manage, outranks
+from chat_server.store.rights import enter_group, has, may_manage, outranks
 from chat_server.store.schema import conversation
 from chat_server.store.tx import Tx, missing, new_id
 
@@ -74,9 +74,9 @@ def invite(settings: GroupSettings, tx: Tx, me: str, request: Users) -> Outcome:
     """Let users in; who may is a setting of the group. Strangers are asked first; unknown users, those who have blocked
     the caller and those who were put out (unless an owner or admin invites) are refused."""
     room, here = enter_group(tx, me, request.conversation)
-    manages = here.member.role in ("owner", "admin")
+    manages = has(here.member, "invite")
     if room.invites == "admins":
-        may_manage(here, "owner", "admin")
+        may_manage(here, "invite")
     wanted = list(dict.fromkeys(request.users))
     known = rows_of(tx, request.conversation, wanted)
     found = sort_invited(settings, tx, me, wanted, known, room, manages=manages)
@@ -97,7 +97,7 @@ def kick(tx: Tx, me: str, request: Users) -> Outcome:
     """Put members out: the owner anyone, an admin plain members. It ends the group's link, and they come back only by
     an invitation of the owner or an admin."""
     room, here = enter_group(tx, me, request.conversation)
-    may_manage(here, "owner", "admin")
+    may_manage(here, "kick")
     known = rows_of(tx, request.conversation, request.users)
     outcome = Outcome(done=[])
     going: list[str] = []
@@ -157,7 +157,7 @@ def join_by_link(settings: GroupSettings, inbox_of: InboxOf, tx: Tx, me: str, re
 def set_link(tx: Tx, me: str, request: LinkSet) -> Link:
     """Make a new link (an older one ends), or end it; owner and admins."""
     room, here = enter_group(tx, me, request.conversation)
-    may_manage(here, "owner", "admin")
+    may_manage(here, "link")
     room.link = new_id() if request.on else None
     room.dirty = True
     return Link(link=views.or_unset(room.link))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 from attrs import define
 from chat_common import wire
@@ -22,7 +22,7 @@ from chat_server.store.tx import Room, Tx, missing
 class SetRole:
     conversation: wire.Id
     user: wire.Id
-    role: Literal["admin", "member"]
+    role: wire.GivenRole
 
 
 @define(kw_only=True)
@@ -58,7 +58,7 @@ def _restamp(tx: Tx, room: Room, who: str, **values: Any) -> wire.Member:
 def role(tx: Tx, me: str, request: SetRole) -> wire.Member:
     """Make somebody an admin, or a plain member again; the owner alone."""
     room, here = enter_group(tx, me, request.conversation)
-    may_manage(here, "owner")
+    may_manage(here, "roles")
     row = _target(tx, room, request.user)
     if row.role == "owner":
         raise Invalid("user: the owner's role changes by transfer", field="user")
@@ -72,7 +72,7 @@ def role(tx: Tx, me: str, request: SetRole) -> wire.Member:
 def mute(tx: Tx, me: str, request: Mute) -> wire.Member | wire.Conversation:
     """Keep one member, or all but owner and admins, from sending until a time; owner and admins."""
     room, here = enter_group(tx, me, request.conversation)
-    may_manage(here, "owner", "admin")
+    may_manage(here, "mute")
     until = request.until if request.until > tx.now else None
     if request.user is None:
         room.muted_until = until
@@ -90,7 +90,7 @@ def mute(tx: Tx, me: str, request: Mute) -> wire.Member | wire.Conversation:
 def transfer(settings: GroupSettings, tx: Tx, me: str, request: Transfer) -> wire.Conversation:
     """Hand the group over; the former owner becomes an admin."""
     room, here = enter_group(tx, me, request.conversation)
-    may_manage(here, "owner")
+    may_manage(here, "transfer")
     if request.user != me:
         _target(tx, room, request.user)
         if owns(tx, request.user) >= settings.owned:
@@ -106,7 +106,7 @@ def transfer(settings: GroupSettings, tx: Tx, me: str, request: Transfer) -> wir
 def dissolve(tx: Tx, me: str, request: OneConversation) -> Nothing:
     """End the group for all; what was said stays readable to who was in it."""
     room, here = enter_group(tx, me, request.conversation)
-    may_manage(here, "owner")
+    may_manage(here, "dissolve")
     room.say(me, "group.dissolved")
     room.dissolved = True
     users = list(
