@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from attrs import frozen
+from attrs import define, frozen
 from chat_common.assembly import Assembly
 from chat_common.hookspecs import hookimpl
 from chat_common.plugins import Owner, PluginError, Plugins, port_name
@@ -109,6 +109,15 @@ def test_a_backend_and_a_section_cannot_share_a_name() -> None:
 def test_two_plugins_of_one_name_are_refused() -> None:
     with pytest.raises(PluginError, match="loaded twice"):
         load(Shout(), Shout())
+
+
+def test_a_plugin_without_a_hash_is_refused() -> None:
+    @define
+    class Values:
+        number: int = 1
+
+    with pytest.raises(PluginError, match=r"Values cannot be told from others: .*eq=False"):
+        Plugins.load([Values()], entry_points=False)
 
 
 def test_a_misspelt_hook_names_the_nearest() -> None:

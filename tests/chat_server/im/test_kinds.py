@@ -44,3 +44,10 @@ def test_what_is_no_format_or_range_is_refused_by_its_field(change: dict[str, An
     with pytest.raises(Invalid) as refused:
         KINDS.read("text", {"text": "@Ann", **change})
     assert (refused.value.field or "").startswith(field)
+
+
+def test_search_finds_what_a_kind_says_it_may() -> None:
+    assert KINDS.searchable("text", {"text": "**now**", "format": "markup"}) == "now"
+    assert KINDS.searchable("text", {"words": "of an older shape"}) is None
+    assert KINDS.searchable("system", {"event": "group.left"}) is None
+    assert KINDS.searchable("gone", {}) is None

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from chat_common.errors import Conflict
+from chat_server.im import messages
 from chat_server.store.schema import message, reply
 from sqlalchemy import func, select
 
@@ -98,3 +99,19 @@ async def test_tidying_goes_on_until_nothing_is_due(house: House) -> None:
     await house.rooms.tidy()
     left = await house.rows(select(reply.c.expires_at))
     assert {row.expires_at for row in left} == set(range(now + 2_500, now + 3_000))
+
+
+async def test_reactions_above_a_limit_that_was_lowered_can_be_taken_away(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ada = await house.user("ada")
+    room = await house.group(ada)
+    await house.say(ada, room)
+    for emoji in ("👍", "🎉", "🚀", "👀"):
+        await house.call(ada, "message.react", conversation=room, seq=1, emoji=emoji, on=True)
+    monkeypatch.setattr(messages, "EMOJI_PER_MESSAGE", 2)
+    with pytest.raises(Conflict) as refused:
+        await house.call(ada, "message.react", conversation=room, seq=1, emoji="❤️", on=True)
+    assert refused.value.limit == 2
+    left = await house.call(ada, "message.react", conversation=room, seq=1, emoji="👍", on=False)
+    assert {one["emoji"] for one in left["reactions"]} == {"🎉", "🚀", "👀"}

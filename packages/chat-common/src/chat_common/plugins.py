@@ -16,7 +16,7 @@ both owners. A hook that no specification knows stops start-up too.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from importlib import metadata
 from types import ModuleType
 from typing import Any, Generic, TypeVar
@@ -204,6 +204,8 @@ class Plugins:
         )
 
     def _register(self, plugin: object, owner: Owner) -> None:
+        if not isinstance(plugin, Hashable):
+            raise PluginError(f"{owner} cannot be told from others: its class must be hashable (attrs: eq=False)")
         try:
             self._manager.register(plugin, name=str(owner))
         except pluggy.PluginValidationError as error:

@@ -120,7 +120,8 @@ class ContentKind:
     """A kind of message. ``body`` is an attrs class read by msgspec from the client's ``body``.
 
     ``preview(body)`` is one short line for lists and quotes. ``system``: no client may send it.
-    ``searchable(body)`` is the text that search finds, or None.
+    ``searchable(body)`` is the text that a search of messages finds; None: none. The server itself has no such search:
+    a plugin that keeps an index asks `chat_server.im.kinds.Kinds.searchable`.
     """
 
     name: str

@@ -51,6 +51,7 @@ from chat_server.files.rights import SqlFileRights
 from chat_server.files.telemetry import FileTelemetry
 from chat_server.gateway import Gateway, Neighbours, Node
 from chat_server.http.app import http_app
+from chat_server.im.kinds import Kinds
 from chat_server.metrics import Metrics
 from chat_server.outbox_metrics import OutboxMetrics
 from chat_server.pipeline import Observers, Pipeline
@@ -139,6 +140,7 @@ class Server:
         await self._migrate()
         providers = await assembly.all(PushProvider)  # type: ignore[type-abstract]
         self.rooms = rooms = await build(await self._ports(), RoomSettings.read(section), self._observe)
+        assembly.provide(Kinds, rooms.kinds)
         assembly.provide(Logins, rooms.auth.logins)  # type: ignore[type-abstract]
         plugged = self.plugins.contributions(assembly.context)
         self.codec = JsonCodec()

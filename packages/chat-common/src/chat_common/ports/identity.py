@@ -109,6 +109,8 @@ class TicketIdentity(IdentityProvider, Protocol):
 class Logins(Protocol):
     """The logins that wait; the server provides it to identity providers (``await context.get(Logins)``).
 
+    It is made of the providers, so none has it while it opens: ask in `begin`, in a route, or in a task.
+
     Works on every node alike. Each login is decided once: of all that race exactly one gets True.
     """
 

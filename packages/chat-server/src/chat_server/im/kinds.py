@@ -110,6 +110,16 @@ class Kinds:
         except msgspec.ValidationError:
             return ""  # stored under an older shape of this kind
 
+    def searchable(self, name: str, body: Any) -> str | None:
+        """What search finds of a stored body (decoded JSON); None for kinds, known or not, that have no such text."""
+        kind = self.by_name.get(name)
+        if kind is None or kind.searchable is None:
+            return None
+        try:
+            return kind.searchable(msgspec.convert(body, kind.body))
+        except msgspec.ValidationError:
+            return None  # stored under an older shape of this kind
+
 
 def shorten(text: str) -> str:
     """One line of at most 100 code points."""

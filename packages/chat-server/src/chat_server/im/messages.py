@@ -25,6 +25,7 @@ from chat_server.store.tx import Room, Tx, missing
 
 Emoji = Annotated[str, Meta(min_length=1, max_length=32, pattern=r"\S")]
 EMOJI_PER_MESSAGE = 50
+"""Different ones. A message that has more, from when the limit was higher, keeps them, and they can be taken away."""
 
 
 @define(kw_only=True)
@@ -223,7 +224,7 @@ def react(tx: Tx, me: str, request: React) -> wire.Message:
         .group_by(reaction.c.emoji)
         .order_by("first", reaction.c.emoji)
     ).all()
-    if len(totals) > EMOJI_PER_MESSAGE:
+    if request.on and len(totals) > EMOJI_PER_MESSAGE:
         raise Conflict("too many different reactions to this message", field="emoji", limit=EMOJI_PER_MESSAGE)
     summed = [wire.Reaction(emoji=total.emoji, count=total._mapping["count"]) for total in totals]
     return _change(tx, room, request.seq, reactions=views.as_json(summed) if summed else None)
