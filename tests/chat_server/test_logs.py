@@ -4,7 +4,9 @@ import io
 import json
 import logging
 from collections.abc import Iterator
+from typing import Any
 
+import httpx2
 import pytest
 import structlog
 from chat_server import logs
@@ -54,6 +56,41 @@ def test_lines_for_people(stream: io.StringIO) -> None:
     structlog.get_logger("chat.test").warning("slow", seconds=3)
     assert "slow" in stream.getvalue()
     assert "seconds=3" in stream.getvalue()
+
+
+SECRETS = "code=c0de&state=st4te&secret=s3cret"
+
+
+@pytest.mark.parametrize("style", ["json", "console"])
+def test_no_address_is_written_with_its_query(stream: io.StringIO, style: Any) -> None:
+    logs.configure("debug", style, stream)
+    access = ("127.0.0.1:5", "GET", f"/auth/oidc/callback?{SECRETS}", "1.1", 302)
+    logging.getLogger("uvicorn.access").info('%s - "%s %s HTTP/%s" %d', *access)
+    logging.getLogger("httpx2").info("HTTP Request: %s %s", "GET", httpx2.URL(f"https://api.example/token?{SECRETS}"))
+    logging.getLogger("elsewhere").warning(f"no answer from https://api.example/me?{SECRETS}")
+    structlog.get_logger("chat.test").info("called", address=f"http://here/login?{SECRETS}", asked="what? nothing")
+    try:
+        raise LookupError(f"refused for url 'https://api.example/x?{SECRETS}'")
+    except LookupError as error:
+        structlog.get_logger("chat.test").error("failed", exc_info=error)
+    logging.getLogger("websockets.server").debug('< TEXT \'{"op": "hello", "token": "s3cret"}\'')
+    logging.getLogger("httpcore2.http11").debug("send_request_headers Authorization s3cret")
+    written = stream.getvalue()
+    assert not any(word in written for word in ("c0de", "st4te", "s3cret")), written
+    for kept in ("/auth/oidc/callback?…", "api.example/token?…", "api.example/me?…", "here/login?…", "what? nothing"):
+        assert kept in written
+    assert "api.example/x?…" in written
+
+
+def test_a_host_that_logs_by_itself_gets_no_query_either(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    logs.keep_locals_out()
+    logging.getLogger("httpx2").info("HTTP Request: %s %s", "GET", httpx2.URL(f"https://api.example/token?{SECRETS}"))
+    logging.getLogger("uvicorn.access").info('%s - "%s %s"', "::1", "GET", f"/auth/qq/callback?{SECRETS}")
+    assert [record.getMessage() for record in caplog.records] == [
+        "HTTP Request: GET https://api.example/token?…",
+        '::1 - "GET /auth/qq/callback?…"',
+    ]
 
 
 def failing(token: str) -> None:

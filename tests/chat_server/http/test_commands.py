@@ -131,6 +131,7 @@ async def test_a_body_that_does_not_end_is_408() -> None:
     await site.app(scope, receive, send)
     assert sent[0]["status"] == 408
     assert json.loads(sent[1]["body"])["code"] == "invalid"
+    assert site.pipeline.refusals.counts == {"body_timeout": 1}
 
 
 @pytest.mark.parametrize(

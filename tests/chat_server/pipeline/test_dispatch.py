@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import msgspec
 import pytest
+import structlog
 from attrs import define, evolve
 from chat_common.clock import ManualClock
 from chat_common.codec.json import JsonCodec
@@ -448,6 +449,17 @@ async def test_outcomes_are_counted() -> None:
     entry = house.pipeline.commands["say"]
     assert entry.outcomes == {"ok": 1, "invalid": 1}
     assert entry.seconds > 0
+
+
+async def test_what_meets_a_limit_is_counted_and_said_once_a_minute() -> None:
+    house = House()
+    with structlog.testing.capture_logs() as lines:
+        for _ in range(3):
+            await refused(Invalid, house.call(params={"text": "too long"}))
+        await refused(Invalid, house.call(params={}))  # No limit, no refusal: a mistake of a client.
+    assert house.pipeline.refusals.counts == {"say": 3}
+    (line,) = [line for line in lines if line["event"] == "refused"]
+    assert (line["reason"], line["code"], line["field"], line["limit"]) == ("say", "invalid", "text", 5)
 
 
 def test_the_hash_is_over_the_meaning_not_the_text() -> None:

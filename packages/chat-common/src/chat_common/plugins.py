@@ -235,7 +235,12 @@ class Plugins:
         for plugin, owner in self._registered:
             others = [other for other in everybody if other is not plugin]
             call = self._manager.subset_hook_caller(hook, remove_plugins=others)
-            results = call() if contexts is None else call(context=contexts[owner])
+            try:
+                results = call() if contexts is None else call(context=contexts[owner])
+            except SetupError:
+                raise
+            except Exception as error:
+                raise PluginError(f"{owner}: {hook} failed: {type(error).__name__}: {error}") from error
             for records in results:
                 for record in records:
                     if not isinstance(record, kind):

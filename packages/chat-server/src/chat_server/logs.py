@@ -1,8 +1,10 @@
-"""Structured logs: an event and its fields, one line each. Never a body, never a token."""
+"""Structured logs: an event and its fields, one line each. Never a body, never a token, never what stands behind the
+``?`` of an address: there are the codes, states and secrets of logins, and the signatures of links."""
 
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from typing import Any, Literal, TextIO
 
@@ -12,6 +14,33 @@ from chat_common.settings import setting
 
 HIDDEN = frozenset({"authorization", "body", "data", "params", "password", "payload", "secret", "text", "token"})
 """Fields that are not written, whoever passes them."""
+
+_QUERY = re.compile(r"(/[^\s/?\"'<>\\]*\?)[^\s\"'<>\\]+")
+_NAME_ADDRESSES = ("httpx2", "uvicorn.access")
+"""Libraries that write down the address of each request: those that we answer, and those that we make."""
+_READ_ALOUD = ("httpcore2", "urllib3", "websockets")
+"""Libraries that write down heads and frames, tokens among them, when they are asked for details."""
+
+
+def without_queries(text: str) -> str:
+    """The text with ``…`` for what stands behind the question mark of each address or path in it."""
+    return _QUERY.sub(r"\1…", text) if "?" in text else text
+
+
+def _keep_queries_out(record: logging.LogRecord) -> bool:
+    """A filter of the standard library: the record, with its arguments shortened, passes."""
+    if isinstance(record.args, tuple):
+        record.args = tuple(arg if isinstance(arg, int | float) else without_queries(str(arg)) for arg in record.args)
+    record.msg = without_queries(str(record.msg))
+    return True
+
+
+def _tame_others(level: int) -> None:
+    """Whoever else writes into our log, or into that of the host, keeps the same rules."""
+    for name in _NAME_ADDRESSES:
+        logging.getLogger(name).addFilter(_keep_queries_out)  # Added once, however often this is called.
+    for name in _READ_ALOUD:
+        logging.getLogger(name).setLevel(max(logging.INFO, level))
 
 
 @frozen(kw_only=True)
@@ -56,6 +85,7 @@ def configure(
         last.append(_lines(colors=out.isatty()))
     else:
         last += [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(ensure_ascii=False)]
+    last.append(lambda logger, method, line: without_queries(line))  # Exceptions name addresses too.
     handler = logging.StreamHandler(out)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=last))
     root = logging.getLogger()
@@ -64,10 +94,11 @@ def configure(
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
         logger = logging.getLogger(name)
         logger.handlers[:] = []
-        logger.propagate = name != "uvicorn.access"
+        logger.propagate = True
     # These narrate their own start and end; what matters of it we say ourselves.
     for name in ("uvicorn.error", "alembic"):
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLevelName(level.upper())))
+    _tame_others(logging.getLevelName(level.upper()))
 
 
 def hide(logger: Any, method: str, event: dict[str, Any]) -> dict[str, Any]:
@@ -78,7 +109,10 @@ def hide(logger: Any, method: str, event: dict[str, Any]) -> dict[str, Any]:
 
 
 def keep_locals_out() -> None:
-    """For a server inside a host that has configured nothing: structlog's own lines, without local variables."""
+    """For a server inside a host: other libraries' lines without queries; and where the host has configured nothing,
+    structlog's own lines without local variables."""
+    for name in _NAME_ADDRESSES:
+        logging.getLogger(name).addFilter(_keep_queries_out)
     if not structlog.is_configured():
         shared: list[Any] = [structlog.contextvars.merge_contextvars, structlog.processors.add_log_level]
         shared += [

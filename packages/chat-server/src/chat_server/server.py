@@ -157,7 +157,7 @@ class Server:
         self._observers = Observers(plugged.observers)
         stack.push_async_callback(self._observers.close)
         self.gateway = Gateway(
-            Node(section("gateway"), self.clock, self.codec, self.node),
+            Node(section("gateway"), self.clock, self.codec, self.node, refusals=self.refusals),
             Neighbours(
                 rooms.auth,
                 rooms.im,

@@ -10,12 +10,14 @@ from tempfile import TemporaryDirectory
 
 from attrs import evolve
 from chat_common.assembly import Assembly
+from chat_common.clock import Clock, SystemClock
 from chat_common.errors import ChatError
 from chat_common.plugins import Plugins, port_name
 from chat_common.ports.database import Database
 from chat_common.ports.files import Files
 from chat_common.settings import Settings, SetupError
 
+from chat_server.cli import surroundings
 from chat_server.cli.choice import Choice
 from chat_server.cli.data import data_folder, furnish, is_embedded, load, sqlite_file
 from chat_server.store import migrate
@@ -25,20 +27,33 @@ from chat_server.transports.settings import ConnectionSettings
 PATIENCE = 10.0
 
 
-def problems(choice: Choice) -> Sequence[str]:
-    """A line for each problem; none: it could run. Raises `SetupError` where nothing more can be looked at."""
+def problems(choice: Choice, clock: Clock | None = None) -> Sequence[str]:
+    """A line for each problem; none: it could run. Raises `SetupError` where nothing more can be looked at. ``clock``:
+    of this machine."""
+    clock = clock or SystemClock()
     from chat_server.server import Server
 
     Server(config=choice.config, environ=choice.environ)
-    folder = data_folder(load(choice)[1])
+    settings = load(choice)[1]
+    folder = data_folder(settings)
     if folder.exists() and not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
         return [f"server.data: {folder} is no folder that the user who runs this can write to"]
-    if is_embedded(load(choice)[1]) and not sqlite_file(choice).exists():
+    found = [
+        *surroundings.disk(folder, settings.section("server").min_free),
+        *surroundings.file_times(folder, clock),
+        *surroundings.foreign_modes(folder),
+    ]
+    if is_embedded(settings) and not sqlite_file(choice).exists():
         # The database is made at the first start; looking must not make it.
         with TemporaryDirectory() as empty:
             environ = {"CHAT__DATABASE__SQLITE__PATH": str(Path(empty) / "chat.db")}
-            return asyncio.run(_look(*load(evolve(choice, data=empty, more=environ))))
-    return asyncio.run(_look(*load(choice)))
+            return [*found, *asyncio.run(_look(*load(evolve(choice, data=empty, more=environ)), clock))]
+    return [*found, *asyncio.run(_look(*load(choice), clock))]
+
+
+def notes(choice: Choice) -> Sequence[str]:
+    """What opening the store will change, a line each: to be asked before `problems`."""
+    return surroundings.modes(data_folder(load(choice)[1]))
 
 
 def connections(choice: Choice) -> str:
@@ -75,10 +90,14 @@ async def _files(plugins: Plugins, settings: Settings) -> str:
     return f"files: {found.kept}{most} bytes kept" + ("" if found.free is None else f", room for {found.free} more")
 
 
-async def _look(plugins: Plugins, settings: Settings) -> list[str]:
+async def _look(plugins: Plugins, settings: Settings, clock: Clock) -> list[str]:
     found: list[str] = []
     async with Assembly(plugins, settings) as assembly:
         furnish(assembly, settings)
+        try:
+            plugins.contributions(assembly.context)
+        except SetupError as error:
+            found.append(str(error))
         for port in plugins.ports():
             try:
                 async with asyncio.timeout(PATIENCE):
@@ -88,6 +107,7 @@ async def _look(plugins: Plugins, settings: Settings) -> list[str]:
                             await ready()
                         if port is Database:
                             found += await _tables(plugins, backend, name)
+                            found += await surroundings.database_clock(backend, name, clock)
             except TimeoutError:
                 found.append(f"{port_name(port)}: no answer within {PATIENCE:g} s")
             except (SetupError, ChatError, OSError) as error:

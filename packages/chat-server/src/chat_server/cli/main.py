@@ -64,15 +64,19 @@ def config_(ctx: click.Context, config: Path | None, data: str | None, markdown:
 @shared
 @click.pass_context
 def check(ctx: click.Context, config: Path | None, data: str | None) -> None:
-    """Whether it could run: settings, packages, database, tables, every chosen backend. Changes nothing."""
-    from chat_server.cli.check import connections, files, problems
+    """Whether it could run: settings, plugins, database, tables, every chosen backend, clock, disk, who may read the
+    files. Changes nothing, but that the store is closed to other users of this machine when it is opened."""
+    from chat_server.cli.check import connections, files, notes, problems
 
     choice = chosen(ctx, config, data)
+    said = notes(choice)
     found = problems(choice)
     for problem in found:
         click.echo(problem, err=True)
     if found:
         sys.exit(1)
+    for note in said:
+        click.echo(note)
     click.echo(connections(choice))
     click.echo(files(choice))
     click.echo("everything is in order")

@@ -63,6 +63,8 @@ class Calls:
                 result = await self._dispatcher.call(caller, call.command, call.params)
                 if call.command == "sync":
                     _note_version(session, result)
+                elif session.user is None:
+                    self._note_ticket(session, result)
                 if session.connection is connection:
                     session.reply(call.ref, result)
             except ChatError as error:
@@ -77,6 +79,13 @@ class Calls:
             if connection is not None and connection.paused_at is None and session.calls == self._most // 2:
                 connection.wire.resume_reading()
             self._sessions.answered(session)
+
+    def _note_ticket(self, session: Session, result: Any) -> None:
+        """A guest's call that is answered with ``expires_in`` (seconds) begins a login: `auth.begin`, or a plugin's."""
+        lifetime = getattr(result, "expires_in", None)
+        if isinstance(lifetime, int | float):
+            self._sessions.guests.began(session, lifetime)
+            self._sessions.look_after(session)
 
     async def _after_the_last(self, session: Session, call: Call, work: Any) -> None:
         """Wait for the former submit to the same conversation first."""

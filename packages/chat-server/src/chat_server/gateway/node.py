@@ -11,6 +11,7 @@ from chat_common.protocol.session import SessionSettings
 from chat_common.wire import Limits
 
 from chat_server.gateway.settings import GatewaySettings
+from chat_server.refusals import Refusals
 
 
 def _new_boot() -> str:
@@ -19,7 +20,8 @@ def _new_boot() -> str:
 
 @frozen
 class Node:
-    """``name``: unique among the nodes. ``boot``: the random id of this start. ``limits``: what `welcome` tells."""
+    """``name``: unique among the nodes. ``boot``: the random id of this start. ``limits``: what `welcome` tells.
+    ``refusals``: where what is turned away is counted."""
 
     settings: GatewaySettings
     clock: Clock
@@ -27,6 +29,7 @@ class Node:
     name: str
     boot: str = field(factory=_new_boot)
     limits: Limits = field(factory=Limits)
+    refusals: Refusals = field(factory=Refusals)
 
     @property
     def session_settings(self) -> SessionSettings:

@@ -51,7 +51,7 @@ class Sessions:
         self.left: list[Callable[[str], None]] = []
         self.due: list[Callable[[Session], float]] = []
         self._resting = asyncio.Event()
-        self.guests = Guests(node.settings.guests, node.settings.guest_lifetime, self._now)
+        self.guests = Guests(node.settings.guests, node.settings.guest_lifetime, self._now, node.refusals)
         self.over.append(self.guests.forget)
         self.due.append(self.guests.due)
 

@@ -26,7 +26,8 @@ class GatewaySettings:
         metadata={"help": "Guests of one address who wait for a login at most (IPv6: a /64). This machine is exempt."},
     )
     guest_lifetime: float = field(
-        default=600.0, metadata={"help": "Seconds that a guest may wait for a login; its session is not resumed."}
+        default=120.0,
+        metadata={"help": "Seconds that a guest may take to begin a login; then it lives as long as its ticket."},
     )
     resume_for: float = field(
         default=120.0, metadata={"help": "Seconds that a session without a connection waits to be resumed."}

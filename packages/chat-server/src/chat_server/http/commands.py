@@ -66,7 +66,11 @@ class CommandEndpoint:
         try:
             async with asyncio.timeout(self._body_timeout):
                 params = await _body(request)
+        except TooLarge:
+            self._pipeline.refusals.note("body_too_large", command=command, address=caller.address)
+            raise
         except TimeoutError:
+            self._pipeline.refusals.note("body_timeout", command=command, address=caller.address)
             raise TimedOut(f"the body was not complete within {self._body_timeout:g} s") from None
         result = await self._pipeline.call(caller, command, msgspec.Raw(params))
         return Response(self._codec.encode(result), media_type="application/json")

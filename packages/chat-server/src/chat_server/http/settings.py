@@ -12,7 +12,9 @@ from chat_common.settings import setting
 class HttpSettings:
     """Section ``[http]``."""
 
-    access_log: bool = setting(False, help="Whether each HTTP request is logged.")
+    access_log: bool = setting(
+        False, help="Whether each HTTP request is logged: address, method, path and status, never the query."
+    )
     metrics: Literal["loopback", "open", "token", "off"] = setting(
         "loopback",
         help="Who may read GET /metrics and the parts of /readyz: this machine (and no proxy on it), everybody, who has"

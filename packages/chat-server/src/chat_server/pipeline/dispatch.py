@@ -12,7 +12,16 @@ import structlog
 from attrs import define, field
 from chat_common.clock import Clock
 from chat_common.codec import Codec
-from chat_common.errors import ChatError, Internal, Invalid, NotAuthenticated, NotPermitted, RefConflict
+from chat_common.errors import (
+    ChatError,
+    Internal,
+    Invalid,
+    NotAuthenticated,
+    NotPermitted,
+    RateLimited,
+    RefConflict,
+    TooLarge,
+)
 from chat_common.plugins import Owned, Owner, PluginError
 from chat_common.records import Caller, Command, Interceptor
 from chat_common.settings import nearest
@@ -59,7 +68,8 @@ class Pipeline:
         refusals: Refusals | None = None,
         role_of: Callable[[str], Awaitable[str]] | None = None,
     ) -> None:
-        self._limit = RateLimit(limits or LimitSettings(), clock, refusals or Refusals(clock))
+        self.refusals = refusals or Refusals(clock)
+        self._limit = RateLimit(limits or LimitSettings(), clock, self.refusals)
         self._role_of = role_of
         self._codec = codec
         self._replies = replies
@@ -110,6 +120,7 @@ class Pipeline:
             return await self._run(entry.command, caller, params)
         except ChatError as error:
             outcome = error.code
+            self._note(caller, command, error)
             raise
         except Exception as error:
             outcome = "internal"
@@ -121,6 +132,13 @@ class Pipeline:
         finally:
             entry.outcomes[outcome] += 1
             entry.seconds += time.perf_counter() - began
+
+    def _note(self, caller: Caller, command: str, error: ChatError) -> None:
+        """Whatever meets a limit is counted by its command, and said once a minute: a full group, a name that is too
+        long, tries for a password."""
+        if error.limit is not None or isinstance(error, RateLimited | TooLarge):
+            which = {"code": error.code, "field": error.field, "limit": error.limit}
+            self.refusals.note(command, **which, user=caller.user, address=caller.address)
 
     def charge(self, caller: Caller, command: str | None = None) -> None:
         """See `chat_server.services.Dispatcher.charge`."""

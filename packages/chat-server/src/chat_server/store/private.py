@@ -38,6 +38,14 @@ def make_folder(folder: Path) -> None:
     _mend([folder, *_databases(folder)])
 
 
+def private_paths(folder: Path) -> list[Path]:
+    """What `make_folder` makes private; nothing of a folder that is not there or cannot be read."""
+    try:
+        return [folder, *_databases(folder)]
+    except OSError:
+        return []
+
+
 def make_database(path: Path) -> None:
     """Make an empty private file for a database, or make one that is there private, with all that belongs to it.
 
