@@ -79,7 +79,7 @@ STANDS_ON = {
     "chat_server.auth": ("names", "contributions", "services", "store", "counting"),
     "chat_server.admin": ("names", "contributions", "store"),
     "chat_server.router": ("contributions", "services", "store"),
-    "chat_server.gateway": ("contributions", "services", "counting"),
+    "chat_server.gateway": ("contributions", "services", "counting", "refusals"),
     "chat_server.refusals": (),
     "chat_server.rpc": (),
     "chat_server.transports": ("gateway", "services", "counting", "refusals"),
