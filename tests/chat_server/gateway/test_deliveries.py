@@ -190,6 +190,25 @@ async def test_a_new_epoch_begins_with_lower_numbers_than_the_last_one_had(hot: 
         assert await seqs(again, 2) == [5, 6]
 
 
+@pytest.mark.parametrize("hot", [False, True])
+async def test_a_delivery_of_the_epoch_before_moves_nothing(hot: bool) -> None:
+    """Another node's fan-out hears of the new epoch later than this node does."""
+    async with House() as house:
+        if hot:
+            house.im.hot["c"] = (4, {"ann"})
+        await house.enter("ann")
+        house.im.epoch = "e2"
+        await house.gateway.check.ask()
+        wire, _ = await house.enter("ann")
+        late = None if hot else {"ann": 1}
+        await house.gateway.deliver(
+            [Delivery([message("c", rev, rev) for rev in range(5, 9)], late, "c", 5, 8, epoch="e1")]
+        )
+        await house.gateway.deliver([Delivery([message("c", 5, 5)], late, "c", 5, 5, epoch="e2")])
+        assert await seqs(wire, 1) == [5]
+        assert house.gateway.sessions.index.by_user["ann"][-1].version == (0 if hot else 1)
+
+
 async def test_hot_conversations_of_a_question_that_failed_half_way_are_asked_for_again() -> None:
     async with House() as house:
         await house.enter("ann")

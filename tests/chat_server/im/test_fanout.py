@@ -8,14 +8,14 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from attrs import evolve
+from attrs import define, evolve
 from chat_common.ports.broker import BrokerRecord
 from chat_server.im.diffusion import save_fanned
 from chat_server.im.fanout import Fanout
 from chat_server.im.heat import FanoutSettings
 from chat_server.im.sweeper import Sweeper
 from chat_server.store import epoch
-from chat_server.store.schema import conversation, fanned, message, push_due, push_subscription, version
+from chat_server.store.schema import conversation, fanned, member, message, meta, push_due, push_subscription, version
 from sqlalchemy import Connection, delete, insert, select, update
 
 from tests.chat_server.house import House, Store, opened
@@ -128,8 +128,10 @@ async def test_the_cursor_reaches_the_head_and_outlives_the_process(house: House
 
 
 async def test_an_older_cursor_never_overwrites_a_newer_one(house: House) -> None:
-    await house.database.change(lambda connection: save_fanned(connection, [("room", 5), ("room", 9)]))
-    await house.database.change(lambda connection: save_fanned(connection, [("room", 7)]))
+    await house.database.change(
+        lambda connection: save_fanned(connection, house.rooms.epoch, [("room", 5), ("room", 9)])
+    )
+    await house.database.change(lambda connection: save_fanned(connection, house.rooms.epoch, [("room", 7)]))
     assert [tuple(row) for row in await house.rows(select(fanned))] == [("room", 9)]
 
 
@@ -199,26 +201,49 @@ async def test_the_sweeper_goes_on_until_it_is_fanned_out_however_often_the_brok
     assert told(house, bob, room) == [1]
 
 
+@define
+class Past:
+    """Where a conversation stood, and the way back there: a store that is promoted with loss."""
+
+    house: House
+    room: str
+    seq: int
+    rev: int
+
+    @classmethod
+    async def of(cls, house: House, room: str) -> Past:
+        heads = select(conversation.c.head_seq, conversation.c.head_rev).where(conversation.c.conversation == room)
+        seq, rev = (await house.rows(heads))[0]
+        return cls(house, room, seq, rev)
+
+    async def restore(self) -> None:
+        def lose(connection: Connection) -> None:
+            connection.execute(delete(message).where(message.c.conversation == self.room, message.c.seq > self.seq))
+            here = conversation.c.conversation == self.room
+            connection.execute(update(conversation).where(here).values(head_seq=self.seq, head_rev=self.rev))
+            diffused = update(member).where(member.c.diffused > self.rev)
+            connection.execute(diffused.values(diffused=self.rev))
+            connection.execute(update(member).where(member.c.mention_seq > self.seq).values(mention_seq=0))
+            connection.execute(delete(fanned).where(fanned.c.rev > self.rev))
+            epoch.renew(connection)
+
+        await self.house.database.change(lose)
+        self.house.outbox.take()  # What was announced in the lost history is lost too.
+
+
 async def test_a_store_promoted_with_loss_takes_revs_again_that_were_fanned_out(house: House) -> None:
     ada, bob = await house.users("ada", "bob")
     room = await house.group(ada, bob)
     fanout = house.rooms.fanout
     sweeper = Sweeper(house.database, house.outbox, house.clock, fanout)
     await sweeper.sweep()
-    heads = select(conversation.c.head_seq, conversation.c.head_rev).where(conversation.c.conversation == room)
-    seq, rev = await house.database.read(lambda connection: connection.execute(heads).one())
+    past = await Past.of(house, room)
+    seq = past.seq
     for _ in range(3):
         await house.say(ada, room, "lost")
     await house.pump()
     await fanout.save()
-
-    def lose(connection: Connection) -> None:
-        connection.execute(delete(message).where(message.c.conversation == room, message.c.seq > seq))
-        values = {"head_seq": seq, "head_rev": rev}
-        connection.execute(update(conversation).where(conversation.c.conversation == room).values(**values))
-        epoch.renew(connection)
-
-    await house.database.change(lose)
+    await past.restore()
     await house.say(ada, room, "of the new epoch")
     house.delivered.clear()
     house.clock.advance(4)
@@ -228,6 +253,97 @@ async def test_a_store_promoted_with_loss_takes_revs_again_that_were_fanned_out(
     await house.say(ada, room)
     await house.pump()
     assert told(house, bob, room) == [seq + 1, seq + 2]
+
+
+@pytest.mark.parametrize("swept", [True, False], ids=["swept", "not yet swept"])
+@pytest.mark.parametrize("hot", [False, True], ids=["normal", "hot"])
+@pytest.mark.parametrize("moment", ["before the inboxes", "before the nodes", "before the end", "while it saves"])
+async def test_a_batch_in_flight_takes_no_number_into_a_new_epoch(
+    store: Store, moment: str, hot: bool, swept: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store is restored while fan-out has the lost messages in hand: those that take their revs are fanned out."""
+    async with opened(store, fanout=FanoutSettings(hot_members=1 if hot else 500)) as house:
+        ada, bob = await house.users("ada", "bob")
+        room = await house.group(ada, bob)
+        await house.say(ada, room, "kept")
+        await house.pump()
+        fanout = house.rooms.fanout
+        await fanout.save()
+        sweeper = Sweeper(house.database, house.outbox, house.clock, fanout)
+        await sweeper.sweep()
+        past = await Past.of(house, room)
+        for _ in range(3):
+            await house.say(ada, room, "lost", mentions=[bob])
+        lost = stored(house)
+        restored: list[str] = []
+
+        async def restore(here: str) -> None:
+            if here == moment and not restored:
+                restored.append(here)
+                await past.restore()
+                if swept:
+                    await sweeper.sweep()
+
+        real, deliver = fanout._database.change_many, fanout._deliver
+        change = fanout._database.change
+
+        async def change_many(apply: Any, item: Any, by: str = "") -> Any:
+            await restore("before the inboxes")
+            return await real(apply, item, by)
+
+        async def saved(work: Any, by: str = "") -> Any:
+            await restore("while it saves")
+            return await change(work, by)
+
+        async def delivered(deliveries: Any) -> None:
+            await restore("before the nodes")
+            await deliver(deliveries)
+            await restore("before the end")
+
+        monkeypatch.setattr(fanout, "_deliver", delivered)
+        monkeypatch.setattr(fanout._database, "change_many", change_many)
+        await fanout.stored(lost)
+        monkeypatch.setattr(fanout._database, "change", saved)
+        await fanout.save()
+        monkeypatch.undo()
+        if not restored:
+            assert hot
+            assert moment == "before the inboxes"
+            return
+        house.delivered.clear()
+        await house.say(ada, room, "of the new epoch")
+        await house.say(ada, room, "of the new epoch")
+        await house.pump()
+        await fanout.save()
+        house.clock.advance(4)
+        await sweeper.sweep()
+        await house.pump()
+        seqs = [push.seq for one in house.delivered for push in one.pushes if push.event == "message"]
+        assert sorted(set(seqs)) == [past.seq + 1, past.seq + 2]
+        now = (await house.rows(select(meta.c.value).where(meta.c.key == "epoch")))[0][0]
+        assert {one.epoch for one in house.delivered if one.last} == {now}
+        head = (await Past.of(house, room)).rev
+        await fanout.save()
+        assert [row.rev for row in await house.rows(select(fanned).where(fanned.c.conversation == room))] == [head]
+        rows = await house.rows(select(member).where(member.c.conversation == room, member.c.user == bob))
+        assert rows[0].diffused <= head
+        assert rows[0].mention_seq <= past.seq + 2
+
+
+async def test_the_first_message_of_a_new_epoch_is_no_repetition_of_a_lost_one(house: House) -> None:
+    """Nobody has told fan-out of the new epoch: it asks before it drops a record for its number."""
+    ada, bob = await house.users("ada", "bob")
+    room = await house.group(ada, bob)
+    await house.pump()
+    past = await Past.of(house, room)
+    for _ in range(3):
+        await house.say(ada, room, "lost")
+    await house.pump()
+    await past.restore()
+    house.delivered.clear()
+    await house.say(ada, room, "of the new epoch")
+    await house.pump()
+    assert told(house, bob, room) == [past.seq + 1]
 
 
 async def test_offline_pushes_are_owed_to_subscribed_members_who_have_not_muted(house: House) -> None:

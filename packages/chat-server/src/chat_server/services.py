@@ -171,6 +171,9 @@ class Delivery:
 
     ``parted``: users who have left, are no friends any more or have blocked somebody by these pushes: what is shown of
     them, and to them, because somebody knew them is asked about again.
+
+    ``epoch``: the store's when these numbers were read; a node that knows of another drops the delivery. Empty where
+    there are no numbers.
     """
 
     pushes: Sequence[Push]
@@ -182,6 +185,7 @@ class Delivery:
     later: Mapping[str, Membership] | None = field(factory=dict)
     hot_at: int = 0
     parted: Sequence[str] = ()
+    epoch: str = ""
 
 
 Deliver = Callable[[Sequence[Delivery]], Awaitable[None]]

@@ -11,20 +11,31 @@ from chat_server.services import Delivery
 
 
 class Deliveries:
-    """``drop`` is asked for each delivery, true loses it: for tests that plant losses."""
+    """``epoch``: the store's as far as this node knows. ``drop`` is asked for each delivery, true loses it: for tests
+    that plant losses."""
 
     def __init__(
-        self, streams: Streams, pushing: Pushing, presence: Presence, drop: Callable[[Delivery], bool] | None
+        self,
+        streams: Streams,
+        pushing: Pushing,
+        presence: Presence,
+        epoch: Callable[[], str | None],
+        drop: Callable[[Delivery], bool] | None,
     ) -> None:
         self._streams = streams
         self._pushing = pushing
         self._presence = presence
+        self._epoch = epoch
         self._drop = drop
 
     def take(self, deliveries: Sequence[Delivery]) -> None:
         """Put them into the windows. Never waits. What one call brings of a conversation is one unit."""
         units: dict[str, list[Delivery]] = {}
+        epoch = self._epoch()
         for delivery in deliveries:
+            if delivery.epoch and epoch is not None and delivery.epoch != epoch:
+                # From before a restore; or this node has yet to hear of it, and then its check ends all sessions.
+                continue
             if self._drop is not None and self._drop(delivery):
                 continue
             if delivery.parted:

@@ -61,7 +61,7 @@ class Gateway:
         self.token_watch = TokenWatch(near.auth, sessions, pushing, tasks, clock)
         self.presence = Presence(node, near.im, near.directory, sessions, tasks)
         self.check = Check(near.im, sessions, streams, clock.wall_ms, settings.grace)
-        self.deliveries = Deliveries(streams, pushing, self.presence, drop)
+        self.deliveries = Deliveries(streams, pushing, self.presence, lambda: sessions.epoch, drop)
         self.calls = Calls(near.dispatcher, sessions, tasks, settings.max_open_calls)
         self.ephemeral = EphemeralEvents(near.dispatcher, near.im, near.router, node.codec, tasks)
         self.handshake = Handshake(node, near, sessions, tasks, self.routes, streams, self.token_watch, self.presence)

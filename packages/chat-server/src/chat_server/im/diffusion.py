@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from attrs import define
+from chat_common.errors import EpochChanged
 from sqlalchemy import Connection, bindparam, case, delete, false, select, true, update
 
+from chat_server.store import epoch
 from chat_server.store.push_due import Owed, owe
 from chat_server.store.schema import conversation, fanned, member
 from chat_server.store.statements import CompiledStatement, any_of, texts, upsert
@@ -16,8 +18,9 @@ from chat_server.store.tx import next_versions
 
 @define
 class Diffusion:
-    """What one conversation's batch does to the inboxes of ``users``."""
+    """What one conversation's batch does to the inboxes of ``users``. Its numbers are of ``epoch``."""
 
+    epoch: str
     conversation: str
     rev: int
     time: int
@@ -37,9 +40,18 @@ class Diffusion:
         return Owed(self.conversation, users, self.first_seq, self.last_seq, self.push_at)
 
 
-def diffuse(connection: Connection, items: Sequence[Diffusion]) -> Sequence[tuple[dict[str, int], list[str]]]:
-    """Write inboxes for several conversations at once; returns each one's user → version, and those to whom it was
-    hidden and is not any more."""
+Written = tuple[dict[str, int], list[str]]
+"""What a diffusion came to: user → version, and the users from whom the conversation is no longer hidden."""
+
+
+def diffuse(connection: Connection, items: Sequence[Diffusion]) -> Sequence[Written | EpochChanged]:
+    """Write the inboxes of several conversations at once. Nothing is written for an item of another epoch."""
+    now = epoch.read(connection)
+    written = iter(_diffuse(connection, [item for item in items if item.epoch == now]))
+    return [next(written) if item.epoch == now else epoch.changed() for item in items]
+
+
+def _diffuse(connection: Connection, items: Sequence[Diffusion]) -> Sequence[Written]:
     steps: dict[str, int] = {}
     for item in items:
         for user in item.users:
@@ -115,9 +127,11 @@ def hiding_before(connection: Connection, said: Mapping[str, int]) -> dict[str, 
     return found
 
 
-def turn(connection: Connection, name: str, *, hot: bool, last: int, now: int) -> bool:
+def turn(connection: Connection, under: str, name: str, *, hot: bool, last: int, now: int) -> bool:
     """Mark a conversation as hot or normal, unless memberships have been stamped above ``last``: then the roster that
-    this was decided by is older than the store's, and a later batch decides anew. Whether it was marked."""
+    this was decided by is older than the store's, and a later batch decides anew. Whether it was marked.
+    `EpochChanged` unless the store is of the epoch ``under``, of which ``last`` is a number."""
+    epoch.require(connection, under)
     newer = select(member.c.user).where(member.c.conversation == name, member.c.rev > last).limit(1)
     if connection.execute(newer).first() is not None:
         return False
@@ -137,8 +151,10 @@ def drop_beyond_heads(connection: Connection) -> None:
     connection.execute(delete(fanned).where(fanned.c.rev > head.scalar_subquery()))
 
 
-def save_fanned(connection: Connection, items: Sequence[tuple[str, int]]) -> Sequence[None]:
-    """Move the durable cursors on; never back."""
+def save_fanned(connection: Connection, under: str, items: Sequence[tuple[str, int]]) -> None:
+    """Move the durable cursors on; never back. `EpochChanged` unless the store is of the epoch ``under``: a cursor
+    from before a restore would claim that messages were fanned out which have yet to be written."""
+    epoch.require(connection, under, hold=True)
     newest: dict[str, int] = {}
     for name, rev in items:
         newest[name] = max(rev, newest.get(name, 0))
@@ -151,4 +167,3 @@ def save_fanned(connection: Connection, items: Sequence[tuple[str, int]]) -> Seq
         ),
         [{"conversation": name, "rev": rev} for name, rev in sorted(newest.items())],
     )
-    return [None] * len(items)

@@ -16,6 +16,7 @@ import msgspec
 import structlog
 from attrs import define
 from chat_common.clock import Clock
+from chat_common.errors import EpochChanged
 from chat_common.ports.broker import BrokerRecord
 from chat_common.ports.database import Database
 from chat_common.records import Push
@@ -26,7 +27,7 @@ from chat_server.im.heat import FanoutSettings, is_hot
 from chat_server.im.log import page_between
 from chat_server.im.roster import Roster, Rosters, load
 from chat_server.services import Deliver, Delivery, LogPage, Membership
-from chat_server.store import views
+from chat_server.store import epoch, views
 from chat_server.store.executor import CommandExecutor
 from chat_server.store.push_due import owe
 from chat_server.store.topics import Stored
@@ -70,11 +71,21 @@ class Fanout:
         self._observe = observe
         self._cursors: dict[str, int] = {}  # Those that have moved since they were saved.
         self._said: dict[str, int] = {}  # Hot conversations: when something was said, since it was last looked at.
+        self._epoch: str | None = None  # All that is remembered here is of this epoch.
         self.rosters = Rosters()
 
     async def stored(self, records: Sequence[BrokerRecord]) -> None:
         """One shard's batch: several conversations, each in order; repeated or reordered records do no harm."""
         await asyncio.sleep(0)  # The commit that brings this has its receipts to give first.
+        try:
+            await self._handle(records, live=True)
+        except EpochChanged:
+            # The database was restored meanwhile. What is so now stands in the log; what came inline may be of a
+            # history that is lost.
+            self.forget_all()
+            await self._handle(records, live=False)
+
+    async def _handle(self, records: Sequence[BrokerRecord], *, live: bool) -> None:
         work: dict[str, list[Push] | None] = {}
         last: dict[str, int] = {}
         first: dict[str, int] = {}
@@ -83,7 +94,7 @@ class Fanout:
             name = item.conversation
             last[name] = max(item.last, last.get(name, 0))
             first[name] = min(item.first, first.get(name, item.first))
-            if record.inline is None:
+            if record.inline is None or not live:
                 work[name] = None
             else:
                 have = work.setdefault(name, [])
@@ -94,11 +105,14 @@ class Fanout:
             batch = await self._batch(name, first[name], last[name], inline)
             if batch is not None:
                 batches.append(batch)
+        if len(batches) < len(work) and await self._database.read(epoch.read) != self._epoch:
+            raise epoch.changed()  # Taken for repetitions by the numbers of another epoch.
         if batches:
             await self._hand_on(batches)
 
     def forget_all(self) -> None:
         """The store began a new epoch: how far anything was fanned out, and to whom, is read anew."""
+        self._epoch = None
         self.rosters = Rosters()
         self._cursors.clear()
         self._said.clear()
@@ -108,13 +122,18 @@ class Fanout:
         the end. What fails is tried again; after a crash the cursors are old, and the batches come again."""
         said, self._said = self._said, {}
         cursors, self._cursors = self._cursors, {}
+        under = self._epoch
         try:
             await self._show_again(said)
-            if cursors:
-                await self._database.change(lambda connection: save_fanned(connection, list(cursors.items())))
+            if cursors and under is not None:
+                await self._database.change(lambda connection: save_fanned(connection, under, list(cursors.items())))
+        except EpochChanged:
+            if self._epoch == under:
+                self.forget_all()
         except BaseException:
-            self._said = {**said, **self._said}
-            self._cursors = {**cursors, **self._cursors}
+            if self._epoch == under:
+                self._said = {**said, **self._said}
+                self._cursors = {**cursors, **self._cursors}
             raise
 
     # --- what is new ----------------------------------------------------------------------------------------------
@@ -143,7 +162,10 @@ class Fanout:
         limit = self._settings.hot_members
         roster = await self._database.read(lambda connection: load(connection, name, limit))
         if roster is not None:
-            if known is not None:
+            if roster.epoch != self._epoch:
+                self.forget_all()
+                self._epoch = roster.epoch
+            if known is not None and known.epoch == roster.epoch:
                 roster.fanned, roster.seq = max(roster.fanned, known.fanned), max(roster.seq, known.seq)
                 roster.load = known.load
             self.rosters.put(roster)
@@ -181,8 +203,9 @@ class Fanout:
                 if not roster.marked:
                     await self._mark(roster, now)
                 first = pushes[0].since + 1
+                name, under = roster.conversation, roster.epoch
                 deliveries.append(
-                    Delivery(pushes, None, roster.conversation, first=first, last=batch.last, later=batch.later)
+                    Delivery(pushes, None, name, first=first, last=batch.last, later=batch.later, epoch=under)
                 )
                 mentions.extend(self._mentions(batch, now))
             else:
@@ -191,7 +214,7 @@ class Fanout:
                 roster.wanted_hot = self._wants_hot(roster, pushes)
         written = await asyncio.gather(*(self._database.change_many(diffuse, item) for _, _, item in normal))
         for (batch, groups, item), (versions, shown) in zip(normal, written, strict=True):
-            deliveries.extend(_deliveries(batch.roster.conversation, groups, versions))
+            deliveries.extend(_deliveries(batch.roster, groups, versions))
             if batch.roster.kind == "direct" and item.first_seq == 1:
                 shown = list(item.users)
             if shown:
@@ -205,8 +228,12 @@ class Fanout:
             self._done(batch)
 
     def _done(self, batch: _Batch) -> None:
-        """Its cursor moves, once all of it is handed on."""
+        """Its cursor moves, once all of it is handed on; unless another epoch has begun meanwhile."""
         roster, pushes = batch.roster, batch.pushes
+        for push in pushes:
+            self._observe("pushed", push)
+        if roster.epoch != self._epoch:
+            return
         said = max((push.data.time for push in pushes if push.seq > roster.seq), default=0)
         if roster.hot and said:
             self._said[roster.conversation] = max(said, self._said.get(roster.conversation, 0))
@@ -217,8 +244,6 @@ class Fanout:
         if any(push.event == "members" for push in pushes):
             self.rosters.put(roster)  # It weighs something else now.
         self._cursors[roster.conversation] = roster.fanned
-        for push in pushes:
-            self._observe("pushed", push)
 
     # --- hot and normal -------------------------------------------------------------------------------------------
 
@@ -237,7 +262,7 @@ class Fanout:
         roster, now = batch.roster, self._clock.wall_ms()
 
         def normal(connection: Connection) -> Roster | None:
-            if not turn(connection, roster.conversation, hot=False, last=batch.last, now=now):
+            if not turn(connection, roster.epoch, roster.conversation, hot=False, last=batch.last, now=now):
                 return None
             return load(connection, roster.conversation, self._settings.hot_members)
 
@@ -250,9 +275,9 @@ class Fanout:
 
     async def _turn_hot(self, batch: _Batch, now: int) -> list[Delivery]:
         """Turn hot after this batch: a delivery of its own, which tells each node who of its users is in it."""
-        roster, name = batch.roster, batch.roster.conversation
+        roster, name, under = batch.roster, batch.roster.conversation, batch.roster.epoch
         last = batch.last
-        if not await self._database.change(lambda connection: turn(connection, name, hot=True, last=last, now=now)):
+        if not await self._database.change(lambda tx: turn(tx, under, name, hot=True, last=last, now=now)):
             return []
         members = {user: roster.spans[user] for user in roster.everyone} if roster.spans is not None else None
         roster.hot = roster.marked = True
@@ -260,7 +285,7 @@ class Fanout:
         roster.index()
         if members is None:
             return []
-        return [Delivery([], None, name, first=last + 1, last=last, members=members, hot_at=now)]
+        return [Delivery([], None, name, first=last + 1, last=last, members=members, hot_at=now, epoch=under)]
 
     async def _mark(self, roster: Roster, now: int) -> None:
         """It is far too large to be written to each member, and was never marked: the nodes ask who is in it."""
@@ -274,6 +299,7 @@ class Fanout:
         """In a hot conversation who is mentioned by name gets an inbox row all the same."""
         return [
             Diffusion(
+                epoch=batch.roster.epoch,
                 conversation=batch.roster.conversation,
                 rev=push.rev,
                 time=push.data.time,
@@ -305,6 +331,7 @@ def _inline(done: int, pushes: list[Push] | None) -> list[Push]:
 
 def _mention(tx: Tx, item: Diffusion) -> None:
     """The own row, and perhaps an offline push, of who is mentioned by name in a hot conversation."""
+    epoch.require(tx.connection, item.epoch)
     tx.touch(item.conversation, item.users, mention_seq=item.last_seq, activity=tx.now, hidden=False)
     owe(tx.connection, [owed for owed in (item.owed,) if owed is not None])
 
@@ -345,6 +372,7 @@ def _diffusion(
         for user in push.data.mentions or ():
             mentioned[user] = max(push.seq, mentioned.get(user, 0))
     return Diffusion(
+        epoch=roster.epoch,
         conversation=roster.conversation,
         rev=pushes[-1].rev,
         time=time,
@@ -357,11 +385,12 @@ def _diffusion(
     )
 
 
-def _deliveries(name: str, groups: Sequence[Group], versions: Mapping[str, int]) -> list[Delivery]:
+def _deliveries(roster: Roster, groups: Sequence[Group], versions: Mapping[str, int]) -> list[Delivery]:
     """A user's version comes with the last pushes that are his: what came before it is then complete."""
     made: list[Delivery] = []
     rest = dict(versions)
     for pushes, receivers in reversed(groups):
         users = rest if len(groups) == 1 else {user: rest.pop(user, 0) for user in receivers}
-        made.append(Delivery(pushes, users, name, first=pushes[0].since + 1, last=pushes[-1].rev))
+        first, last = pushes[0].since + 1, pushes[-1].rev
+        made.append(Delivery(pushes, users, roster.conversation, first=first, last=last, epoch=roster.epoch))
     return made[::-1]

@@ -13,7 +13,7 @@ from cachetools import LRUCache
 from sqlalchemy import Connection, or_, select
 
 from chat_server.im.heat import Load
-from chat_server.store import rights, views
+from chat_server.store import epoch, rights, views
 from chat_server.store.schema import conversation, fanned, member, message
 
 STEP = 1_000
@@ -24,9 +24,12 @@ STEP = 1_000
 class Roster:
     """``spans`` by user, at ``rev``; None for a hot room, whose members nobody iterates over.
 
+    ``epoch``: that of the transaction that read it; the numbers mean nothing under another.
+
     ``seq``: the newest message that was fanned out; what comes at or below it is a change of an old one.
     """
 
+    epoch: str
     conversation: str
     rev: int
     fanned: int
@@ -102,7 +105,8 @@ def load(connection: Connection, name: str, hot_members: int) -> Roster | None:
         .order_by(message.c.seq.desc())
         .limit(1)
     ).scalar_one_or_none()
-    return Roster(name, room.head_rev, done, hot, room.members, room.kind, spans, seq=told or 0, marked=room.hot)
+    now = epoch.read(connection)
+    return Roster(now, name, room.head_rev, done, hot, room.members, room.kind, spans, seq=told or 0, marked=room.hot)
 
 
 class Rosters:

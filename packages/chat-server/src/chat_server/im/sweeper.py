@@ -58,8 +58,8 @@ class Sweeper:
 
     async def _begin_anew(self) -> None:
         """A store that was restored or promoted with loss takes revs again that were fanned out: with the new epoch
-        what this node knows is void, and so are cursors beyond the head. First it forgets, then they are dropped, for
-        it may have saved one meanwhile; what lies below the head is looked for from the beginning."""
+        what this node knows is void, and so are cursors beyond the head; what lies below the head is looked for from
+        the beginning. No such cursor is written afterwards: `save_fanned` refuses those of an earlier epoch."""
         now = await self._database.read(epoch.read)
         if self._epoch not in (None, now):
             self._fanout.forget_all()

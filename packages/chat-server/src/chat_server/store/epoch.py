@@ -2,15 +2,35 @@
 
 from __future__ import annotations
 
+from chat_common.errors import EpochChanged
 from sqlalchemy import Connection, select, update
 
 from chat_server.store.schema import meta
+from chat_server.store.statements import CompiledStatement
 from chat_server.store.tx import new_id
+
+_CURRENT = select(meta.c.value).where(meta.c.key == "epoch")
+_READ = CompiledStatement(_CURRENT)
+_HOLD = CompiledStatement(_CURRENT.with_for_update(read=True))
 
 
 def read(connection: Connection) -> str:
     """The store's epoch."""
-    return str(connection.execute(select(meta.c.value).where(meta.c.key == "epoch")).scalar_one())
+    ((value,),) = _READ.all(connection)
+    return str(value)
+
+
+def require(connection: Connection, expected: str, *, hold: bool = False) -> None:
+    """`EpochChanged` unless the store is of this epoch. Whoever writes a position that he read or counted earlier asks
+    this in the same transaction. ``hold``: no new epoch begins before this transaction ends (PostgreSQL)."""
+    ((value,),) = (_HOLD if hold else _READ).all(connection)
+    if value != expected:
+        raise changed()
+
+
+def changed() -> EpochChanged:
+    """What is raised where a position belongs to an earlier epoch."""
+    return EpochChanged("This position belongs to an earlier epoch of the store.", field="epoch")
 
 
 def ensure(connection: Connection) -> str:
