@@ -209,6 +209,7 @@ def _import_all(session: nox.Session, python: Path, module: str) -> None:
 import importlib, pkgutil, {module}
 extras = {{
     "redis", "asyncpg", "websockets", "rocketmq", "opentelemetry", "uvloop", "pytest", "grpc", "httpx2", "cryptography",
+    "ahocorasick_rs",
 }}
 for found in pkgutil.walk_packages({module}.__path__, "{module}."):
     try:

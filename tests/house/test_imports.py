@@ -69,7 +69,8 @@ STANDS_ON = {
     # chat_server, from the ground up; what is not named here is the composition root
     "chat_server.store": (),
     "chat_server.pipeline": ("store", "services", "counting", "refusals"),
-    "chat_server.files": ("store", "pipeline"),
+    "chat_server.files": ("store", "pipeline", "contributions"),
+    "chat_server.moderation": ("store", "contributions"),
     "chat_server.contributions": (),
     "chat_server.services": (),
     "chat_server.counting": (),

@@ -207,7 +207,8 @@ class OtherText(SubmitMessage):
     """What a user says to others otherwise than by a new message, as interceptors at the point ``submit`` get it.
 
     ``target``: ``message.edit`` (with the kind of that message), ``message.react``, ``user.name``, ``group.name``,
-    ``group.announcement`` or ``contact.text`` (all of kind ``text``). ``conversation`` is empty where there is none.
+    ``group.announcement``, ``contact.text`` or ``file.name`` (all of kind ``text``). ``conversation`` is empty where
+    there is none.
     """
 
     target: str = ""

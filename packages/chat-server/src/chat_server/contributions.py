@@ -30,7 +30,7 @@ def screens_texts(**fields: str) -> Screens:
         for name, target in fields.items():
             value = getattr(request, name)
             if isinstance(value, str):
-                place = getattr(request, "conversation", "")
+                place = getattr(request, "conversation", None) or ""
                 said = OtherText(conversation=place, kind="text", body={"text": value}, target=target)
                 passed = await check(caller, said)
                 request = evolve(request, **{name: passed.body["text"]})

@@ -27,6 +27,7 @@ from chat_server.im.kinds import BUILT_IN
 from chat_server.im.service import ImSettings
 from chat_server.logic.settings import GroupSettings, UserSettings
 from chat_server.logs import LogSettings
+from chat_server.moderation.settings import WebhookSettings, WordSettings
 from chat_server.pipeline import LimitSettings
 from chat_server.rpc.settings import GrpcRpcSettings
 from chat_server.settings import ServerSettings
@@ -109,6 +110,8 @@ def chat_sections() -> Sequence[Section]:
         Section("fanout", FanoutSettings, "Hot rooms and offline push."),
         Section("groups", GroupSettings, "Who is put into groups, and into how many."),
         Section("reports", ReportSettings, "Reports of messages and users."),
+        Section("words", WordSettings, "Lists of sensitive words."),
+        Section("webhooks", WebhookSettings, "Programs that are asked before, and told after."),
         Section("users", UserSettings, "Who finds whom, and names."),
         Section("http", HttpSettings, "What HTTP answers."),
         Section("connections", ConnectionSettings, "What a connection may take."),

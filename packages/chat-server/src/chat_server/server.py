@@ -53,6 +53,7 @@ from chat_server.gateway import Gateway, Neighbours, Node
 from chat_server.http.app import http_app
 from chat_server.im.kinds import Kinds
 from chat_server.metrics import Metrics
+from chat_server.moderation.moderation import Moderation
 from chat_server.outbox_metrics import OutboxMetrics
 from chat_server.pipeline import Observers, Pipeline
 from chat_server.refusals import Refusals
@@ -94,6 +95,7 @@ class Server:
         self.plugins = Plugins.load(plugins)
         self.plugins.require(Relay, TRANSACTION)
         self.settings = Settings.read(self.plugins.sections(), mapping=settings, toml=config, environ=environ)
+        self.moderation = Moderation(self.settings.section("words"), self.settings.section("webhooks"), self.clock)
         self._drop = drop
         self._stack: AsyncExitStack | None = None
         self._observers: Observers | None = None
@@ -146,7 +148,7 @@ class Server:
         self.codec = JsonCodec()
         self.pipeline = Pipeline(
             [],
-            plugged.interceptors,
+            [*plugged.interceptors, *self.moderation.interceptors()],
             codec=self.codec,
             clock=self.clock,
             replies=SqlReplies(self.database, self.clock),
@@ -168,7 +170,15 @@ class Server:
             report_acks=bool(providers),
             drop=self._drop,
         )
-        self.contributions = with_rooms(plugged, [*rooms.contributions(), self.gateway.contributions()])
+        self.contributions = with_rooms(
+            plugged,
+            [
+                *rooms.contributions(),
+                self.gateway.contributions(),
+                *self.moderation.contributions(rooms.executor),
+            ],
+        )
+        stack.push_async_callback(self.moderation.close)
         self.pipeline.register(self.contributions.commands)
         rooms.router.attach(self.node, self.gateway)
         relay: Relay = await assembly.get(Relay)  # type: ignore[type-abstract]

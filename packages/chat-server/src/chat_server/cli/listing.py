@@ -16,6 +16,7 @@ from chat_common.settings import Setting, Settings
 
 from chat_server.cli.choice import Choice
 from chat_server.cli.data import load
+from chat_server.moderation.moderation import Moderation
 from chat_server.pipeline.chain import POINTS
 from chat_server.pipeline.dispatch import Pipeline
 
@@ -31,9 +32,10 @@ def plugin_lines(choice: Choice) -> Sequence[str]:
     """Plugins, ports, the real pipeline, and what plugins contribute."""
     plugins, settings = load(choice)
     contributed = asyncio.run(_contributions(plugins, settings))
-    pipeline = Pipeline(
-        contributed.commands, contributed.interceptors, codec=JsonCodec(), clock=SystemClock(), replies=_NoReplies()
-    )
+    clock = SystemClock()
+    moderation = Moderation(settings.section("words"), settings.section("webhooks"), clock)
+    interceptors = [*contributed.interceptors, *moderation.interceptors()]
+    pipeline = Pipeline(contributed.commands, interceptors, codec=JsonCodec(), clock=clock, replies=_NoReplies())
     lines = ["Plugins"]
     lines += _table((owner.plugin, owner.distribution or "-", owner.version or "-") for owner in plugins.owners)
     lines += ["", "Ports (* chosen)"]

@@ -26,13 +26,14 @@ from chat_common.ports.files import (
     UploadParts,
 )
 from chat_common.ports.objects import ObjectStore
-from chat_common.records import Caller, Command, Context, Task
+from chat_common.records import Caller, Command, Context, Screens, Task
 from chat_common.settings import SetupError
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from chat_server.contributions import screens_texts
 from chat_server.store.executor import caller_user
 
 log = structlog.get_logger("chat.files")
@@ -69,12 +70,15 @@ def commands(context: Context) -> Sequence[Command]:
         *,
         reads: bool = False,
         cost: int = 1,
+        screens: Screens | None = None,
     ) -> Command:
         async def handler(caller: Caller, params: Any) -> T:
             caller_user(caller)
             return await work(await _files(context), caller, params)
 
-        return Command(name, request, reply, handler, "reads" if reads else "changes", summary=summary, cost=cost)
+        return Command(
+            name, request, reply, handler, "reads" if reads else "changes", summary=summary, cost=cost, screens=screens
+        )
 
     async def begin(files: Files, caller: Caller, request: BeginUpload) -> UploadBegun:
         return await files.begin(caller_user(caller), request)
@@ -94,7 +98,13 @@ def commands(context: Context) -> Sequence[Command]:
 
     return [
         command(
-            "upload.begin", BeginUpload, UploadBegun, begin, "Announce a file; the answer says where to put it.", cost=3
+            "upload.begin",
+            BeginUpload,
+            UploadBegun,
+            begin,
+            "Announce a file; the answer says where to put it.",
+            cost=3,
+            screens=screens_texts(name="file.name"),
         ),
         command("upload.parts", UploadParts, PartLinks, parts, "Links for parts of a large file.", reads=True, cost=2),
         command("upload.finish", FinishUpload, FileFacts, finish, "It is there: verify it and make it a file.", cost=3),
