@@ -30,12 +30,15 @@ export class Row extends Component {
   }
 }
 
+/** Stands for those who run the server, where they have taken a message down. */
+const MODERATORS = "@moderators";
+
 function Message({ desk, id, line, acts, hot }) {
   const { client } = desk;
   const conversation = client.conversation(id);
   const said = line.message ?? line.entry;
   if (said.kind === "system") return h("div.system", { tabindex: -1 }, systemText(client, said.body ?? {}));
-  if (said.recalled) return h("div.system.recalled", { tabindex: -1, title: fullTime(said.time) }, summaryOf(client, preview(said)));
+  if (said.recalled) return h("div.system.recalled", { tabindex: -1, title: fullTime(said.time) }, said.recalled.by === MODERATORS ? t("recalled.moderators") : summaryOf(client, preview(said)));
   const sender = line.mine ? client.me.user : said.sender;
   const name = nameOf(client, sender);
   const time = said.time ?? said.at;

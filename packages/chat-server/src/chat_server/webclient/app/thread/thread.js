@@ -11,6 +11,7 @@ import { announce, h, icon, iconButton, overlay, useAgain, useClient, useListene
 import { showMenu } from "../views/menu.js";
 import { language, shortTime, t } from "../words.js";
 import { forwardDialog, readersDialog } from "./dialogs.js";
+import { reportDialog } from "./report.js";
 import { EmojiPanel } from "./emoji-panel.js";
 import { Composer } from "./composer.js";
 import { quickEmoji } from "./row.js";
@@ -160,6 +161,7 @@ export function Thread({ desk, id, seq, back, panel, friend }) {
       ["text", "emoji", "location", "card"].includes(said.kind) && { label: t("forward"), symbol: "forward", disabled, act: () => withMessage(row, (one) => forwardDialog(desk, one)) },
       { label: t("copy.link"), symbol: "link", disabled, act: () => withMessage(row, (one) => copy(link(one))) },
       here && mine && group && { label: t("readers"), symbol: "eye", disabled, act: () => withMessage(row, (one) => readersDialog(desk, one)) },
+      !mine && { label: t("report"), symbol: "alert", disabled, act: () => withMessage(row, (one) => reportDialog(desk, one, summaryOf(client, preview(one)))) },
       here && mine && { label: t("recall"), symbol: "recall", danger: true, disabled, act: () => withMessage(row, recall) },
     ];
   };
