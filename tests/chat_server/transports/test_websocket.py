@@ -272,6 +272,20 @@ async def test_bytes_that_are_no_websocket_harm_nobody() -> None:
         await until(lambda: not house.gateway.sessions.connections)
 
 
+@pytest.mark.parametrize("end", [b"\xff\xff\xff\xff", b"\x88\x80abcd", b""], ids=["rubbish", "close", "end of file"])
+async def test_nothing_is_written_after_the_end(end: bytes) -> None:
+    """The connection lingers after our side of it was closed: what comes for the session meanwhile goes nowhere."""
+    async with House() as house, server(house) as port, client(port) as socket:
+        await socket.send(HELLO)
+        await frames(socket)
+        (link,) = house.gateway.sessions.connections
+        wire: Any = link.wire
+        transport = wire._transport
+        socket.transport.write(end) if end else socket.transport.write_eof()
+        await until(lambda: transport.is_closing() or transport._eof)
+        link.wire.write(b"too late")
+
+
 async def test_a_peer_that_reads_nothing_is_paused_and_the_rest_arrives_later() -> None:
     async with House(window=10_000, window_bytes=64 << 20) as house, server(house) as port, client(port) as socket:
         await socket.send(HELLO)

@@ -374,6 +374,7 @@ class WebSocketConnection(asyncio.Protocol):
             return
         transport.write(b"".join(writes))
         if b"" in writes:
+            self._shut()  # Nothing may follow the end, whatever has led to it.
             if transport.can_write_eof():
                 transport.write_eof()
             self._linger()
