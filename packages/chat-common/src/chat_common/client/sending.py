@@ -14,7 +14,7 @@ from typing import Any, TextIO
 from attrs import asdict, define, field, frozen
 
 from chat_common.errors import ChatError
-from chat_common.protocol.client_jobs import FIRST_PAUSE, LONGEST_PAUSE, PASSING
+from chat_common.protocol.client_jobs import PASSING, Pause
 from chat_common.wire import Receipt
 
 
@@ -54,8 +54,7 @@ class MessageRefused:
 class _Line:
     waiting: dict[str, Outgoing] = field(factory=dict)
     sending: str | None = None
-    not_before: float = 0.0
-    pause: float = 0.0
+    pause: Pause = field(factory=Pause)
 
 
 @define
@@ -89,24 +88,24 @@ class SendQueue:
         return [outgoing for line in self._lines.values() for outgoing in line.waiting.values()]
 
     def add(self, outgoing: Outgoing) -> None:
-        """Append to the conversation's line. The same ref twice is one message."""
+        """Append to the conversation's line. The same ref twice is the same message."""
         line = self._lines.setdefault(outgoing.conversation, _Line())
         if outgoing.ref not in line.waiting:
             line.waiting[outgoing.ref] = outgoing
             self._write(_entry(outgoing))
 
     def take(self, now: float) -> list[Outgoing]:
-        """What to submit now: the first of each line whose last one is done."""
+        """The messages to submit now: the first of each line whose previous message is done."""
         due = []
         for line in self._lines.values():
-            if line.waiting and line.sending is None and line.not_before <= now:
+            if line.waiting and line.sending is None and line.pause.until <= now:
                 line.sending = next(iter(line.waiting))
                 due.append(line.waiting[line.sending])
         return due
 
     def deadline(self) -> float | None:
         """When a line that pauses goes on, or None."""
-        paused = [line.not_before for line in self._lines.values() if line.waiting and line.sending is None]
+        paused = [line.pause.until for line in self._lines.values() if line.waiting and line.sending is None]
         return min(paused, default=None)
 
     def sent(self, outgoing: Outgoing) -> None:
@@ -120,8 +119,7 @@ class SendQueue:
             return True
         line = self._lines[outgoing.conversation]
         line.sending = None
-        line.pause = min(LONGEST_PAUSE, line.pause * 2 or FIRST_PAUSE)
-        line.not_before = now + max(line.pause, error.retry_after or 0.0)
+        line.pause.longer(now, error.retry_after)
         return False
 
     def close(self) -> None:
@@ -133,7 +131,8 @@ class SendQueue:
     def _done(self, outgoing: Outgoing) -> None:
         line = self._lines[outgoing.conversation]
         line.waiting.pop(outgoing.ref, None)
-        line.sending, line.pause, line.not_before = None, 0.0, 0.0
+        line.sending = None
+        line.pause.over()
         if not line.waiting:
             del self._lines[outgoing.conversation]
         self._write(json.dumps({"done": outgoing.ref}) + "\n")

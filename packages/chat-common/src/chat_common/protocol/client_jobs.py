@@ -1,4 +1,4 @@
-"""The calls by which a client pays what it owes itself, and the pauses between tries."""
+"""The calls by which a client completes its copy, and the pauses between tries."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from chat_common.protocol.client_state import Room
 PAGE = 100
 """Rows asked for in one call."""
 PASSING = (Internal, RateLimited, Unavailable)
-"""Errors that another try may not meet."""
+"""Errors that may be gone at the next try."""
 ROOMS_AT_ONCE = 4
 """Conversations that are synced at the same time, so that a long absence is no flood of calls."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
@@ -21,7 +21,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
 
 @define
 class Job:
-    """A call that pays a debt. ``mark`` tells whether the debt was renewed while it flew."""
+    """A call that fills in what the copy lacks. ``mark`` tells whether more became missing while it ran."""
 
     kind: Literal["list", "contacts", "version", "rows", "room", "page", "gap"]
     command: str
@@ -34,7 +34,7 @@ class Job:
 
     @property
     def name(self) -> str:
-        """Of calls with one name only one is under way."""
+        """Only one call of each name is under way at a time."""
         return f"room:{self.conversation}" if self.conversation else self.kind
 
 
@@ -82,21 +82,24 @@ class Lacking:
         return Job("rows", "inbox.list", {"conversations": list(self.names)[:PAGE]}) if self.names else None
 
     def answered(self, job: Job) -> None:
-        """A row that the answer leaves out is not the user's any more."""
+        """A row that the answer leaves out no longer belongs to the user."""
         for name in job.params["conversations"] if job.kind == "rows" else ():
             self.names.pop(name, None)
 
 
 @define
 class Pause:
-    """After errors: nothing is asked before ``until``, and each error in a row doubles the wait."""
+    """How long a client waits after errors of the server: nothing is asked before ``until``, and each error in a row
+    doubles the wait. Syncing has one, and so has each conversation with messages to send."""
 
     seconds: float = 0.0
     until: float = 0.0
 
     def longer(self, now: float, at_least: float | None) -> None:
+        """Another error; ``at_least``: the seconds that the server asked for, if any."""
         self.seconds = min(LONGEST_PAUSE, self.seconds * 2 or FIRST_PAUSE)
         self.until = now + max(self.seconds, at_least or 0.0)
 
     def over(self) -> None:
+        """A call succeeded: the next error begins with the shortest wait."""
         self.seconds = self.until = 0.0
