@@ -51,7 +51,7 @@ class Person:
         self.task: asyncio.Task[None] | None = None
 
     def connect(self) -> Person:
-        self.connection = self.server.gateway.connect(self)  # type: ignore[arg-type]
+        self.connection = self.server.gateway.connect(self)
         self.session.connected(time.monotonic())
         self.task = asyncio.create_task(self._run(self.connection))
         return self
@@ -261,7 +261,7 @@ async def site(folder: Path, *, hot_members: int = 7, drop: Any = None) -> Async
     async def stored(fanout: Fanout, records: Sequence[Any]) -> None:
         await (made[0].intake(records) if made else STORED(fanout, records))
 
-    Fanout.stored = stored  # type: ignore[method-assign]
+    Fanout.stored = stored  # type: ignore[assignment,method-assign]
     try:
         async with Server(settings=settings, drop=drop) as server:
             made.append(Site(server))

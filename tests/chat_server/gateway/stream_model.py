@@ -217,7 +217,7 @@ class ModelPushing:
     """Stands for `Pushing`: what is pushed reaches the sessions at once; some pushes are refused."""
 
     world: World
-    index: SessionIndex
+    index: Any  # A `SessionIndex` that holds the model's own sessions.
 
     def together(self, sessions: Sequence[Any], pushes: Sequence[Push], conversation: str) -> bool:
         passed = [push for push in pushes if not self.world.chance(self.world.refusals)]
@@ -233,16 +233,16 @@ class ModelPushing:
         for pushes, users in deliveries:
             for user, version in users.items():
                 for session in self.index.by_user.get(user, ()):
-                    session.floor = 0  # type: ignore[attr-defined]
+                    session.floor = 0
                     for push in pushes if not refused else ():
-                        session.take((push, 0))  # type: ignore[attr-defined]
+                        session.take((push, 0))
                     if version and not refused:
-                        session.take((None, version))  # type: ignore[attr-defined]
+                        session.take((None, version))
 
     def lag(self, users: Any) -> None:
         for session in self.index.of(users):
             if session.state is State.OPEN or session.state is State.DETACHED:
-                session.take("lagged")  # type: ignore[attr-defined]
+                session.take("lagged")
 
     def behind(self, users: Any) -> int:
         told = 0

@@ -325,7 +325,7 @@ async def test_a14_a_push_that_an_interceptor_refuses_is_lost_and_found(tmp_path
                 raise Unavailable("the plugin does not answer")
             return good(point, caller, value)
 
-        here.server.gateway.deliveries._pushing._encoding._intercept = intercept  # type: ignore[assignment]
+        here.server.gateway.deliveries._pushing._encoding._intercept = intercept
         await here.say(ann, room)
         await here.agree(room, bob)
         assert refused

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 import structlog
 from chat_common.errors import ChatError
-from chat_server.gateway.stream import Entry, Stream
+from chat_server.gateway.stream import Entry, Stream, is_open
 from chat_server.gateway.streams import Streams
 from chat_server.services import Arrival, Delivery, Membership
 
-from tests.chat_server.gateway.stream_model import Node, Pause, World, Wrong, is_open
+from tests.chat_server.gateway.stream_model import Node, Pause, World, Wrong
 
 STEPS = int(os.environ.get("MODEL_STEPS", "100000"))
 SEED = int(os.environ.get("MODEL_SEED", "0"))
@@ -166,7 +166,7 @@ PLANTED: dict[str, Plant | type[Node]] = {
 @pytest.mark.parametrize("defect", PLANTED)
 def test_a_planted_defect_is_found(defect: str, monkeypatch: pytest.MonkeyPatch) -> None:
     plant = PLANTED[defect]
-    node = Node
+    node: type[Node] = Node
     if isinstance(plant, type):
         node = plant
     else:

@@ -383,7 +383,7 @@ async def test_a_write_that_raises_ends_that_one_connection() -> None:
         def write(packed: Any) -> None:
             raise RuntimeError("the transport does not take it")
 
-        ann.write = write
+        ann.write = write  # type: ignore[method-assign]
         for seq in (2, 3):
             await deliver(house, range(seq, seq + 1), None)
             assert await seqs(bob, 1) == [seq]
