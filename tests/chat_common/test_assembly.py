@@ -124,7 +124,7 @@ async def test_provided_objects_answer_first() -> None:
         assert await assembly.get(Gamma) is gamma
         with pytest.raises(AssemblyError, match="provided twice"):
             assembly.provide(Alpha, alpha)
-        with pytest.raises(PluginError, match="nothing provides Beta"):
+        with pytest.raises(PluginError, match="Nothing provides Beta"):
             await assembly.get(Beta)
         assert await assembly.all(Beta) == {}
 

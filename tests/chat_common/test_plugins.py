@@ -161,7 +161,7 @@ def test_an_unknown_port_names_the_nearest_known() -> None:
 
 def test_a_missing_mandatory_port_names_the_package() -> None:
     plugins = load(backends("local"))
-    with pytest.raises(PluginError, match="nothing provides Outbox: install the package interesting-chat-transaction"):
+    with pytest.raises(PluginError, match="Nothing provides Outbox: install the package interesting-chat-transaction"):
         plugins.require(Outbox, "interesting-chat-transaction")
     plugins.require(ObjectStore, "anything")
 

@@ -104,11 +104,11 @@ def test_a_required_key_is_asked_for_only_when_its_section_is_used() -> None:
 
 
 def test_an_unreadable_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match=r"cannot read the configuration .*absent.toml"):
+    with pytest.raises(SettingsError, match=r"The configuration .*absent.toml cannot be read"):
         read(toml=tmp_path / "absent.toml")
     broken = tmp_path / "broken.toml"
     broken.write_text("[gateway\n")
-    with pytest.raises(SettingsError, match="is not TOML"):
+    with pytest.raises(SettingsError, match="is not valid TOML"):
         read(toml=broken)
 
 

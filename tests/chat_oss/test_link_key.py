@@ -96,7 +96,7 @@ async def test_without_it_init_says_what_can_be_done(minio: S3Server) -> None:
 
 @pytest.mark.parametrize("half", ["link_access_key", "link_secret_key"])
 async def test_half_a_key_is_refused(half: str) -> None:
-    with pytest.raises(SetupError, match="both or neither"):
+    with pytest.raises(SetupError, match="Set both or neither"):
         await open_minio(MinioSettings(access_key="a", secret_key="b", **{half: "c"})).__aenter__()
 
 

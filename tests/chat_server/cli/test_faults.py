@@ -27,7 +27,7 @@ def said(*words: str, env: dict[str, str] | None = None) -> str:
 def test_a_data_folder_that_is_a_file(tmp_path: Path, words: list[str]) -> None:
     path = tmp_path / "data"
     path.write_text("a file")
-    assert f"{path} is a file and no folder" in said("--data", str(path), *words)
+    assert f"{path} is a file, not a folder" in said("--data", str(path), *words)
 
 
 @pytest.mark.parametrize("words", [["--port", "0"], ["user", "list"]])
@@ -56,7 +56,7 @@ def test_check_tells_of_a_wrong_data_folder(tmp_path: Path) -> None:
 
 def test_a_backup_into_nowhere(tmp_path: Path) -> None:
     assert CliRunner().invoke(main, ["--data", str(tmp_path), "user", "list"], env={}).exit_code == 0
-    assert f"there is no folder {tmp_path / 'no'}" in said("--data", str(tmp_path), "backup", str(tmp_path / "no/x.db"))
+    assert f"There is no folder {tmp_path / 'no'}" in said("--data", str(tmp_path), "backup", str(tmp_path / "no/x.db"))
 
 
 def test_a_file_that_is_no_database(tmp_path: Path) -> None:

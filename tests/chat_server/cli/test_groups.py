@@ -35,4 +35,4 @@ async def test_a_running_server_takes_what_the_console_does_with_groups(tmp_path
         assert (await beside("dissolve", group))["dissolved"]
         assert "dissolved" in (await asyncio.to_thread(run, "list")).output
         missing = await asyncio.to_thread(run, "show", "nothing")
-        assert (missing.exit_code, missing.output) == (1, "Error: group not found\n")
+        assert (missing.exit_code, missing.output) == (1, "Error: This group does not exist.\n")

@@ -72,4 +72,4 @@ async def test_a_running_server_takes_what_the_console_does_with_reports(tmp_pat
         assert len(await beside("list", "--closed")) == 4
         assert "(taken down)" in (await asyncio.to_thread(run, "report", "list", "--closed")).output
         missing = await asyncio.to_thread(run, "report", "dismiss", "nothing")
-        assert (missing.exit_code, missing.output) == (1, "Error: report not found\n")
+        assert (missing.exit_code, missing.output) == (1, "Error: This report does not exist.\n")

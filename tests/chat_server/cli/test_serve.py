@@ -96,7 +96,7 @@ async def test_a_second_server_on_the_same_port_or_data_says_so(tmp_path: Path) 
         port = taken.getsockname()[1]
         assert f"port {port} on 127.0.0.1 is in use: choose another with --port" in await refused(port)
     async with running(tmp_path):
-        assert "another chat-server is using the data folder" in await refused(0)
+        assert "Another chat-server is using the data folder" in await refused(0)
 
 
 async def test_backup_while_it_runs_and_restore_when_it_is_stopped(tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ async def test_backup_while_it_runs_and_restore_when_it_is_stopped(tmp_path: Pat
         code, output = await chat_server("backup", str(copy))
         assert (code, "overwrites nothing" in output) == (1, True)
         code, output = await chat_server("restore", str(copy))
-        assert (code, "another chat-server" in output) == (1, True)
+        assert (code, "Another chat-server" in output) == (1, True)
         await log_in(client, "bert")
         process.send_signal(signal.SIGTERM)
         async with asyncio.timeout(30):

@@ -136,7 +136,7 @@ async def test_a_cursor_is_of_one_list_alone(house: House) -> None:
     assert (await house.call(ada, "group.members", conversation=room, cursor=cursor, limit=1))["members"]
     with pytest.raises(Invalid, match="another list"):
         await house.call(ada, "contact.list", cursor=cursor)
-    with pytest.raises(Invalid, match="not one that this server gave"):
+    with pytest.raises(Invalid, match="not given out by this server"):
         await house.call(ada, "contact.list", cursor="nonsense")
 
 

@@ -73,7 +73,7 @@ class Assembly:
     def provide(self, port: type[T], thing: T) -> None:
         """Answer `get(port)` with this object. It is not closed here. `AssemblyError` if the port has one already."""
         if port in self._provided:
-            raise AssemblyError(f"{port.__name__} is provided twice")
+            raise AssemblyError(f"{port.__name__} is provided twice.")
         self._provided[port] = thing
 
     async def get(self, port: type[T]) -> T:
@@ -129,7 +129,7 @@ class Assembly:
 
     def _alive(self) -> asyncio.Future[None]:
         if self._failed is None:
-            raise AssemblyError("the assembly is not open: enter it with `async with`")
+            raise AssemblyError("The assembly is not open: enter it with `async with`.")
         return self._failed
 
     def _own(self, owner: Owner) -> Mapping[type[Any], Any]:
@@ -159,7 +159,7 @@ class Assembly:
         opening = self._openings.get(key)
         if opening is None:
             opening = self._openings[key] = _Opening(backend, asyncio.get_running_loop().create_future())
-            # Whoever asks gets the error; nobody may be left to ask.
+            # Those who ask get the error; there may be nobody left to ask.
             opening.ready.add_done_callback(lambda done: done.cancelled() or done.exception())
             opening.task = asyncio.create_task(
                 self._hold(opening), name=f"backend {opening.name}", context=self._variables
@@ -169,7 +169,7 @@ class Assembly:
         path = _path(opening, asker)
         if path is not None:
             names = " → ".join(step.name for step in [asker, *path])
-            raise AssemblyError(f"ports need each other in a circle: {names}")
+            raise AssemblyError(f"These ports need each other in a circle: {names}.")
         asker.waits_for.append(opening)
         try:
             return await asyncio.shield(opening.ready)

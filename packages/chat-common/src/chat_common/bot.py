@@ -119,7 +119,7 @@ class Bot:
         return put
 
     def message(self, fits: Filter = lambda message: True) -> Callable[[Handler], Handler]:
-        """Call the function for messages that ``fits`` says yes to and that are no command."""
+        """Call the function for messages that ``fits`` accepts and that are not commands."""
 
         def put(handler: Handler) -> Handler:
             self._messages.append((fits, handler))

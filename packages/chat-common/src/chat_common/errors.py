@@ -73,25 +73,25 @@ class Invalid(ChatError):
 
 
 class NotAuthenticated(ChatError):
-    """No token, or one that is not valid (any more)."""
+    """No token, or one that is not valid or has ended."""
 
     code, status = "not_authenticated", 401
 
 
 class NotPermitted(ChatError):
-    """A right is missing inside one's own conversation, or a policy says no."""
+    """The caller lacks a right in his own conversation, or a policy refuses."""
 
     code, status = "not_permitted", 403
 
 
 class NotAMember(ChatError):
-    """One has left, and wants to change something or ask beyond one's intervals."""
+    """The caller has left, and wants to change something or to read beyond his intervals."""
 
     code, status = "not_a_member", 403
 
 
 class NotFound(ChatError):
-    """Does not exist, is foreign, or one was never in: always the same answer (no oracle)."""
+    """It does not exist, belongs to others, or the caller was never in it: the answer does not tell which."""
 
     code, status = "not_found", 404
 

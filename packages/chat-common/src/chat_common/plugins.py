@@ -127,7 +127,7 @@ class Plugins:
                 try:
                     found.append((entry.load(), owner))
                 except (ImportError, AttributeError) as error:
-                    raise PluginError(f"the plugin {owner} cannot be loaded: {error}") from error
+                    raise PluginError(f"The plugin {owner} cannot be loaded: {error}") from error
         found.extend((plugin, getattr(plugin, "chat_owner", None) or Owner(_name(plugin))) for plugin in extra)
         return cls(found)
 
@@ -161,7 +161,7 @@ class Plugins:
     def require(self, port: type[Any], distribution: str) -> None:
         """`PluginError` naming ``distribution`` when no plugin provides ``port``."""
         if not self._backends_of(port):
-            raise PluginError(f"nothing provides {port.__name__}: install the package {distribution}")
+            raise PluginError(f"Nothing provides {port.__name__}: install the package {distribution}.")
 
     def chosen(self, port: type[Any], choice: str | Sequence[str] | None) -> Sequence[Owned[Backend]]:
         """The backends that ``choice`` (the value of ``[ports]``) names; None: those that are the default.
@@ -170,7 +170,7 @@ class Plugins:
         """
         known = self._backends_of(port)
         if not known:
-            raise PluginError(f"nothing provides {port.__name__}: no installed plugin has a backend for it")
+            raise PluginError(f"Nothing provides {port.__name__}: no installed plugin has a backend for it.")
         if choice is None:
             return [backend for backend in known.values() if backend.record.default]
         names = [choice] if isinstance(choice, str) else choice
@@ -211,7 +211,7 @@ class Plugins:
         except pluggy.PluginValidationError as error:
             raise PluginError(f"{owner}: {error}") from error
         except ValueError as error:
-            raise PluginError(f"{owner} is loaded twice") from error
+            raise PluginError(f"{owner} is loaded twice.") from error
 
     def _check_hooks(self) -> None:
         try:
@@ -247,7 +247,7 @@ class Plugins:
                         raise PluginError(f"{owner}: {hook} returned {record!r}, not a {kind.__name__}")
                     said = name(record)
                     if said in owners:
-                        raise PluginError(f"{said} is registered twice: by {owners[said]} and by {owner}")
+                        raise PluginError(f"{said} is registered twice: by {owners[said]} and by {owner}.")
                     owners[said] = owner
                     found.append(Owned(record, owner))
         return found
@@ -260,7 +260,7 @@ class Plugins:
         for port in self.ports():
             other = names.setdefault(port_name(port), port)
             if other is not port:
-                raise PluginError(f"two ports are called {port_name(port)}: {other!r} and {port!r}")
+                raise PluginError(f"Two ports are called {port_name(port)}: {other!r} and {port!r}.")
 
     def _ports_settings(self) -> type[Any]:
         fields, hints = {}, {}

@@ -182,9 +182,9 @@ def _load(path: Path) -> Mapping[str, Any]:
     try:
         return tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
-        raise SettingsError(f"cannot read the configuration {path}: {error.strerror}") from error
+        raise SettingsError(f"The configuration {path} cannot be read: {error.strerror}.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path} is not TOML: {error}") from error
+        raise SettingsError(f"{path} is not valid TOML: {error}") from error
 
 
 def _nested(mapping: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -322,7 +322,7 @@ def _convert(section: KnownSection, given: Mapping[str, tuple[Any, str]]) -> Any
 
 
 def _choice(kind: Any, value: Any) -> str | None:
-    """What is wrong with a value that is none of a few words; None for settings of other kinds."""
+    """What is wrong with a value that is not one of the words allowed; None for settings of other kinds."""
     if get_origin(kind) is not Literal:
         return None
     words = [repr(word) for word in get_args(kind)]

@@ -111,11 +111,11 @@ def without_null(value: Any) -> Any:
 def check_text(value: str, field: str, limit: int) -> str:
     """``value`` itself: 1 to ``limit`` characters that every database and broker can keep, else `Invalid`."""
     if not isinstance(value, str) or not value:
-        raise Invalid(f"{field} is empty; 1 to {limit} characters are needed", field=field, limit=limit)
+        raise Invalid(f"{field} is empty. Give 1 to {limit} characters.", field=field, limit=limit)
     if len(value) > limit:
-        raise Invalid(f"{field} has {len(value)} characters; 1 to {limit} are allowed", field=field, limit=limit)
+        raise Invalid(f"{field} has {len(value)} characters. Give 1 to {limit}.", field=field, limit=limit)
     if "\0" in value or (not value.isascii() and any("\ud800" <= each <= "\udfff" for each in value)):
-        raise Invalid(f"{field} has a NUL or a lone surrogate in it, which is no text", field=field)
+        raise Invalid(f"{field} contains a NUL or a lone surrogate, which cannot be stored.", field=field)
     return value
 
 
@@ -127,7 +127,7 @@ def exact_json(value: Any, field: str) -> bytes:
     except (msgspec.MsgspecError, TypeError, ValueError, RecursionError) as error:
         raise Invalid(f"{field}: {error}", field=field) from error
     if where is not None:
-        raise Invalid(f"{where}: NaN and infinity are no JSON", field=where)
+        raise Invalid(f"{where}: JSON has no NaN and no infinity.", field=where)
     return encoded
 
 

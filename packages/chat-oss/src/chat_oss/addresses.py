@@ -21,7 +21,7 @@ def _is_address(address: str, path: bool) -> bool:
     try:
         parts = urlsplit(address)
         port = parts.port
-    except ValueError:  # a port that is no number, half an IPv6 address
+    except ValueError:  # a port that is not a number, half an IPv6 address
         return False
     return (
         parts.scheme in ("http", "https")

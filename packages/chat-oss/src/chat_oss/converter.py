@@ -57,7 +57,7 @@ class _Process:
             if message:
                 write(self._child.stdin, message)
             return read(self._child.stdout)
-        except OSError:  # it does not read any more
+        except OSError:  # it has stopped reading
             return None
         finally:
             limit.cancel()

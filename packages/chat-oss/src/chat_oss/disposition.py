@@ -9,7 +9,7 @@ def content_disposition(name: str | None, *, inline: bool) -> str:
     """What a browser does with a content and what it saves it as.
 
     The plain ``filename`` is for old clients: what is not harmless ASCII becomes ``_``; ``filename*`` carries the name,
-    but for the slashes: it is no path.
+    but for the slashes: it is not a path.
     """
     kind = "inline" if inline else "attachment"
     if not name:

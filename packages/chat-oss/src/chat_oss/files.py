@@ -109,7 +109,7 @@ class StoredFiles:
         place = profile_place(user) if request.conversation is UNSET else request.conversation
         self._policy.check(request.type, request.size)
         if place == profile_place(user) and not self._policy.is_picture(request.type):
-            raise Invalid("type: A profile wears a picture.", field="type")
+            raise Invalid("type: The file for a profile must be a picture.", field="type")
         free = await self._store.free()
         if free is not None and request.size > free:
             raise Unavailable("This server has no room for this file. Try again later.", retry_after=FULL_SECONDS)
@@ -165,7 +165,7 @@ class StoredFiles:
         if upload.state != "begun":
             raise Conflict("This upload is finished.")
         if upload.expires_at <= self._clock.wall_ms():
-            raise NotFound("file not found")
+            raise NotFound("This file does not exist.")
         return upload
 
     # --- finish

@@ -161,7 +161,7 @@ class Folder:
         try:
             file = self._path(key).open("rb")
         except (FileNotFoundError, NotADirectoryError):
-            raise NotFound("object not found") from None
+            raise NotFound("This object does not exist.") from None
         try:
             return _read_header(key, file), file
         except BaseException:
@@ -187,7 +187,7 @@ class Folder:
                 os.close(os.open(link, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE))
                 shutil.copyfile(origin, link)  # a file system without hard links
         except (FileNotFoundError, NotADirectoryError):
-            raise NotFound("object not found") from None
+            raise NotFound("This object does not exist.") from None
         try:
             self._rename(link, self._path(target))
         finally:
@@ -238,7 +238,7 @@ class Folder:
         """The folder of an unfinished upload; `NotFound` when it is over."""
         folder = self._uploads(key) / upload
         if not upload.isalnum() or not (folder / "type").is_file():
-            raise NotFound("upload not found")
+            raise NotFound("This upload does not exist.")
         return folder
 
     def commit_part(self, draft: Draft, key: str, upload: str, number: int) -> str:
@@ -248,7 +248,7 @@ class Folder:
         try:
             os.replace(draft.path, folder / str(number))
         except FileNotFoundError:
-            raise NotFound("upload not found") from None
+            raise NotFound("This upload does not exist.") from None
         return etag
 
     def parts(self, key: str, upload: str) -> Sequence[Part]:
@@ -276,7 +276,7 @@ class Folder:
             info = self.commit(draft, key, (folder / "type").read_text(), f"{digest[:32]}-{len(wanted)}")
         except FileNotFoundError:
             draft.drop()
-            raise NotFound("upload not found") from None
+            raise NotFound("This upload does not exist.") from None
         except BaseException:
             draft.drop()
             raise
@@ -338,7 +338,7 @@ def _make_folder(path: Path) -> None:
 def _read_header(key: str, file: BinaryIO) -> ObjectInfo:
     head = file.read(HEADER)
     if not head.startswith(MAGIC):
-        raise NotFound("object not found")  # somebody else's file
+        raise NotFound("This object does not exist.")  # somebody else's file
     length = int.from_bytes(head[8:12], "big")
     header = msgspec.json.decode(head[12 : 12 + length], type=_Header)
     stat = os.fstat(file.fileno())

@@ -83,7 +83,9 @@ class Intake:
         except NotFound:
             raise Conflict("Nothing has been uploaded yet.") from None
         if stored != size or (whole and reading.size != size):
-            raise Invalid(f"size: This is not the {size} bytes that were announced.", field="size", limit=size)
+            raise Invalid(
+                f"size: The content does not have the {size} bytes that were announced.", field="size", limit=size
+            )
         real = real_type(type, bytes(reading.head))
         if not agrees(real, bytes(reading.head)):
             raise Invalid(f"type: This file is not of type {type}.", field="type")

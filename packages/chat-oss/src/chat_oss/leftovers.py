@@ -1,4 +1,4 @@
-"""What nobody needs any more, as the table knows it. Every method is one transaction; `chat_oss.sweep` acts on it."""
+"""What nobody needs any longer, as the table knows it. Every method is one transaction; `chat_oss.sweep` acts on it."""
 
 from __future__ import annotations
 

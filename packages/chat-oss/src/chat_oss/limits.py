@@ -25,4 +25,4 @@ def check_part(number: int) -> int:
 def check_size(size: int) -> None:
     """A size in bytes."""
     if size < 0:
-        raise Invalid("size: A size is 0 or more bytes.", field="size", limit=0)
+        raise Invalid("size: The size cannot be negative.", field="size", limit=0)

@@ -1,4 +1,4 @@
-"""What clients are told of finished files: their facts, and short-lived links to them. Does no I/O with the store."""
+"""What clients learn about finished files: their facts, and short-lived links to them. Does no I/O with the store."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Linker:
 
 
 def facts(upload: Upload) -> FileFacts:
-    """What the sender is told of a finished file."""
+    """What the sender learns about a finished file."""
     return FileFacts(
         file=upload.file,
         name=upload.name,

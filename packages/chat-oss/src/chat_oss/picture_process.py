@@ -96,7 +96,7 @@ def _confine(memory: int) -> None:
     for kind, most in (
         (resource.RLIMIT_AS, memory),
         (resource.RLIMIT_NOFILE, _OPEN_FILES),
-        (resource.RLIMIT_FSIZE, 0),  # pipes are no files
+        (resource.RLIMIT_FSIZE, 0),  # a pipe does not count as a file
         (resource.RLIMIT_CORE, 0),  # the picture would lie in it
     ):
         hard = resource.getrlimit(kind)[1]

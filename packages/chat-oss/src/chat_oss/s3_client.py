@@ -28,7 +28,7 @@ _UNREADABLE = frozenset({"InvalidRequest", "InvalidObjectState"})
 def make_signer(settings: MinioSettings) -> Signer:
     """What signs the links; `SetupError` when half of its own key is missing."""
     if bool(settings.link_access_key) != bool(settings.link_secret_key):
-        raise SetupError("[object_store.minio] link_access_key, link_secret_key: both or neither")
+        raise SetupError("[object_store.minio] link_access_key, link_secret_key: Set both or neither.")
     access, secret = settings.link_access_key or settings.access_key, settings.link_secret_key or settings.secret_key
     return Signer(access, secret, settings.region)
 
@@ -51,7 +51,7 @@ def make_client(settings: MinioSettings, pool: urllib3.PoolManager) -> Minio:
     if settings.public_endpoint:
         check_address("[object_store.minio] public_endpoint", settings.public_endpoint)
     if not settings.access_key or not settings.secret_key:
-        raise SetupError("[object_store.minio] access_key, secret_key: both are needed")
+        raise SetupError("[object_store.minio] access_key, secret_key: Set both.")
     return Minio(
         address.netloc,
         settings.access_key,
@@ -68,7 +68,7 @@ def translating(work: Callable[..., T], *arguments: Any) -> T:
         return work(*arguments)
     except S3Error as error:
         if error.code in _ABSENT:
-            raise NotFound("object not found") from None
+            raise NotFound("This object does not exist.") from None
         if error.code in _WRONG:
             raise Invalid(f"parts: {error.message}", field="parts") from None
         if error.code in _UNREADABLE:

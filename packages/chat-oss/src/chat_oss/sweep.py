@@ -1,4 +1,4 @@
-"""Removes from the store what nobody needs any more. Any number of processes may sweep at once."""
+"""Removes from the store what nobody needs any longer. Any number of processes may sweep at once."""
 
 from __future__ import annotations
 

@@ -160,7 +160,7 @@ class Uploads:
         wanted = select(file).where(file.c.file == name, file.c.state == "finished", file.c.seq == WORN)
         row = await self._database.read(lambda connection: connection.execute(wanted).one_or_none())
         if row is None or row.conversation != profile_place(row.user):
-            raise NotFound("file not found")
+            raise NotFound("This file does not exist.")
         return _upload(row)
 
     def _may_send(self, connection: Connection, user: str, place: str, now: int) -> None:
@@ -201,7 +201,7 @@ def _own(connection: Connection, user: str, name: str) -> Row[Any]:
     own = select(file).where(file.c.file == name, file.c.user == user, file.c.state.in_(("begun", "finished")))
     row = connection.execute(own).one_or_none()
     if row is None:
-        raise NotFound("file not found")
+        raise NotFound("This file does not exist.")
     return row
 
 

@@ -65,7 +65,7 @@ def with_rooms(plugged: Contributions, rooms: Sequence[RoomContributions]) -> Co
         for owned in (*ours, *others):
             name = key(owned.record)
             if name in taken:
-                raise PluginError(f"{name} is registered twice: by {taken[name]} and by {owned.owner}")
+                raise PluginError(f"{name} is registered twice: by {taken[name]} and by {owned.owner}.")
             taken[name] = owned.owner
         return [*ours, *others]
 

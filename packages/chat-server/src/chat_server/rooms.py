@@ -126,7 +126,7 @@ class Rooms:
         ]
 
     async def tidy(self) -> None:
-        """Forget kept replies and tokens that are over, until nothing is: in portions, others' work in between."""
+        """Delete expired replies and tokens, a limited number at a time, so that other work can run in between."""
         now = self.clock.wall_ms()
         while await self.database.change(lambda connection: forget_replies(connection, now)):
             pass
@@ -142,7 +142,7 @@ class Rooms:
 async def build(ports: RoomPorts, settings: RoomSettings, observe: Callable[[str, Any], None]) -> Rooms:
     """Wire the rooms. The gateways are attached to ``rooms.router`` by the caller.
 
-    ``observe``: told of each event that fan-out carries, for the observers of plugins.
+    ``observe`` is called with each event that fan-out carries, for the observers of plugins.
     """
     database, outbox, clock = ports.database, ports.outbox, ports.clock
     known = Kinds(ports.kinds)

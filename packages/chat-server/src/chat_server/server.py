@@ -254,7 +254,7 @@ class Server:
         if not waiting:
             return
         if self.database.dialect != "sqlite":
-            raise SetupError(f"the tables of {', '.join(waiting)} are not up to date: run `chat-server migrate`")
+            raise SetupError(f"The tables of {', '.join(waiting)} are not up to date: run `chat-server migrate`.")
 
         def upgrade(connection: Any) -> None:
             migrate.refuse_foreign(connection, owned)

@@ -119,7 +119,7 @@ class ChatClient(Commands):
 
     @property
     def session(self) -> ClientSession:
-        """The protocol's side of it: phase, counters, what is owed."""
+        """The protocol's state: phase, counters, what is left to sync."""
         return self._session
 
     @property
@@ -151,7 +151,7 @@ class ChatClient(Commands):
         await self._until(lambda: self._session.phase == "live")
 
     async def settled(self) -> None:
-        """Wait until nothing is owed: the copy is as new as the server's last word. Raises when it has ended."""
+        """Wait until the copy is as new as the server's last word. Raises when the session has ended."""
         await self._until(lambda: self._session.settled)
 
     async def _until(self, condition: Callable[[], bool]) -> None:
@@ -203,7 +203,7 @@ class ChatClient(Commands):
             self._waiting[ref] -= 1
             if not self._waiting[ref]:
                 del self._waiting[ref]
-                if not answer.done():  # nobody waits for it any more
+                if not answer.done():  # its caller has gone
                     self._session.forget(ref)
                     self._answers.pop(ref, None)
 
@@ -224,7 +224,7 @@ class ChatClient(Commands):
         server refuses for good. Cancelling does not take the message back: it stays queued.
         """
         if (text is None) == (body is None):
-            raise Invalid("a message has either a text or a body", field="text")
+            raise Invalid("A message has either a text or a body, not both and not neither.", field="text")
         if self._session.ending is not None:
             raise self._session.ending
         what = {"text": text} if body is None else body
@@ -238,7 +238,7 @@ class ChatClient(Commands):
         return await asyncio.shield(receipt)
 
     def note(self, event: str, data: Any) -> None:
-        """Something volatile, such as ``typing {conversation}``; dropped while there is no connection."""
+        """Send an ephemeral event, such as ``typing {conversation}``; dropped while there is no connection."""
         self._session.note(event, data)
         self._wake.set()
 
@@ -400,6 +400,6 @@ class ChatClient(Commands):
 
 
 def _looked_at(receipt: asyncio.Future[Receipt]) -> None:
-    """A refusal that nobody waits for any more was still told as an event."""
+    """Take note of a refusal that nobody waits for: it was told as an event."""
     if not receipt.cancelled():
         receipt.exception()

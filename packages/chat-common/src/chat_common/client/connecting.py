@@ -26,5 +26,5 @@ async def connect(
                 await (client.live() if token is None else client.settled())
         except TimeoutError:
             why = client.failure or "it accepts connections, but the client has not synced yet"
-            raise Unavailable(f"no chat at {url} within {timeout:g} s: {why}") from None
+            raise Unavailable(f"No chat server at {url} answered within {timeout:g} s: {why}") from None
         yield client

@@ -39,7 +39,7 @@ class Handlers:
             handler.take(event)
 
     async def close(self) -> None:
-        """Let no handler run on; what waits for one is dropped."""
+        """Cancel running handlers, and drop the events that wait for one."""
         tasks = [task for handlers in self._by_kind.values() for handler in handlers if (task := handler.cancel())]
         if tasks:
             await asyncio.wait(tasks)

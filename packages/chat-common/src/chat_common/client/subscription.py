@@ -47,7 +47,9 @@ class Subscription:
     async def __anext__(self) -> Any:
         while not self._events:
             if self._overrun:
-                raise Unavailable(f"more than {CAPACITY} events were not read", limit=CAPACITY)
+                raise Unavailable(
+                    f"More than {CAPACITY} events have not been read: the subscription ends.", limit=CAPACITY
+                )
             if self._ended:
                 raise StopAsyncIteration
             self._ready.clear()

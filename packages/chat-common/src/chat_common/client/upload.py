@@ -60,6 +60,6 @@ def _put(put: UploadRequest, address: str, content: Path | bytes, start: int, si
         with urllib.request.urlopen(request, timeout=PUT_TIMEOUT):
             return
     except urllib.error.HTTPError as error:
-        raise Unavailable(f"the storage refused the upload with HTTP {error.code}") from None
+        raise Unavailable(f"The storage refused the upload with HTTP status {error.code}.") from None
     except OSError as error:
-        raise Unavailable(f"the storage cannot be reached: {error}") from error
+        raise Unavailable(f"The storage cannot be reached: {error}") from error

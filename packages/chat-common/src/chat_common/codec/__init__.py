@@ -40,7 +40,7 @@ class Codec(Protocol):
         ...
 
     def server_frames(self, data: bytes) -> Sequence[ServerFrame]:
-        """A server's message; frames of an unknown op are left out. `Invalid` when it is none at all."""
+        """A server's message; frames of an unknown op are left out. `Invalid` when it is not a message at all."""
         ...
 
     def decode(self, data: Any, kind: type[T]) -> T:

@@ -33,7 +33,7 @@ def invalid_of(error: Exception, *, what: str = "the value") -> Invalid:
     if isinstance(error, RecursionError):
         return Invalid(f"JSON may be nested at most {MAX_DEPTH} deep", limit=MAX_DEPTH)
     if isinstance(error, UnicodeDecodeError):
-        return Invalid("text must be UTF-8 without lone surrogates")
+        return Invalid("Text must be valid UTF-8, without lone surrogates.")
     if not isinstance(error, msgspec.ValidationError):
         return Invalid(f"{what} is not valid JSON: {error}")
     return invalid_from(error, what=what)
@@ -85,7 +85,7 @@ class JsonCodec:
         if not text or text == b"null":
             text = b"{}"
         if bad_text(text):
-            raise Invalid("text may not hold U+0000 or lone surrogates")
+            raise Invalid("Text may not contain U+0000 or lone surrogates.")
         try:
             value: T = _decoder(kind).decode(text)
             return value
@@ -117,7 +117,7 @@ def _read(data: bytes) -> ClientFrame | BadFrame:
     if too_deep(data, MAX_DEPTH):
         return BadFrame(Invalid(f"JSON may be nested at most {MAX_DEPTH} deep", limit=MAX_DEPTH), ref_of(data))
     if bad_text(data):
-        return BadFrame(Invalid("text may not hold U+0000 or lone surrogates"), ref_of(data))
+        return BadFrame(Invalid("Text may not contain U+0000 or lone surrogates."), ref_of(data))
     try:
         frame = _client.decode(data)
     except _UNREADABLE as error:

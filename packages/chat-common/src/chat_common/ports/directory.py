@@ -1,4 +1,4 @@
-"""The directory: which nodes there are, and which device of whom sits on which."""
+"""The directory: which nodes exist, and on which node each user's devices are connected."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Directory(Protocol):
         ...
 
     async def depart(self, record: NodeRecord) -> bool:
-        """This start of the node ends. False: it was not there any more, or another one was."""
+        """Withdraw this start of the node. False: it was no longer registered, or another start was."""
         ...
 
     async def register(self, route: Route, *, lease: float) -> None:

@@ -218,7 +218,7 @@ class Files(Protocol):
         ...
 
     async def sweep(self) -> int:
-        """Remove what nobody needs any more; how many things went. Any number of processes may do it at once."""
+        """Remove what nobody needs any longer; returns how many. Any number of processes may do it at once."""
         ...
 
 

@@ -146,7 +146,7 @@ class DeadLetters(Protocol):
     async def status(self) -> OutboxStatus: ...
 
     async def forget(self, topic: str, group: str) -> bool:
-        """A group that no process will run again: no row waits for it any more. False: it was not known."""
+        """Forget a group that no process will run again: rows no longer wait for it. False: it was not known."""
         ...
 
 

@@ -114,7 +114,7 @@ class ClientSession:
 
     @property
     def settled(self) -> bool:
-        """Live, and nothing is owed: the copy is as new as what the server has said."""
+        """Live, and nothing is left to sync: the copy is as new as what the server has said."""
         return self.phase == "live" and self._sync.settled and not self._jobs
 
     @property
@@ -221,11 +221,11 @@ class ClientSession:
             self._frames.append(frame)
 
     def forget(self, ref: str) -> None:
-        """Nobody waits for this answer any more; the call is not repeated."""
+        """Nobody is waiting for this answer any longer; the call is not repeated."""
         self._calls.pop(ref, None)
 
     def note(self, event: str, data: Any) -> None:
-        """Something volatile; dropped while there is no connection."""
+        """Send an ephemeral event; dropped while there is no connection."""
         if self.phase == "live":
             self._frames.append(ClientNote(event, cast(Raw, data)))
 

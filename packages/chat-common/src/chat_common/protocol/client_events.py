@@ -21,7 +21,7 @@ class Welcomed:
 
 @frozen
 class Disconnected:
-    """The connection is gone; unless `Ended` follows, another one is going to be made."""
+    """The connection is gone; unless `Ended` follows, the client makes another one."""
 
     code: int | None
 
@@ -104,7 +104,7 @@ class Told:
 
 @frozen
 class Synced:
-    """Nothing is owed any more: the copy is as new as the server's answer was."""
+    """The sync is complete: the copy is as new as the server's answer was."""
 
 
 @frozen

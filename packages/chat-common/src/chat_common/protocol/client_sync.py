@@ -86,7 +86,7 @@ class Syncer:
         self._version_mark += 1
 
     def owe_room(self, conversation: str) -> None:
-        """This conversation is to be synced, whatever the stamps say."""
+        """Sync this conversation, even if its stamps say that nothing is missing."""
         self._owed[conversation] = self._owed.get(conversation, 0) + 1
         self._behind = True
 
@@ -128,11 +128,11 @@ class Syncer:
                 if "head" in result:
                     self._inbox(msgspec.convert(result, Inbox))
 
-    # --- what is owed ---------------------------------------------------------------------------------------------
+    # --- what is left to ask ------------------------------------------------------------------------------------------
 
     @property
     def settled(self) -> bool:
-        """Nothing is owed."""
+        """Nothing is left to ask: the copy is complete."""
         return self._stage == "ready" and not (self._owes_version or self._owed or self._lacking.names)
 
     def deadline(self) -> float | None:

@@ -160,7 +160,7 @@ class ServerSession:
             if self.state is State.NEW:
                 self._go("hello")
                 return frame
-            self.refuse(Invalid("hello was said already on this connection", field="op"))
+            self.refuse(Invalid("This connection has already said hello.", field="op"))
             return None
         if self.state is not State.OPEN:
             ref = frame.ref if type(frame) is Call else None
@@ -208,7 +208,7 @@ class ServerSession:
         self._release(now)
 
     def reject(self, error: ChatError) -> None:
-        """This `hello` cannot be served; another one may be tried."""
+        """Refuse this `hello`; the client may try another one."""
         self._go("reject")
         self.refuse(error)
 

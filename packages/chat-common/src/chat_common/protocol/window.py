@@ -60,7 +60,7 @@ class Window:
         return self.size + self._waiting_size
 
     def send(self, chunk: Chunk) -> bool:
-        """Count the chunk as sent if the whole of it fits and nothing waits before it; else False, nothing is done."""
+        """Count the chunk as sent if all of it fits and nothing waits before it; otherwise only return False."""
         limits = self.limits
         if (
             self.waiting
@@ -123,7 +123,7 @@ class Window:
     def ack(self, received: int, covered: list[Chunk] | None = None) -> bool:
         """Forget what the client has, ``received`` in all; False when that is nothing new.
 
-        Chunks that it has the whole of are added to ``covered``. Raises ValueError when it was never sent.
+        Chunks that the client has completely are added to ``covered``. Raises ValueError when it was never sent.
         """
         if received > self.sent:
             raise ValueError(f"received is {received}, but only {self.sent} were sent")

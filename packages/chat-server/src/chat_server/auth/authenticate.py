@@ -71,7 +71,7 @@ class Standings:
         self, claims: Claims, row: Row[Any] | None, is_banned: bool, users: Mapping[str, wire.User], now: int
     ) -> Standing | Exception:
         if row is None or (row.user, row.login, row.audience) != (claims.user, claims.login, claims.audience):
-            return NotAuthenticated("token: it is not known here", field="token")
+            return NotAuthenticated("token: The token is not known here.", field="token")
         if is_banned:
             return NotPermitted("This account is banned.")
         if row.ended_at is not None:
@@ -81,7 +81,7 @@ class Standings:
         if row.retired_at is not None and row.retired_at + self._grace < now:
             return TokenRetired("token: it was renewed and is not good any more", field="token")
         if claims.user not in users:
-            return NotAuthenticated("token: its user does not exist any more", field="token")
+            return NotAuthenticated("token: The user of this token no longer exists.", field="token")
         return Standing(users[claims.user], row)
 
 
@@ -130,7 +130,7 @@ class Authenticate:
             raise
         row, now = standing.row, self.ports.clock.wall_ms()
         if device and row.device is not None and row.device != device:
-            raise NotAuthenticated("token: it belongs to another device; log in on this one", field="token")
+            raise NotAuthenticated("token: The token belongs to another device. Log in on this one.", field="token")
         if row.used_at is None:
             await self.ports.database.change_many(note_used, (claims.token, now))
         if device:

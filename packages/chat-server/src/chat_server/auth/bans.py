@@ -38,7 +38,7 @@ def keep_out(
 
 
 def let_in(connection: Connection, user: str, now: int, by: str) -> None:
-    """Delete a ban; nothing happens where there is none."""
+    """Delete a ban, if there is one."""
     if connection.execute(delete(ban).where(ban.c.user == user)).rowcount:
         audit.note(connection, now, by, "user.unban", user)
 
@@ -46,7 +46,7 @@ def let_in(connection: Connection, user: str, now: int, by: str) -> None:
 @frozen
 class Bans:
     """Bans end every login of the user, so that a ban that is over lets nobody in without logging in again.
-    ``by``: whom the audit names."""
+    ``by``: the user whom the audit names."""
 
     ports: Ports
     endings: Endings

@@ -79,7 +79,7 @@ class Binding:
             if current is None or current.ended_at is not None:
                 raise why_ended(None if current is None else current.ended_by)
             if current.device not in (None, arrival.device):
-                raise NotAuthenticated("token: it belongs to another device; log in on this one", field="token")
+                raise NotAuthenticated("token: The token belongs to another device. Log in on this one.", field="token")
             others = [each for each in held(connection, row.user, now, online) if each.login != row.login]
             decision = decided(policy.decide(device, others))
             ended = end(connection, login.c.login.in_(decision.end), "replaced", now, stays=arrival.device)

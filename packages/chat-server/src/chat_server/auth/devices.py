@@ -1,4 +1,4 @@
-"""What a client says of the device that it is, and what the user's other devices are told of it."""
+"""What a client says about its device, and what the user's other devices are told about it."""
 
 from __future__ import annotations
 

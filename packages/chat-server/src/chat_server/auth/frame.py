@@ -89,7 +89,7 @@ class Frame:
         )
 
     def cookie(self, request: Request, name: str) -> str:
-        """Return a cookie that `set` has set; empty where there is none."""
+        """Return the cookie that `set` has set; empty if there is none."""
         return request.cookies.get(PREFIX + name if self.secure(request) else name, "")
 
     def secure(self, request: Request) -> bool:
@@ -112,7 +112,7 @@ class Frame:
 
 
 async def read_form(request: Request) -> Mapping[str, str] | None:
-    """Return the fields of a form; None for what is none, is too long, or does not come."""
+    """Return the fields of a form; None if the body is not a form, is too long, or does not arrive."""
     if request.headers.get("content-type", "").partition(";")[0].strip() != "application/x-www-form-urlencoded":
         return None
     body = b""

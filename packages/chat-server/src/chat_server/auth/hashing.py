@@ -44,7 +44,7 @@ class Turns:
             return
         key = counted_as(address)[0][0] if address is not None else ""
         line = self._lines.get(key)
-        # Whoever comes from this machine has no address, and no share either: it may be a proxy.
+        # A request from this machine has no address, and no share either: it may come from a proxy.
         if self.waiting >= self._waiting or (address is not None and line is not None and len(line) >= self._share):
             raise Unavailable("Too many people log in at this moment. Try again in a second.", retry_after=1.0)
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -99,7 +99,7 @@ class Issuer:
             return self.identities.resolve(tx, who)
         found = views.users_by_id(tx.connection, [who])
         if who not in found:
-            raise NotFound("user not found")
+            raise NotFound("This user does not exist.")
         return found[who]
 
     def _described(self, connection: Connection, user: str, newcomer: Newcomer) -> Newcomer:

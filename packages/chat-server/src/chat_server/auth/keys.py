@@ -29,7 +29,7 @@ def signing_keys(connection: Connection, settings: AuthSettings) -> dict[str, st
     for each in chosen:
         key = _stored(connection) if each == STORED else _read(each)
         keys.setdefault(key_id(key), key)
-    # Tokens of before keys had names of their own carry the name of the only key there was.
+    # Tokens from before keys had names carry the name of the only key that existed.
     keys.setdefault("1", keys[key_id(_stored(connection) if chosen[-1] == STORED else _read(chosen[-1]))])
     return keys
 

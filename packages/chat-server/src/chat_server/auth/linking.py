@@ -1,6 +1,6 @@
 """``auth.identities``, ``auth.link`` and ``auth.unlink``: several ways in for one user, never merged by themselves.
 
-Whoever has stolen a session must not be able to add a way in of his own, so the caller's login must be young.
+A thief of a session must not be able to add a login of his own, so the caller's login must be recent.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ class Linking:
             offered = [
                 each for each, it in self.providers.items() if isinstance(it, DirectIdentity) and each != PASSWORD
             ]
-            raise Invalid(f"provider: {name!r} cannot be linked so: {nearest(name, offered)}", field="provider")
+            raise Invalid(f"provider: {name!r} cannot be linked this way: {nearest(name, offered)}", field="provider")
         return provider
 
     def _require_young(self, connection: Connection, caller: Caller) -> None:

@@ -1,4 +1,4 @@
-"""OpenID Connect: logging in at another site (Keycloak, Entra, Google, an own one) by authorization code with PKCE."""
+"""OpenID Connect: logging in at another site (Keycloak, Entra, Google, your own) by authorization code with PKCE."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class OidcIdentity:
                 f" choose from {', '.join(sorted(ALGORITHMS))}"
             )
         if "openid" not in settings.scope.split():
-            raise SetupError(f"[identity_provider.{name}] scope: `openid` must be in it")
+            raise SetupError(f"[identity_provider.{name}] scope: It must contain `openid`.")
         _require_safe(settings.issuer, f"[identity_provider.{name}] issuer")
         self._settings, self._address, self._site = settings, address, site
         self._document: tuple[float, dict[str, Any]] | None = None
@@ -240,7 +240,7 @@ def _required(key: dict[str, Any] | None) -> dict[str, Any]:
 
 
 def _fitting(keys: list[dict[str, Any]], kid: Any, algorithm: str) -> dict[str, Any] | None:
-    """The key that signs so; without an id only where there is no choice."""
+    """The key that signs this way; without an id only where there is a single one."""
     fitting = [
         key
         for key in keys
@@ -289,7 +289,7 @@ def _is_safe(address: str) -> bool:
 
 def _require_safe(address: str, what: str) -> None:
     if not _is_safe(address):
-        raise SetupError(f"{what}: {address!r} must begin with https://")
+        raise SetupError(f"{what}: {address!r} must begin with https://.")
 
 
 def backend(name: str) -> Backend:

@@ -35,7 +35,7 @@ class Phones:
         return self.signer.sign(claims)
 
     async def remembered(self, text: str) -> wire.User | None:
-        """Return whom a phone is remembered as; None when that is over, or the user is banned."""
+        """Return the user that a phone is remembered as; None when that has expired, or the user is banned."""
         try:
             return (await self.standings.of(self.signer.read(text, PHONE))).user
         except ChatError:

@@ -51,7 +51,7 @@ class PublicAddress:
         return f"http://{f'[{host}]' if ':' in host else host}:{self._port}"
 
     def reachable(self, url: str) -> bool:
-        """Whether other machines can open this address: whether it is none of this machine's own."""
+        """Whether other machines can open this address, that is, it is not a loopback address."""
         return not _only_here(urlsplit(url).hostname or "")
 
     def warning(self, url: str) -> str | None:

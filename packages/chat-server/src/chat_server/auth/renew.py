@@ -87,7 +87,7 @@ class Renewal:
             refuse_banned(connection, user, now)
             row = self._row(connection, jti)
             if row is None or (row.user, row.login) != (user, family):
-                raise NotAuthenticated("token: it is not known here", field="token")
+                raise NotAuthenticated("token: The token is not known here.", field="token")
             if row.ended_at is not None:
                 raise why_ended(row.ended_by)
             if row.ends_at is not None and row.ends_at <= now:
@@ -97,7 +97,7 @@ class Renewal:
             while row.replaced_by is not None:
                 found = self._row(connection, row.replaced_by)
                 if found is None:
-                    raise NotAuthenticated("token: it is not known here", field="token")
+                    raise NotAuthenticated("token: The token is not known here.", field="token")
                 row = found
                 if row.token_expires_at > now and row.replaced_by is None:
                     return self._claims(row)

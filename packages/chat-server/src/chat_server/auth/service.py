@@ -183,7 +183,9 @@ class Auth:
         ]
         linking = self._linking
         made += [
-            Command("auth.identities", Nothing, IdentityList, linking.identities, summary="One's ways to log in."),
+            Command(
+                "auth.identities", Nothing, IdentityList, linking.identities, summary="The caller's ways to log in."
+            ),
             # Kept replies hold a hash of the request, and this one has credentials in it: hence not "changes".
             Command("auth.link", LinkIdentity, IdentityList, linking.link, "keeps", summary="Add a way to log in."),
             Command("auth.unlink", UnlinkIdentity, IdentityList, linking.unlink, "changes", summary="Remove one."),
@@ -220,7 +222,7 @@ class Auth:
                 # Kept replies hold a hash of the request, from which a password could be guessed: hence not "changes".
                 Command(
                     "auth.password.set", SetPassword, PasswordSet, self._change_password, "keeps",
-                    summary="Set or change one's password.",
+                    summary="Set or change the caller's password.",
                 ),
             ]  # fmt: skip
         return made

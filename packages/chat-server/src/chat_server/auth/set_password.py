@@ -62,7 +62,7 @@ class ChangePassword:
             if known is None:
                 found = views.users_by_id(tx.connection, [me])
                 if me not in found:
-                    raise NotFound("user not found")
+                    raise NotFound("This user does not exist.")
                 keep(tx.connection, me, found[me].name, secret)
                 return PasswordSet(name=folded(found[me].name)), []
             answer = PasswordSet(name=replace(tx.connection, me, secret))

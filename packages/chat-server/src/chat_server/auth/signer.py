@@ -67,7 +67,7 @@ class TokenSigner:
         """
         found = self._verified(text, audience)
         if found.expires_at <= self._clock.wall_ms():
-            raise NotAuthenticated("token: it has expired; log in again", field="token")
+            raise NotAuthenticated("token: The token has expired. Log in again.", field="token")
         return found
 
     def _verify(self, text: str, audience: str | None) -> Claims:
@@ -91,4 +91,4 @@ class TokenSigner:
                 audience,
             )
         except (jwt.PyJWTError, KeyError, TypeError, ValueError, UnicodeError):
-            raise NotAuthenticated("token: it is not valid", field="token") from None
+            raise NotAuthenticated("token: The token is not valid.", field="token") from None

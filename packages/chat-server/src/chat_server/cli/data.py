@@ -57,7 +57,7 @@ def sqlite_file(choice: Choice) -> Path:
     _, settings = load(choice)
     if not is_embedded(settings):
         raise SetupError(
-            "this is for the embedded database: for PostgreSQL use its own tools, then `chat-server epoch new`"
+            "This is for the embedded database. For PostgreSQL use its own tools, then `chat-server epoch new`."
         )
     path = settings.section("database.sqlite").path
     return Path(path) if path else data_folder(settings) / "chat.db"

@@ -21,7 +21,7 @@ def prepare_store(choice: Choice) -> Sequence[str]:
 
 async def _prepare(plugins: Plugins, settings: Settings) -> Sequence[str]:
     if ObjectStore not in plugins.ports():
-        raise SetupError("no object store is installed: install the package interesting-chat-oss")
+        raise SetupError("No object store is installed: install the package interesting-chat-oss.")
     async with Assembly(plugins, settings) as assembly:
         furnish(assembly, settings)
         store = await assembly.get(ObjectStore)  # type: ignore[type-abstract]

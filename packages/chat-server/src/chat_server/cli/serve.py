@@ -75,7 +75,7 @@ def listen(host: str, port: int) -> socket.socket:
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
     except OSError as error:
-        raise SetupError(f"cannot listen on {host}: {error.strerror}") from error
+        raise SetupError(f"The server cannot listen on {host}: {error.strerror}.") from error
     listener = socket.socket(family, kind, protocol)
     # A restart must not wait for the former one's connections to time out.
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -85,9 +85,9 @@ def listen(host: str, port: int) -> socket.socket:
         listener.close()
         if error.errno == errno.EADDRINUSE:
             raise SetupError(
-                f"port {port} on {host} is in use: choose another with --port, or 0 for a free one"
+                f"Port {port} on {host} is in use: choose another with --port, or 0 for a free one."
             ) from error
-        raise SetupError(f"cannot listen on {host} port {port}: {error.strerror}") from error
+        raise SetupError(f"The server cannot listen on {host} port {port}: {error.strerror}.") from error
     return listener
 
 
@@ -185,6 +185,6 @@ def _loop_factory(settings: HttpSettings) -> Callable[[], asyncio.AbstractEventL
         import uvloop
     except ImportError:
         if settings.loop == "uvloop":
-            raise SetupError("[http] loop: uvloop is not installed") from None
+            raise SetupError("[http] loop: uvloop is not installed.") from None
         return None
     return uvloop.new_event_loop

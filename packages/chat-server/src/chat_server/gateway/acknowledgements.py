@@ -1,4 +1,4 @@
-"""What was acknowledged, told to the router once a second: who has the message needs no offline push."""
+"""Acknowledgements, reported to the router once a second: a user who has the message needs no offline push."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from chat_server.services import RouterService
 
 
 class Acknowledgements:
-    """Coalesced: per user and conversation the newest seq. ``collector`` is None where nobody wants to know."""
+    """Coalesced: the newest seq of each user and conversation. ``collector`` is None where nobody wants them."""
 
     def __init__(self, router: RouterService, wanted: bool) -> None:
         self._router = router
@@ -27,7 +27,7 @@ class Acknowledgements:
         covered.clear()
 
     async def report(self) -> None:
-        """Tell the router what came together."""
+        """Tell the router what has been collected."""
         acknowledgements, self._newest = self._newest, {}
         if acknowledgements:
             await self._router.acknowledged(acknowledgements)

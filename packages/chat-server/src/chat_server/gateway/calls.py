@@ -41,7 +41,7 @@ class Calls:
         return self._sessions.calls
 
     def begin(self, session: Session, call: Call) -> None:
-        """Take the call; its answer is written to the connection that it came over, or to none."""
+        """Start the call; its answer is written to the connection that it came over, or to none if that is gone."""
         caller = session.caller(call.ref)
         try:
             call = self._dispatcher.intercept("frame_in", caller, call)
@@ -73,7 +73,9 @@ class Calls:
             except Exception:
                 log.exception("call_failed", command=call.command, ref=call.ref)
                 if session.connection is connection:
-                    session.refuse(Internal("something went wrong on the server"), call.ref)
+                    session.refuse(
+                        Internal("The server failed to handle this request; the failure has been logged."), call.ref
+                    )
         finally:
             self._sessions.call_ended(session)
             if connection is not None and connection.paused_at is None and session.calls == self._most // 2:
@@ -88,7 +90,7 @@ class Calls:
             self._sessions.look_after(session)
 
     async def _after_the_last(self, session: Session, call: Call, work: Any) -> None:
-        """Wait for the former submit to the same conversation first."""
+        """Wait for the previous submit to the same conversation first."""
         try:
             name = msgspec.json.decode(call.params, type=_Addressed).conversation
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

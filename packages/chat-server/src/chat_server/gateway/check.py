@@ -24,7 +24,7 @@ of two nodes differ."""
 
 @frozen
 class Expected:
-    """Where users and conversations were in the log when it was asked; ``hot``: also those that nobody asked for."""
+    """Where users and conversations stood in the log when it was asked; ``hot``: also those that were not asked for."""
 
     versions: dict[str, int]
     rooms: dict[str, int]
@@ -32,8 +32,10 @@ class Expected:
 
 
 class Check:
-    """The question does not take the way whose loss it reveals. Between question and verdict lies a grace, so that what
-    is under way does not count; the verdict compares numbers, so what has come meanwhile is not behind."""
+    """Finds lost deliveries by asking the log, since a question sent the way of the deliveries could be lost with them.
+
+    The verdict waits for a grace after the question, so that deliveries under way do not count as lost; it compares
+    numbers, so a session that has caught up meanwhile is not behind."""
 
     def __init__(
         self, im: ImService, sessions: Sessions, streams: Streams, wall_ms: Callable[[], int], grace: float
@@ -72,12 +74,12 @@ class Check:
                 self._streams.forget_all()
                 sessions.end_all(CloseCode.EPOCH_CHANGED, "the store began a new epoch")
                 return Expected({}, {}, {})
-        # Not before all pages are there: what a failing question had found is asked for again.
+        # Moved only when all pages are there: what a question that failed had found is asked for again.
         self._hot_since = newest
         return expected
 
     def judge(self, expected: Expected) -> int:
-        """Tell who is behind, and have read what streams lack; returns how many sessions were told."""
+        """Tell sessions that are behind, and have streams read what they lack; returns how many sessions were told."""
         sessions = self._sessions
         told = self._streams.tell_refused()
         for user, version in expected.versions.items():

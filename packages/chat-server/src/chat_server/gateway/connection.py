@@ -20,11 +20,11 @@ from chat_server.gateway.sessions import Sessions
 from chat_server.gateway.wire import Wire
 
 HOLD = (0.25, 1.0)
-"""Seconds, at least and at most, that nothing more is taken from somebody whose points are spent."""
+"""Seconds, at least and at most, for which nothing more is read from a client whose points are spent."""
 
 
 class Desk:
-    """Where a client's frames go, by what they ask; one for all connections of a node."""
+    """What handles a client's frames, by their kind; one for all connections of a node."""
 
     __slots__ = (
         "acknowledgements", "calls", "charge", "client_frames", "events", "handshake", "most_calls", "now", "sessions",
@@ -60,9 +60,9 @@ class ClientConnection(Connection):
         self._waiting: deque[bytes] = deque()
 
     def received(self, data: bytes) -> None:
-        """A whole message of the client, as UTF-8 checked by the transport."""
+        """Take a whole message of the client; the transport has checked that it is UTF-8."""
         if self._held:
-            # It was read already when reading was paused; so there are never more than one read's worth of them.
+            # It was read before reading was paused, so these are never more than one read of the socket held.
             self._waiting.append(data)
         else:
             self._take(data)
@@ -94,8 +94,8 @@ class ClientConnection(Connection):
     def _paid(self, session: Session, frame: ClientFrame | BadFrame) -> bool:
         """Charge for a frame but a hello, of which each connection has one.
 
-        Without points it is refused (an ephemeral event is dropped), and nothing is read for a while: whoever floods
-        would otherwise take the time of others by being refused.
+        Without points it is refused (an ephemeral event is dropped), and nothing is read for a while: otherwise the
+        refusals of a flood would cost the other clients time.
         """
         ref = frame.ref if isinstance(frame, Call | BadFrame) else None
         try:
@@ -125,7 +125,7 @@ class ClientConnection(Connection):
             self.wire.resume_reading()
 
     def refuse(self, error: ChatError) -> None:
-        """A message that is none, as the transport can tell without reading it: it counts as one."""
+        """Refuse a message that the transport can tell is invalid without reading it; it counts as a sign of life."""
         session = self.session
         if session is not None and session.closing is None and session.ending is None:
             session.heard(self._desk.now())
@@ -133,13 +133,13 @@ class ClientConnection(Connection):
             self._desk.sessions.flush.touch(session)
 
     def heard(self) -> None:
-        """A sign of life that is no message: a WebSocket ping or pong."""
+        """Note a sign of life other than a message: a WebSocket ping or pong."""
         if self.session is not None:
             self.session.heard(self._desk.now())
 
     def paused(self) -> None:
-        """The socket takes no more for now: nothing is written until `resumed`, and nothing read, since answers to who
-        does not take them would be kept without a bound."""
+        """Stop writing until `resumed`, because the socket takes no more; and stop reading, because answers that the
+        client does not take would pile up without bound."""
         self.paused_at = self._desk.now()
         self.wire.pause_reading()
         if self.session is not None:
@@ -153,10 +153,10 @@ class ClientConnection(Connection):
             self._desk.sessions.flush.touch(self.session)
 
     def retire(self) -> None:
-        """The server stops: answer what runs, say `bye` 4000, close."""
+        """Answer running calls, say `bye` 4000 and close, because the server stops."""
         if self.session is not None:
             self._desk.sessions.retire(self.session)
 
     def lost(self) -> None:
-        """The connection is gone, however that came."""
+        """The connection is gone, for whatever reason."""
         self._desk.sessions.disconnect(self)

@@ -1,4 +1,4 @@
-"""Ephemeral events of a client: typing. Bounded, and dropped without a word where they would pile up."""
+"""Ephemeral events of a client (typing): bounded, and dropped silently where they would pile up."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from chat_server.services import Dispatcher, ImService, RouterService
 log = structlog.get_logger("chat.gateway")
 
 LIMIT = 256
-"""Events of a node that are being carried out at once."""
+"""Most events that a node handles at the same time."""
 
 
 @define(kw_only=True)
@@ -26,8 +26,7 @@ class TypingNote:
 
 
 class EphemeralEvents:
-    """One event of a session at a time; unknown events, and those for foreign conversations, are passed
-    over."""
+    """Handles one event of a session at a time; ignores unknown events, and those for conversations of others."""
 
     def __init__(
         self, dispatcher: Dispatcher, im: ImService, router: RouterService, codec: Codec, tasks: Tasks
@@ -43,7 +42,7 @@ class EphemeralEvents:
         try:
             note = self._dispatcher.intercept("frame_in", session.caller(""), note)
             if session.user is None:
-                raise NotAuthenticated("a guest sends no notes")
+                raise NotAuthenticated("Log in before you send ephemeral events.")
             if note.event != "typing":
                 return
             typing = self._codec.decode(note.data, TypingNote)

@@ -1,4 +1,4 @@
-"""What is due for a socket in one tick of the loop is joined and written once."""
+"""Joins what is due for a socket in one tick of the loop, and writes it once."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ log = structlog.get_logger("chat.gateway")
 class Flush:
     """Collects sessions that have something to write and writes at the end of the tick: `call_soon`, no timer.
 
-    Sessions that are to get the same chunks share the joined bytes. A socket that takes no more is left alone until it
-    does: meanwhile its session's window bounds what waits.
+    Sessions that get the same chunks share the joined bytes. A socket that takes no more is left alone until it does;
+    meanwhile its session's window bounds what waits.
     """
 
     def __init__(self, ended: Callable[[Session], None]) -> None:
@@ -50,8 +50,8 @@ class Flush:
                 self.touch(session)
 
     def _write_through(self) -> None:
-        """A room's message to sessions that have nothing else to write, and that is most of them, goes from here to
-        the sockets: what a delivery costs is the memory that is touched for it, so all is touched once."""
+        """Write a conversation's message directly to the sockets of sessions that have nothing else to write, which are
+        most of them. The cost of a delivery is the memory that it touches, so everything is touched once."""
         (sessions, chunk, now), *_ = self._pushes
         self._pushes = []
         framing: Framing | None = None
@@ -118,7 +118,7 @@ class Flush:
         wire.write(found)
 
     def _write_last(self, session: Session) -> None:
-        """The bye goes out and the connection ends; one that takes nothing any more is dropped."""
+        """Write the bye and close the connection; drop one that takes nothing."""
         connection, ending, out = session.connection, session.ending, session.take()
         assert connection is not None
         assert ending is not None
@@ -134,7 +134,7 @@ class Flush:
 
 
 def _drop(connection: Connection) -> None:
-    """This connection cannot be written to; the transport tells of its end."""
+    """Drop a connection that cannot be written to; the transport reports its end."""
     log.exception("write_failed", address=connection.wire.address)
     with contextlib.suppress(Exception):
         connection.wire.abort()

@@ -34,7 +34,7 @@ from chat_server.services import CloseSessions, Delivery
 
 
 class Gateway:
-    """Who is on this wire? An async context: entered, it beats and checks; left, it has drained.
+    """The sessions of this node. An async context: inside it beats and checks run; on leaving, it drains.
 
     All methods are called from the event loop's thread. The parts stand from the ground up: each holds only what
     stands above it in `__init__`.

@@ -37,7 +37,7 @@ class Guests:
         if any(self._by_address[key] >= self._most * times for key, times in keys):
             self._refusals.note("guests_of_one_address", address=address, most=self._most)
             raise RateLimited(
-                f"There are {self._most} people at your address who are about to log in: try again in {AGAIN:g} s.",
+                f"{self._most} people at your address are about to log in already. Try again in {AGAIN:g} s.",
                 limit=self._most,
                 retry_after=AGAIN,
             )

@@ -1,4 +1,4 @@
-"""From `hello` to `welcome`: a new session, or the going on of one that still waits."""
+"""From `hello` to `welcome`: a new session, or the resumption of one that still waits."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Handshake:
         self._token_watch, self._presence = token_watch, presence
 
     def begin(self, connection: Connection, session: Session, hello: Hello) -> None:
-        """Serve the hello; its answer is `welcome`, an error, or the end of the connection."""
+        """Serve the hello; the answer is `welcome`, an error, or the end of the connection."""
         self._tasks.spawn(self._serve(connection, session, hello))
 
     async def _serve(self, connection: Connection, session: Session, hello: Hello) -> None:
@@ -82,7 +82,7 @@ class Handshake:
         except Exception:
             log.exception("hello_failed")
             if session.state is State.HANDSHAKE:
-                session.reject(Internal("something went wrong on the server"))
+                session.reject(Internal("The server failed to handle this request; the failure has been logged."))
         finally:
             self._sessions.flush.touch(session)
             self._sessions.look_after(session)
@@ -173,7 +173,7 @@ class Handshake:
                     former.wire.close(CloseCode.RESUMED_ELSEWHERE, bye.reason)
                 else:
                     former.wire.abort()
-            except Exception:  # The old connection is no reason to refuse the new one.
+            except Exception:  # A failure of the old connection must not refuse the new one.
                 log.exception("write_failed", address=former.wire.address)
             former.session = None
             old.connection = None

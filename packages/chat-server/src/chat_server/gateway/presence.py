@@ -90,7 +90,7 @@ class Presence:
         """The command ``presence.watch``: those of the list that are online; changes follow as notes."""
         session = self._sessions.index.get(caller.session or "")
         if session is None or caller.user is None or session.user != caller.user:
-            raise Invalid("presence is watched over a session's own connection")
+            raise Invalid("Presence can be watched only from a session with a connection.")
         users = list(dict.fromkeys(request.users))
         wanted = self._reading[session] = frozenset(users)
         try:

@@ -173,7 +173,7 @@ class Sessions:
         if connection is not None and connection.paused_at is not None:
             slow_at = connection.paused_at + settings.slow_timeout
             if now >= slow_at:
-                session.close(CloseCode.TOO_SLOW, f"took nothing for {settings.slow_timeout:g} s", now=now)
+                session.close(CloseCode.TOO_SLOW, f"the client took nothing for {settings.slow_timeout:g} s", now=now)
         others_at = now + min((due(session) for due in self.due), default=float("inf"))
         at = session.tick(now)
         if session.pending or session.ending is not None:

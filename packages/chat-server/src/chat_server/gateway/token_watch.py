@@ -58,7 +58,7 @@ class TokenWatch:
         try:
             token, fresh = await self._auth.renew(identity)
         except (NotAuthenticated, NotPermitted) as error:
-            # Ended where this node was not told of it.
+            # The login has ended without this node having heard of it.
             banned = isinstance(error, NotPermitted)
             session.close(CloseCode.BANNED if banned else CloseCode.TOKEN_INVALID, error.message)
             sessions.flush.touch(session)

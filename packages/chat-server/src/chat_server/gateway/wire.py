@@ -31,11 +31,11 @@ class Wire(Protocol):
         ...
 
     def close(self, code: int, reason: str) -> None:
-        """Close with this code after what was written; gives up on a peer that does not take it."""
+        """Close with this code after what was written; a peer that does not take it is dropped."""
         ...
 
     def abort(self) -> None:
-        """Drop the connection at once, with whatever it still holds."""
+        """Drop the connection at once, with everything that is still unwritten."""
         ...
 
     def pause_reading(self) -> None: ...

@@ -44,7 +44,7 @@ class CommandEndpoint:
 
     async def _answer(self, request: Request) -> Response:
         if names_token(request.url.query):
-            raise Invalid("a token in the query string is not accepted: send it as Authorization: Bearer")
+            raise Invalid("A token in the query string is not accepted. Send it in the header Authorization: Bearer.")
         refused = self._origins.refusal(request.headers.get("origin"), request.headers.get("host"))
         if refused is not None:
             raise NotPermitted(refused)
@@ -96,7 +96,7 @@ def _token(request: Request) -> str | None:
 
 
 async def _body(request: Request) -> bytes:
-    too_large = TooLarge(f"the body is larger than {BODY_BYTES} bytes", limit=BODY_BYTES)
+    too_large = TooLarge(f"The body is larger than {BODY_BYTES} bytes.", limit=BODY_BYTES)
     length = request.headers.get("content-length", "0")
     if length.isdecimal() and int(length) > BODY_BYTES:
         raise too_large
@@ -110,7 +110,7 @@ async def _body(request: Request) -> bytes:
     try:
         body.decode()
     except UnicodeDecodeError:
-        raise Invalid("the body: text must be UTF-8") from None
+        raise Invalid("The body must be valid UTF-8.") from None
     # Params stand one level deep in a frame; the same params are refused here and there.
     if too_deep(body, MAX_DEPTH - 1):
         raise Invalid(f"JSON may be nested at most {MAX_DEPTH} deep, counted from the frame", limit=MAX_DEPTH)

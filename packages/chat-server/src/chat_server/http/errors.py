@@ -41,7 +41,7 @@ async def _http(request: Request, error: Exception) -> Response:
 
 async def _broken(request: Request, error: Exception) -> Response:
     _log.error("request_failed", path=request.url.path, exc_info=error)
-    return error_answer(Internal("something went wrong here; it has been noted"))
+    return error_answer(Internal("The server failed to handle this request; the failure has been logged."))
 
 
 HANDLERS: Mapping[Any, Any] = {ChatError: _refused, HTTPException: _http, Exception: _broken}

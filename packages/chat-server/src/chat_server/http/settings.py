@@ -31,8 +31,8 @@ class HttpSettings:
 
     def __attrs_post_init__(self) -> None:
         if self.metrics == "token" and len(self.metrics_token) < 16:
-            raise ValueError('metrics = "token" needs a metrics_token of at least 16 characters')
+            raise ValueError('metrics = "token" needs a metrics_token of at least 16 characters.')
         if self.security_contact and not self.security_contact.startswith(("mailto:", "https://", "tel:")):
-            raise ValueError("security_contact begins with mailto:, https:// or tel:")
+            raise ValueError("security_contact must begin with mailto:, https:// or tel:.")
         if not self.security_contact.isprintable():
-            raise ValueError("security_contact is one line")
+            raise ValueError("security_contact must be a single line.")

@@ -85,7 +85,7 @@ def metrics_page(metrics: Metrics, insider: Callable[[Request], bool]) -> Endpoi
 
     async def endpoint(request: Request) -> Response:
         if not insider(request):
-            raise NotPermitted("the metrics are not for everybody: see [http] metrics")
+            raise NotPermitted("The metrics are not open to this address; see the setting [http] metrics.")
         await asyncio.gather(*(ask() for ask in metrics.questions))
         text, kind = metrics.render()
         return Response(text, media_type=kind, headers={"cache-control": "no-store"})

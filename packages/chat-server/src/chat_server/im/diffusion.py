@@ -1,4 +1,4 @@
-"""Fan-out on write: what a conversation's news does to the inboxes of its members. SQL alone, no policy."""
+"""Fan-out on write: what new messages and changes do to the inboxes of members. SQL only, no policy."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ _SHOW = CompiledStatement(
 
 
 def _show_again(connection: Connection, items: Sequence[Diffusion]) -> dict[str, list[str]]:
-    """A new message ends that a conversation is hidden; by conversation, those to whom it was."""
+    """Show hidden conversations that have a new message; returns, by conversation, the users who had hidden it."""
     told = {item.conversation: item for item in items if item.last_seq}
     found: dict[str, list[str]] = {}
     for name, user, activity, diffused in _HIDDEN.all(connection, texts(connection, told)) if told else ():
@@ -119,7 +119,7 @@ def _show_again(connection: Connection, items: Sequence[Diffusion]) -> dict[str,
 
 
 def hiding_before(connection: Connection, said: Mapping[str, int]) -> dict[str, list[str]]:
-    """By conversation, the users who have hidden it, and to whom it comes back by what was said at that time (ms)."""
+    """By conversation, the users who have hidden it before the message of that time (ms), which shows it again."""
     found: dict[str, list[str]] = {}
     for row in _HIDDEN.all(connection, texts(connection, said)) if said else ():
         if row.activity < said[row.conversation]:

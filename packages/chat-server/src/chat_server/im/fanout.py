@@ -1,4 +1,4 @@
-"""Fan-out: from the topic ``stored`` to inboxes and deliveries. Nobody trusts the broker's order or memory.
+"""Fan-out: from the topic ``stored`` to inboxes and deliveries. It relies on neither order nor memory of the broker.
 
 Per conversation a forward-only cursor: at or below → drop; a jump → the gap is read from the log. Normal rooms: the
 inbox half of each member's row and the next `version`; hot rooms: the conversation's own row is the inbox of all.
@@ -315,7 +315,7 @@ class Fanout:
         ]
 
     async def _show_again(self, said: Mapping[str, int]) -> None:
-        """Whoever has hidden a hot conversation is told that it is there again."""
+        """Show a hot conversation again to users who have hidden it."""
         found = await self._database.read(lambda connection: hiding_before(connection, said)) if said else {}
         for name, users in found.items():
             await self._executor.apply(lambda tx, name=name, users=users: tx.touch(name, users, hidden=False))  # type: ignore[misc]
@@ -330,7 +330,7 @@ def _inline(done: int, pushes: list[Push] | None) -> list[Push]:
 
 
 def _mention(tx: Tx, item: Diffusion) -> None:
-    """The own row, and perhaps an offline push, of who is mentioned by name in a hot conversation."""
+    """Update the row of a user mentioned by name in a hot conversation, and owe an offline push where one is wanted."""
     epoch.require(tx.connection, item.epoch)
     tx.touch(item.conversation, item.users, mention_seq=item.last_seq, activity=tx.now, hidden=False)
     owe(tx.connection, [owed for owed in (item.owed,) if owed is not None])

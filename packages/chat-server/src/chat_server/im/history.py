@@ -35,7 +35,7 @@ class HistoryHead:
 
 @define(kw_only=True)
 class HistoryPage:
-    """``messages`` ascending by seq; ``first_seq``: where what one may see begins."""
+    """``messages`` ascending by seq; ``first_seq``: the first message that the caller may see."""
 
     messages: list[wire.Message]
     first_seq: int
@@ -46,7 +46,7 @@ async def history(database: Database, preview: views.Previewed, caller: Caller, 
     """Messages within the caller's intervals; holes between spans are stepped over."""
     user = caller_user(caller)
     if request.before is not None and request.after is not None:
-        raise Invalid("before and after exclude each other", field="after")
+        raise Invalid("Give before or after, not both.", field="after")
     return await database.read(lambda connection: _page(connection, preview, user, request))
 
 

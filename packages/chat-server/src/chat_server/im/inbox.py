@@ -1,4 +1,4 @@
-"""The inbox: one's own list, latest activity first, and the own settings of an entry."""
+"""The inbox: a user's own list, latest activity first, and the user's settings of an entry."""
 
 from __future__ import annotations
 
@@ -58,7 +58,9 @@ async def inbox_list(
     me = caller_user(caller)
     if request.conversations is not None:
         if request.cursor is not None or request.limit is not None:
-            raise Invalid("conversations: goes without cursor and limit; leave them out", field="conversations")
+            raise Invalid(
+                "conversations: Leave out cursor and limit when conversations are named.", field="conversations"
+            )
         names = request.conversations
         return await database.read(lambda connection: _named(connection, preview, me, names))
     after = None if request.cursor is None else pages.read_cursor("inbox.list", request.cursor, tuple[int, str])
@@ -117,7 +119,7 @@ def _place(row: Row[Any]) -> tuple[int, str]:
 
 
 def hot_rows(connection: Connection, me: str) -> list[Row[Any]]:
-    """One's hot rooms: their own row is the inbox of all, merged in at reading."""
+    """The user's hot conversations: the conversation's row serves all members, and is merged in at reading."""
     return list(connection.execute(views.inbox_query().where(member.c.user == me, conversation.c.hot, ~_LEFT)))
 
 
@@ -128,7 +130,7 @@ def one(connection: Connection, preview: Callable[[str, Any], str], me: str, nam
 
 
 def set_inbox(tx: Tx, me: str, request: InboxSet) -> wire.Inbox:
-    """Mute, pin or hide; told to the own devices. The row stays one's own when one has left."""
+    """Mute, pin or hide; the user's own devices are told. The row stays the user's after leaving."""
     here = standing(tx.connection, me, request.conversation, active=False)
     wanted = {"muted": request.muted, "pinned": request.pinned, "hidden": request.hidden}
     changed = {
@@ -155,7 +157,8 @@ class ReadState:
 
 
 def read(tx: Tx, me: str, request: Read) -> ReadState:
-    """Move the read pointer: forward only, at most to the head (or one's end). In a direct chat the other learns it."""
+    """Move the read pointer: forward only, at most to the head (or to where the caller left). In a direct chat the
+    other user is told."""
     room = tx.room(request.conversation)
     here = standing(tx.connection, me, request.conversation, room=room, active=False)
     mine = here.member

@@ -92,7 +92,7 @@ class Kinds:
         """A kind that a client may send; `Invalid` (field ``kind``) for unknown ones and those of the server alone."""
         kind = self.by_name.get(name)
         if kind is None or kind.system:
-            raise Invalid(f"kind: {name!r} is not a kind that can be sent", field="kind")
+            raise Invalid(f"kind: {name!r} is not a kind that clients can send.", field="kind")
         return kind
 
     def read(self, name: str, body: Any) -> tuple[ContentKind, Any]:

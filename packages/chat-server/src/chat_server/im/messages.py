@@ -101,9 +101,9 @@ def _own(tx: Tx, me: str, name: str, seq: int) -> tuple[Room, Standing, Any]:
     room, here = enter(tx, me, name)
     row = _seen(tx.connection, here, name, seq)
     if row.kind == "system" or row.sender != me:
-        raise NotPermitted("this message is not yours")
+        raise NotPermitted("This message is not yours.")
     if row.recalled is not None:
-        raise Conflict("this message was recalled")
+        raise Conflict("This message was recalled.")
     return room, here, row
 
 
@@ -119,15 +119,15 @@ def _change(tx: Tx, room: Room, seq: int, **values: Any) -> wire.Message:
 
 
 def edit(kinds: Kinds, seconds: float, tx: Tx, me: str, request: Edit) -> wire.Message:
-    """Replace the body of one's own message within ``seconds``; the kind stays. It takes the right to speak, as a new
-    message does."""
+    """Replace the body of the caller's own message within ``seconds``; the kind stays. It takes the right to speak, as
+    a new message does."""
     room, here, row = _own(tx, me, request.conversation, request.seq)
     rights.speaks(tx.connection, here, tx.now)
     if tx.now - row.time > seconds * 1000:
         raise Conflict(f"A message can be edited for {seconds:g} seconds.", limit=int(seconds))
     kind, body = kinds.read(row.kind, request.body)
     if not kind.editable:
-        raise Invalid(f"a message of kind {row.kind} cannot be edited", field="seq")
+        raise Invalid(f"A message of kind {row.kind} cannot be edited.", field="seq")
     _keep_former(tx, row, room.head_rev + 1)
     return _change(tx, room, request.seq, body=views.as_json(body), edited_at=tx.now)
 
@@ -165,10 +165,10 @@ def _keep_former(tx: Tx, row: Any, until: int) -> None:
 
 
 def recall(seconds: float, attachments: Attachments, tx: Tx, me: str, request: Recall) -> wire.Message:
-    """Take back one's own message within ``seconds``: its body and its files are deleted, the row stays."""
+    """Take back the caller's own message within ``seconds``: its body and its files are deleted, the row stays."""
     room, _, row = _own(tx, me, request.conversation, request.seq)
     if tx.now - row.time > seconds * 1000:
-        raise RecallExpired(f"a message can be recalled for {seconds:g} seconds", limit=int(seconds))
+        raise RecallExpired(f"A message can be recalled for {seconds:g} seconds after it was sent.", limit=int(seconds))
     return _take_back(attachments, tx, room, row, me)
 
 
@@ -199,12 +199,12 @@ def _take_back(attachments: Attachments, tx: Tx, room: Room, row: Any, by: str) 
 
 
 def react(tx: Tx, me: str, request: React) -> wire.Message:
-    """Set or take away one's reaction; totals stand in the message. It takes the right to speak."""
+    """Set or remove the caller's reaction; totals stand in the message. It takes the right to speak."""
     room, here = enter(tx, me, request.conversation)
     rights.speaks(tx.connection, here, tx.now)
     row = _seen(tx.connection, here, request.conversation, request.seq)
     if row.recalled is not None:
-        raise Conflict("this message was recalled")
+        raise Conflict("This message was recalled.")
     emoji = one_emoji(request.emoji) if request.on else _as_given(request.emoji)
     key = and_(reaction.c.conversation == request.conversation, reaction.c.seq == request.seq)
     mine = and_(key, reaction.c.emoji == emoji, reaction.c.user == me)
@@ -225,7 +225,11 @@ def react(tx: Tx, me: str, request: React) -> wire.Message:
         .order_by("first", reaction.c.emoji)
     ).all()
     if request.on and len(totals) > EMOJI_PER_MESSAGE:
-        raise Conflict("too many different reactions to this message", field="emoji", limit=EMOJI_PER_MESSAGE)
+        raise Conflict(
+            f"This message already has the most different reactions that it can have: {EMOJI_PER_MESSAGE}.",
+            field="emoji",
+            limit=EMOJI_PER_MESSAGE,
+        )
     summed = [wire.Reaction(emoji=total.emoji, count=total._mapping["count"]) for total in totals]
     return _change(tx, room, request.seq, reactions=views.as_json(summed) if summed else None)
 

@@ -40,8 +40,8 @@ TYPING_EVERY = 3.0
 
 @define(kw_only=True)
 class ImSettings:
-    recall_seconds: float = setting(600.0, help="How long one's own message can be recalled, in seconds.")
-    edit_seconds: float = setting(86_400.0, help="How long one's own message can be edited, in seconds.")
+    recall_seconds: float = setting(600.0, help="How long users can recall their own messages, in seconds.")
+    edit_seconds: float = setting(86_400.0, help="How long users can edit their own messages, in seconds.")
 
 
 _VERSIONS = CompiledStatement(select(version.c.user, version.c.version).where(any_of(version.c.user, "users")), "users")
@@ -213,7 +213,7 @@ class Im:
                 inbox.InboxList,
                 inbox.InboxPage,
                 partial(inbox.inbox_list, reads, preview),
-                "One's conversations, latest activity first.",
+                "The caller's conversations, latest activity first.",
                 cost=2,
             ),
             change(
@@ -230,10 +230,10 @@ class Im:
                 messages.Edit,
                 wire.Message,
                 edit,
-                "Replace the body of one's own message.",
+                "Replace the body of the caller's own message.",
                 screens=partial(messages.screens_edit, reads),
             ),
-            change("message.recall", messages.Recall, wire.Message, recall, "Take back one's own message."),
+            change("message.recall", messages.Recall, wire.Message, recall, "Take back the caller's own message."),
             change(
                 "message.react",
                 messages.React,

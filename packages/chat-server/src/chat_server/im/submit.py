@@ -196,7 +196,7 @@ class Submit:
                 outcomes.append(_repeated(item, before))
                 continue
             if (item.user, item.ref) in spent:
-                outcomes.append(RefConflict("this ref was used for another command", field="ref"))
+                outcomes.append(RefConflict("This ref was already used for another command.", field="ref"))
                 continue
             name = item.request.conversation
             try:
@@ -243,9 +243,9 @@ class Submit:
         if request.mentions:
             if request.mentions == [EVERYBODY]:
                 if head.kind != "group":
-                    raise Invalid("mentions: @all is for groups", field="mentions")
+                    raise Invalid("mentions: @all can be used only in groups.", field="mentions")
                 if not rights.has(mine, "mention_all"):
-                    raise NotPermitted("only owner and admins may mention everybody", field="mentions")
+                    raise NotPermitted("mentions: You may not mention everybody in this group.", field="mentions")
                 return
             present = set(
                 connection.execute(
@@ -257,7 +257,7 @@ class Submit:
                 ).scalars()
             )
             if not present.issuperset(request.mentions):
-                raise Invalid("mentions: members of this conversation only", field="mentions")
+                raise Invalid("mentions: Only members of this conversation may be mentioned.", field="mentions")
 
     def _attach(self, connection: Connection, item: Item, seq: int) -> None:
         """Last of the checks, as it writes: from here on the message gets its number."""
@@ -271,7 +271,7 @@ class Submit:
     ) -> wire.Quote:
         seq = item.request.reply_to or 0
         name = item.request.conversation
-        gone = NotFound("reply_to: no such message here", field="reply_to")
+        gone = NotFound("reply_to: There is no such message in this conversation.", field="reply_to")
         if seq > head.seq or seq < head.first_kept or not rights.visible(views.spans_of(mine), seq):
             raise gone
         for made in fresh:
@@ -288,9 +288,9 @@ class Submit:
 
 def _check_mentions(mentions: list[str]) -> None:
     if len(set(mentions)) != len(mentions):
-        raise Invalid("mentions: each user once", field="mentions")
+        raise Invalid("mentions: Each user may be mentioned once.", field="mentions")
     if EVERYBODY in mentions and len(mentions) > 1:
-        raise Invalid("mentions: @all stands alone", field="mentions")
+        raise Invalid("mentions: Mention either @all or single users.", field="mentions")
 
 
 def _lock_heads(connection: Connection, items: Sequence[Item]) -> dict[str, _Head]:
@@ -315,7 +315,7 @@ def _memberships(connection: Connection, items: Sequence[Item]) -> dict[tuple[st
 
 def _repeated(item: Item, before: tuple[bytes, Receipt]) -> Receipt | ChatError:
     if before[0] != item.digest:
-        return RefConflict("this ref was used for another request", field="ref")
+        return RefConflict("This ref was already used for another request.", field="ref")
     return before[1]
 
 

@@ -74,9 +74,9 @@ async def sync(reads: BatchedReads[Asked, Page], caller: Caller, request: Sync) 
     """
     me = caller_user(caller)
     if (request.conversation is None) == (request.version is None):
-        raise Invalid("version, or conversation with rev: one of the two", field="version")
+        raise Invalid("Give either version, or conversation and rev.", field="version")
     if (request.conversation is None) != (request.rev is None):
-        raise Invalid("rev: goes with conversation", field="rev")
+        raise Invalid("rev: A rev is given only together with a conversation.", field="rev")
     return await reads.read((me, request))
 
 
@@ -93,7 +93,7 @@ def _page(
 ) -> Page | Exception:
     try:
         if request.epoch != now:
-            raise EpochChanged("the store is of another epoch: start over", field="epoch")
+            raise EpochChanged("The store is of another epoch. Start over.", field="epoch")
         if request.conversation is None:
             return _own(connection, preview, me, request)
         return _conversation(connection, preview, me, request)
@@ -156,7 +156,7 @@ def _own(connection: Connection, preview: Callable[[str, Any], str], me: str, re
     head: int = profile.head
     held = request.version or 0
     if held > head:
-        raise EpochChanged("this version lies beyond the head: start over", field="version")
+        raise EpochChanged("This version lies beyond the newest one. Start over.", field="version")
     limit = request.limit or pages.DEFAULT
     since = {"me": me, "held": held, "most": limit + 1}
     rows = connection.execute(_LIST, since).all()
@@ -186,7 +186,7 @@ def _conversation(connection: Connection, preview: views.Previewed, me: str, req
     here = standing(connection, me, name, active=False)
     room, mine = here.room, here.member
     if held > room.head_rev:
-        raise EpochChanged("this rev lies beyond the head: start over", field="rev")
+        raise EpochChanged("This rev lies beyond the newest one. Start over.", field="rev")
     if here.left and held == mine.rev:
         return ConversationPage(rev=held, more=False, messages=[], members=[])  # nothing of it changes any more
     limit = request.limit or pages.DEFAULT
@@ -211,7 +211,7 @@ def _conversation(connection: Connection, preview: views.Previewed, me: str, req
     more = reached < room.head_rev
     shown = changed and room.changed_rev <= reached and (not here.left or room.changed_rev <= mine.rev)
     if here.left and not more:
-        # What happened after one has left shows in no number either.
+        # Nor may any number show what happened after the caller left.
         reached = max(held, mine.rev)
     return ConversationPage(
         rev=reached,

@@ -81,7 +81,7 @@ def _both(tx: Tx, first: str, second: str, **values: Any) -> None:
 def request(tx: Tx, me: str, wanted: RequestContact) -> ContactState:
     """Ask somebody; crossing requests make friends. Who has blocked one is not told, and one is not told of it."""
     if wanted.user == me:
-        raise Invalid("user: somebody else than yourself", field="user")
+        raise Invalid("user: This is yourself: name another user.", field="user")
     require_users(tx.connection, [wanted.user])
     mine, theirs = _row(tx, me, wanted.user), _row(tx, wanted.user, me)
     if _state(mine) == "friends":
@@ -107,7 +107,7 @@ def accept(tx: Tx, me: str, wanted: OneUser) -> ContactState:
     if _state(mine) == "friends":
         return ContactState(state="friends")
     if _state(mine) != "asked" or mine.asked_by != wanted.user:
-        raise Conflict("this user has not asked", field="user")
+        raise Conflict("user: This user has not asked to be your contact.", field="user")
     _both(tx, me, wanted.user, state="friends", asked_by=None, text=None)
     return ContactState(state="friends")
 
@@ -118,7 +118,7 @@ def reject(tx: Tx, me: str, wanted: OneUser) -> ContactState:
     if _state(mine) == "none":
         return ContactState(state="none")
     if _state(mine) == "friends":
-        raise Conflict("you are friends: remove the contact instead", field="user")
+        raise Conflict("user: You are friends already: remove the contact instead.", field="user")
     if _state(_row(tx, wanted.user, me)) == "none":  # one who has blocked never heard of it
         _put(tx, me, wanted.user, state="none", asked_by=None, text=None)
     else:
@@ -136,7 +136,7 @@ def remove(tx: Tx, me: str, wanted: OneUser) -> ContactState:
 def block(tx: Tx, me: str, wanted: Block) -> ContactState:
     """Take no messages of the direct chat and no requests from this user, or again do. The other one is not told."""
     if wanted.user == me:
-        raise Invalid("user: somebody else than yourself", field="user")
+        raise Invalid("user: This is yourself: name another user.", field="user")
     require_users(tx.connection, [wanted.user])
     mine = _row(tx, me, wanted.user)
     if (mine is not None and mine.blocked) != wanted.on:

@@ -64,11 +64,11 @@ def _found(settings: UserSettings, me: str, query: str | None) -> Any:
     """The condition on a row of the users."""
     if query is None:
         if settings.directory != "open":
-            raise Invalid("query: this server does not list everybody: say whom you look for", field="query")
+            raise Invalid("query: This server does not list all users. Say whom you are looking for.", field="query")
         return user.c.user.is_not(None)
     text = folded(query)
     if not text or not (long_enough(text) or settings.directory == "open"):
-        raise Invalid("query: at least two letters, or one Chinese, Japanese or Korean character", field="query")
+        raise Invalid("query: Give at least two letters, or one Chinese, Japanese or Korean character.", field="query")
     begins = select(name_part.c.user).where(name_part.c.part >= text, name_part.c.part < text + "\U0010ffff")
     by_name = user.c.user.in_(begins)
     if settings.directory == "contacts":

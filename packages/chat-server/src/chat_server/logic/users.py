@@ -85,7 +85,7 @@ async def me(database: Database, caller: Caller, request: Nothing) -> wire.User:
     who = caller_user(caller)
     found = await database.read(lambda connection: views.users_by_id(connection, [who]))
     if who not in found:
-        raise NotAuthenticated("this user does not exist any more")
+        raise NotAuthenticated("This user no longer exists.")
     return found[who]
 
 

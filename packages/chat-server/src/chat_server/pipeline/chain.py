@@ -46,7 +46,7 @@ class Stage:
         )  # fmt: skip
         if self.interceptor.on_error == "open":
             return value
-        raise Unavailable(f"the check {name!r} is not available now") from error
+        raise Unavailable(f"The check {name!r} is not available now. Try again later.") from error
 
 
 class Chain:
@@ -115,7 +115,7 @@ def chains(interceptors: Iterable[Owned[Interceptor]], built_in: Iterable[Owned[
                 f"{owned.owner}: interceptor {it.name!r}: at {it.point!r} nothing may wait, give it a plain function"
             )
         if it.name in {stage.interceptor.name for stage in stages[it.point]}:
-            raise PluginError(f"{owned.owner}: interceptor {it.name!r} at {it.point!r} exists already")
+            raise PluginError(f"{owned.owner}: There is already an interceptor {it.name!r} at {it.point!r}.")
         stages[it.point].append(Stage(it, str(owned.owner), waits, ours))
     return {point: Chain(found) for point, found in stages.items()}
 

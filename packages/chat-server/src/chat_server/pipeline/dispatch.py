@@ -105,7 +105,7 @@ class Pipeline:
             name = owned.record.name
             if name in self._table:
                 other = self._table[name].owner
-                raise PluginError(f"command {name!r} is registered twice: by {other} and by {owned.owner}")
+                raise PluginError(f"The command {name!r} is registered twice: by {other} and by {owned.owner}.")
             self._table[name] = Entry(owned.record, str(owned.owner))
 
     # --- Dispatcher -----------------------------------------------------------------------------------------------
@@ -125,7 +125,7 @@ class Pipeline:
         except Exception as error:
             outcome = "internal"
             _log.error("command_failed", command=command, user=caller.user, exc_info=error)
-            raise Internal("something went wrong here; it has been noted") from error
+            raise Internal("The server failed to handle this request; the failure has been logged.") from error
         except BaseException:
             outcome = "cancelled"
             raise
@@ -173,7 +173,7 @@ class Pipeline:
 
     async def _run(self, command: Command, caller: Caller, params: Any) -> Any:
         if not 1 <= len(caller.ref) <= 64 and caller.user is not None and command.mode != "reads":
-            raise Invalid("ref: 1 to 64 characters", field="ref", limit=64)
+            raise Invalid("ref: A ref has 1 to 64 characters.", field="ref", limit=64)
         caller = _named(caller, command.name, b"")
         if command.callers == "admins":
             await self._require_admin(caller)
@@ -200,7 +200,7 @@ class Pipeline:
             kept = await self._replies.get(user, caller.ref)
             if kept is not None:
                 if kept[0] != caller.request_hash:
-                    raise RefConflict("this ref was used for another request", field="ref")
+                    raise RefConflict("This ref was already used for another request.", field="ref")
                 return msgspec.json.decode(kept[1], type=command.reply)
             result = await command.handler(caller, request)
             await self._replies.put(user, caller.ref, caller.request_hash, msgspec.json.encode(result))
@@ -210,13 +210,13 @@ class Pipeline:
 
     def _authenticate(self, caller: Caller, params: Any) -> Any:
         if caller.user is None and self._table[caller.command].command.callers != "guests":
-            raise NotAuthenticated("log in first")
+            raise NotAuthenticated("Log in first.")
         return params
 
     async def _require_admin(self, caller: Caller) -> None:
         """Asks the store at each call, so that a role that was taken away is gone at once."""
         if caller.user is None:
-            raise NotAuthenticated("log in first")
+            raise NotAuthenticated("Log in first.")
         if self._role_of is None or await self._role_of(caller.user) != "admin":
             raise NotPermitted("Only admins may do this.")
 

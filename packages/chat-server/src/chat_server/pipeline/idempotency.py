@@ -49,7 +49,7 @@ class Once:
         key = (user, caller.ref)
         while (first := self._running.get(key)) is not None:
             if first.digest != caller.request_hash:
-                raise RefConflict("this ref was used for another request", field="ref")
+                raise RefConflict("This ref was already used for another request.", field="ref")
             waiter: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
             first.waiters.append(waiter)
             done, result = await waiter

@@ -125,10 +125,10 @@ class OfflinePush:
             raise Invalid(f"provider: {request.provider!r} is not one of this server's ({known})", field="provider")
         device = request.device or own_device
         if not device:
-            raise Invalid("device: which one is to be told?", field="device")
+            raise Invalid("device: Name the device that pushes are for.", field="device")
         address = views.as_json(request.address)
         if len(address) > 4096:
-            raise Invalid("address: at most 4096 characters", field="address", limit=4096)
+            raise Invalid("address: An address has at most 4096 characters.", field="address", limit=4096)
         values = {"provider": request.provider, "address": address}
         tx.connection.execute(
             upsert(tx.connection, push_subscription)

@@ -30,7 +30,7 @@ OPTIONS = [
 
 
 class LinkBroken(Unavailable):
-    """The connection broke, or there is none. ``sent``: the call may have been carried out."""
+    """The connection broke, or could not be made. ``sent``: the call may have been carried out."""
 
     def __init__(self, message: str, *, sent: bool) -> None:
         super().__init__(message, retry_after=1.0)

@@ -29,7 +29,7 @@ def data_lock(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise SetupError(f"another chat-server is using the data folder {folder}") from None
+            raise SetupError(f"Another chat-server is using the data folder {folder}.") from None
         yield
 
 
@@ -40,11 +40,11 @@ def backup(database: Path, target: Path) -> int:
     there already or ``database`` is not.
     """
     if not database.is_file():
-        raise SetupError(f"there is no database at {database}")
+        raise SetupError(f"There is no database at {database}.")
     if target.exists():
-        raise SetupError(f"{target} is there already: a backup overwrites nothing")
+        raise SetupError(f"{target} exists already: a backup overwrites nothing.")
     if not target.parent.is_dir():
-        raise SetupError(f"there is no folder {target.parent} for the backup: make it first")
+        raise SetupError(f"There is no folder {target.parent} for the backup: make it first.")
     partial = target.with_name(f".{target.name}.partial")
     partial.unlink(missing_ok=True)
     private.make_file(partial)  # empty, and so taken for none
@@ -100,7 +100,7 @@ def _remove(database: Path) -> None:
 def new_epoch(database: Path) -> str:
     """Give the store a new epoch, after it was restored or promoted by other means."""
     if not database.is_file():
-        raise SetupError(f"there is no database at {database}")
+        raise SetupError(f"There is no database at {database}.")
     with data_lock(database.parent):
         engine = create_engine(f"sqlite:///{database}")
         with engine.begin() as connection:
@@ -111,15 +111,15 @@ def new_epoch(database: Path) -> str:
 
 def _require_sound(path: Path) -> None:
     if not path.is_file():
-        raise SetupError(f"there is no backup at {path}")
+        raise SetupError(f"There is no backup at {path}.")
     try:
         with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as source:
             verdict = source.execute("PRAGMA quick_check").fetchone()[0]
             ours = source.execute("SELECT count(*) FROM chat_meta WHERE key = 'epoch'").fetchone()[0]
     except sqlite3.DatabaseError as error:
-        raise SetupError(f"{path} is no backup of chat-server: {error}") from None
+        raise SetupError(f"{path} is not a backup of chat-server: {error}") from None
     if verdict != "ok" or not ours:
-        raise SetupError(f"{path} is no sound backup of chat-server: {verdict}")
+        raise SetupError(f"{path} is not a sound backup of chat-server: {verdict}")
 
 
 def _sync(path: Path) -> None:

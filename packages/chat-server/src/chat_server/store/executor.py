@@ -25,7 +25,7 @@ Work = Callable[[Tx, str, Any], R]
 def caller_user(caller: Caller) -> str:
     """The caller's user id; a guest is `NotAuthenticated`."""
     if caller.user is None:
-        raise NotAuthenticated("log in first")
+        raise NotAuthenticated("Log in first.")
     return caller.user
 
 
@@ -56,7 +56,7 @@ class CommandExecutor:
             kept = kept_reply(connection, user, caller.ref) if keep else None
             if kept is not None:
                 if kept[0] != digest:
-                    raise RefConflict("this ref was used for another request", field="ref")
+                    raise RefConflict("This ref was already used for another request.", field="ref")
                 return cast(R, read_reply(kept[1], reply_type))
             if (
                 keep
@@ -64,7 +64,7 @@ class CommandExecutor:
                     select(message.c.seq).where(message.c.ref == caller.ref, message.c.sender == user)
                 ).first()
             ):
-                raise RefConflict("this ref was used for a message", field="ref")
+                raise RefConflict("This ref was already used for a message.", field="ref")
             tx = self.tx(connection)
             result = work(tx, user, request)
             tx.finish()

@@ -23,7 +23,7 @@ def head(tables: Tables) -> str:
     """The newest revision of an owner's folder: revision files are numbered in their order."""
     names = sorted(path.stem for path in Path(tables.revisions).glob("*.py") if not path.stem.startswith("__"))
     if not names:
-        raise SetupError(f"the tables of {tables.owner} have no revisions in their folder")
+        raise SetupError(f"The tables of {tables.owner} have no revisions in their folder.")
     return names[-1]
 
 

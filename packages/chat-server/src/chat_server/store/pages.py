@@ -47,5 +47,5 @@ def read_cursor(command: str, cursor: str, kinds: Any) -> Any:
         if of == command:
             return msgspec.json.decode(parts, type=kinds)
     except (binascii.Error, msgspec.DecodeError, ValueError):
-        raise Invalid("cursor: not one that this server gave", field="cursor") from None
-    raise Invalid(f"cursor: one of another list than {command}", field="cursor")
+        raise Invalid("cursor: This cursor was not given out by this server.", field="cursor") from None
+    raise Invalid(f"cursor: This cursor belongs to another list than {command}.", field="cursor")

@@ -76,7 +76,7 @@ class PostgresDatabase(SqlDatabase):
             async with self.engine.begin() as connection:
                 return await connection.run_sync(run_batch, jobs)
         except OSError as error:  # the driver's own, where no connection could be made
-            raise Unavailable("the database does not answer; try again") from error
+            raise Unavailable("The database does not answer. Try again.") from error
 
     async def read(self, work: Callable[[Any], T]) -> T:
         try:
@@ -85,7 +85,7 @@ class PostgresDatabase(SqlDatabase):
                 async with connection.begin():
                     return await connection.run_sync(work)
         except (SQLAlchemyError, OSError) as error:
-            raise Unavailable("the database does not answer; try again") from error
+            raise Unavailable("The database does not answer. Try again.") from error
 
     async def aclose(self) -> None:
         await self._writer.close()

@@ -26,7 +26,7 @@ log = structlog.get_logger("chat.store")
 def ensure_folder(folder: Path) -> None:
     """Make a private folder if there is none. `SetupError` where there can be none."""
     if folder.exists() and not folder.is_dir():
-        raise SetupError(f"{folder} is a file and no folder: choose another data folder with --data.")
+        raise SetupError(f"{folder} is a file, not a folder: choose another data folder with --data.")
     with _usable(folder):
         folder.mkdir(parents=True, exist_ok=True, mode=FOLDER_MODE)
 

@@ -32,7 +32,7 @@ def new_id() -> str:
 
 def missing(what: str) -> NotFound:
     """The one text for what does not exist, is foreign, or one was never in."""
-    return NotFound(f"{what} not found")
+    return NotFound(f"This {what} does not exist.")
 
 
 @define

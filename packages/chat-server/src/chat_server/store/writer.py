@@ -141,7 +141,7 @@ def translated(error: BaseException) -> BaseException:
     """A vendor's exception never crosses the port."""
     if isinstance(error, SQLAlchemyError):
         log.error("database_failed", error=type(error).__name__, detail=str(getattr(error, "orig", error))[:300])
-        failure = Unavailable("the database does not answer as it should; try again")
+        failure = Unavailable("The database failed. Try again.")
         failure.__cause__ = error
         return failure
     return error
@@ -181,7 +181,7 @@ class Writer:
 
     def put(self, apply: Apply | None, item: Any, by: str) -> asyncio.Future[Any]:
         if self._closed:
-            raise Unavailable("the database is closed")
+            raise Unavailable("The database is closed.")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
         self._waiting.append(Job(apply, item, future, by))

@@ -62,7 +62,9 @@ class Admission:
         refused = self.join(host)
         if refused is None and self.number > self.most:
             self.refusals.note("connections", most=self.most)
-            return Unavailable("the server has all the connections that it can serve: try again", retry_after=AGAIN)
+            return Unavailable(
+                "The server has as many connections as it can serve. Try again later.", retry_after=AGAIN
+            )
         return refused
 
     def leave(self, host: str | None) -> None:
@@ -83,7 +85,7 @@ class Admission:
             return None
         self.refusals.note("connections_of_one_address", address=address, most=full)
         return RateLimited(
-            f"there are {full} connections from your address already: close some, and try again",
+            f"There are already {full} connections from your address. Close some of them and try again.",
             limit=full,
             retry_after=AGAIN,
         )

@@ -165,7 +165,7 @@ class AsgiConnection:
                 return
             text, data = event.get("text"), event.get("bytes")
             if (text is None) is not gateway.codec.binary:
-                link.refuse(Invalid("a message must be binary" if text is not None else "a message must be text"))
+                link.refuse(Invalid("A message must be binary." if text is not None else "A message must be text."))
                 continue
             message: bytes = text.encode("utf-8", "surrogatepass") if text is not None else data or b""
             if len(message) > gateway.limits.frame_bytes:

@@ -123,7 +123,7 @@ class HttpConnection(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         if len(self.headers) >= self._settings.head_fields:
             self._refusal = HeadTooLarge(
-                f"the request has more than {self._settings.head_fields} header fields",
+                f"The request has more than {self._settings.head_fields} header fields.",
                 limit=self._settings.head_fields,
             )
             raise self._refusal
@@ -132,7 +132,9 @@ class HttpConnection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._in_head, self._in_body = False, True
         if len(self.pipeline) >= PIPELINED:
-            self._refusal = Invalid(f"at most {PIPELINED} requests may wait for the one before", limit=PIPELINED)
+            self._refusal = Invalid(
+                f"At most {PIPELINED} requests may wait behind one that is being answered.", limit=PIPELINED
+            )
             raise self._refusal
         super().on_headers_complete()
         self._rest()
@@ -170,7 +172,7 @@ class HttpConnection(HttpToolsProtocol):
             else:
                 self._with.admission.refusals.note("upgrade", peer=self._host)
         except httptools.HttpParserError:
-            refused = self._refusal or Invalid("this is not HTTP/1.1")
+            refused = self._refusal or Invalid("This is not a valid HTTP/1.1 request.")
             self._with.admission.refusals.note("http", peer=self._host, why=refused.message)
             self._refuse(refused)
 
@@ -233,7 +235,7 @@ class HttpConnection(HttpToolsProtocol):
 
     def _head_too_large(self, what: str, limit: int) -> None:
         self._with.admission.refusals.note("head_too_large", peer=self._host, what=what)
-        self._refuse(HeadTooLarge(f"the head of the request is larger than {limit} {what}", limit=limit))
+        self._refuse(HeadTooLarge(f"The head of the request is larger than {limit} {what}.", limit=limit))
 
     def _refuse(self, error: ChatError) -> None:
         """Answer, and close. A request before it that is not answered yet gets no answer any more."""

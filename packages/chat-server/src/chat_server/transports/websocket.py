@@ -151,7 +151,7 @@ class WebSocketConnection(asyncio.Protocol):
         self.write: Callable[[bytes], None] = _nowhere
         """The transport's own while the connection is open: a call less for each delivery."""
         self.address: str | None = None
-        """Whoever is at the other end, as `Peers` tells it from the handshake; None: this machine itself."""
+        """The client's address, as `Peers` tells it from the handshake; None: this machine itself."""
         self._host: str | None = None  # The other end of the connection: the client, or its proxy.
         self._counted: str | None = None  # The address of a client behind a proxy.
         self._connections = connections
@@ -342,7 +342,7 @@ class WebSocketConnection(asyncio.Protocol):
 
     def _message(self, link: ClientConnection, data: bytes) -> None:
         if self._text is self._with.gateway.codec.binary:
-            link.refuse(Invalid("a message must be text" if not self._text else "a message must be binary"))
+            link.refuse(Invalid("A message must be text." if not self._text else "A message must be binary."))
             return
         if not data.isascii() and self._text:
             try:

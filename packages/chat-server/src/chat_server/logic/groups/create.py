@@ -106,7 +106,7 @@ def change(tx: Tx, me: str, request: UpdateGroup) -> wire.Conversation:
     }
     changed = {field: value for field, value in wanted.items() if value is not None and value != getattr(room, field)}
     if not changed and all(value is None for value in wanted.values()):
-        raise Invalid("name, avatar, announcement or invites: at least one", field="name")
+        raise Invalid("Give at least one of name, avatar, announcement and invites.", field="name")
     if changed:
         for field, value in changed.items():
             setattr(room, field, value)

@@ -125,7 +125,7 @@ def go(tx: Tx, me: str, request: OneConversation) -> Nothing:
     """Leave a group; the owner transfers or dissolves it first."""
     room, here = enter_group(tx, me, request.conversation)
     if here.member.role == "owner":
-        raise Conflict("the owner transfers or dissolves the group before leaving")
+        raise Conflict("The owner must transfer or dissolve the group before leaving it.")
     leave(tx, room, [me])
     room.say(me, "group.left")
     return Nothing()
@@ -147,7 +147,7 @@ def join_by_link(settings: GroupSettings, inbox_of: InboxOf, tx: Tx, me: str, re
             raise NotPermitted("You were put out of this group: its owner or an admin may invite you again.")
         refuse_full(settings, tx, me, owner=False)
         if room.members >= MOST_MEMBERS:
-            raise Conflict(f"this group is full: at most {MOST_MEMBERS} members", limit=MOST_MEMBERS)
+            raise Conflict(f"This group is full: it can have at most {MOST_MEMBERS} members.", limit=MOST_MEMBERS)
         join(tx, room, [me])
         room.say(me, "group.joined")
         tx.save()

@@ -61,7 +61,7 @@ def role(tx: Tx, me: str, request: SetRole) -> wire.Member:
     may_manage(here, "roles")
     row = _target(tx, room, request.user)
     if row.role == "owner":
-        raise Invalid("user: the owner's role changes by transfer", field="user")
+        raise Invalid("user: The role of the owner changes only by a transfer.", field="user")
     if row.role == request.role:
         return views.member_records(tx.connection, [row], direct=False)[0]
     record = _restamp(tx, room, request.user, role=request.role)
@@ -81,7 +81,7 @@ def mute(tx: Tx, me: str, request: Mute) -> wire.Member | wire.Conversation:
         return views.conversation_record(room)
     row = _target(tx, room, request.user)
     if not outranks(here, row):
-        raise NotPermitted("this member cannot be muted by you", field="user")
+        raise NotPermitted("user: You may not mute this member.", field="user")
     record = _restamp(tx, room, request.user, muted_until=until)
     room.say(me, "group.muted", [request.user], {"until": until or 0})
     return record

@@ -352,4 +352,4 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    raise NotImplementedError("the first revision cannot be undone: restore a backup")
+    raise NotImplementedError("The first revision cannot be undone: restore a backup.")
