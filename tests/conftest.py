@@ -29,6 +29,7 @@ NOT_QUICK = (
     "faults_transaction",
     "fuzz",
     "hostile",
+    "nodes",
     "proxies",
     "services",
     "webclient",

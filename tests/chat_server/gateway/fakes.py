@@ -15,7 +15,19 @@ from chat_common.ports.directory import NodeRecord, Route
 from chat_common.records import Caller, Push
 from chat_common.wire import User
 from chat_server.gateway import ClientConnection, Gateway, GatewaySettings, Neighbours, Node
-from chat_server.services import Arrival, CloseSessions, Delivery, Heads, Identity, LogPage, Membership, Present
+from chat_server.services import (
+    Arrival,
+    CloseSessions,
+    Delivery,
+    EphemeralNote,
+    Heads,
+    Identity,
+    LogPage,
+    Membership,
+    Movements,
+    Present,
+    SessionPush,
+)
 
 codec = JsonCodec()
 
@@ -193,21 +205,29 @@ class FakeRouter:
 
     gateway: Gateway | None = None
     acknowledgements: list[tuple[str, dict[str, int]]] = field(factory=list)
+    on_others: set[str] = field(factory=set)
+    movements: list[Movements] = field(factory=list)
 
     async def acknowledged(self, acknowledged: Mapping[str, Mapping[str, int]]) -> None:
         self.acknowledgements.extend((user, dict(seqs)) for user, seqs in acknowledged.items())
 
-    async def note(self, users: Sequence[str], event: str, data: Any) -> None:
+    async def note(self, request: EphemeralNote) -> None:
         assert self.gateway is not None
-        await self.gateway.note(users, event, data)
+        await self.gateway.note(request)
 
     async def close(self, request: CloseSessions) -> int:
         assert self.gateway is not None
         return await self.gateway.close(request)
 
-    async def tell(self, session: str, node: str, push: Push) -> bool:
+    async def tell(self, request: SessionPush) -> bool:
         assert self.gateway is not None
-        return await self.gateway.tell(session, push)
+        return await self.gateway.tell(request)
+
+    async def elsewhere(self, users: Sequence[str]) -> Sequence[str]:
+        return [user for user in users if user in self.on_others]
+
+    async def moved(self, movements: Movements) -> None:
+        self.movements.append(movements)
 
 
 @define(slots=False)

@@ -272,7 +272,8 @@ class Node:
         self.flush = self
         settings = StreamSettings(streams=4, gap=8, waiting=3)
         self.streams = Streams(self, self.index, self.pushing, self, settings)  # type: ignore[arg-type]
-        self.deliveries = Deliveries(self.streams, self.pushing, None, lambda: self.epoch, None)  # type: ignore[arg-type]
+        epoch = lambda: self.epoch  # noqa: E731
+        self.deliveries = Deliveries(self.streams, self.pushing, None, self.index, epoch, None)  # type: ignore[arg-type]
         self.check = Check(self, self, self.streams, lambda: 0, 0.0)  # type: ignore[arg-type]
 
     # what the parts ask of their surroundings

@@ -9,7 +9,7 @@ import pytest
 from attrs import evolve
 from chat_common.errors import Conflict, Unavailable
 from chat_common.records import Caller, Push
-from chat_server.services import Delivery, Heads
+from chat_server.services import Delivery, EphemeralNote, Heads
 
 from tests.chat_server.gateway.fakes import House, ListFraming, deliver, message, seqs, until
 
@@ -112,7 +112,7 @@ async def test_a_slow_socket_waits_alone_and_is_closed_in_the_end() -> None:
         assert session is not None
         assert session.window.lagging
         assert session.window.held < 1_000
-        await house.gateway.note(["ann"], "typing", {})
+        await house.gateway.note(EphemeralNote(["ann"], "typing", {}))
         slow.link.resumed()
         assert slow.reading
         assert await seqs(slow, 4) == [1, 2, 3, 4]

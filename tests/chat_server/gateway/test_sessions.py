@@ -10,7 +10,7 @@ from attrs import define
 from chat_common.errors import Conflict, NotPermitted, Unavailable
 from chat_common.ports.directory import Route
 from chat_common.records import Caller
-from chat_server.services import CloseSessions, Delivery
+from chat_server.services import CloseSessions, Delivery, SessionPush
 
 from tests.chat_server.gateway.fakes import House, message, until
 
@@ -34,9 +34,9 @@ async def test_a_guest_is_welcome_without_a_user() -> None:
         wire, welcome = await house.enter(None)
         assert "user" not in welcome
         assert house.directory.held == {}
-        assert await house.gateway.tell(welcome["session"], message("c", 1))
+        assert await house.gateway.tell(SessionPush(welcome["session"], "n1", message("c", 1)))
         assert (await wire.get())["op"] == "push"
-        assert not await house.gateway.tell("unknown", message("c", 1))
+        assert not await house.gateway.tell(SessionPush("unknown", "n1", message("c", 1)))
 
 
 async def test_a_token_that_is_not_valid_ends_the_connection() -> None:

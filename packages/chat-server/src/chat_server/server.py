@@ -37,6 +37,7 @@ from chat_common.ports.identity import IdentityProvider, Logins, Proof
 from chat_common.ports.objects import DataFolder, ObjectTelemetry
 from chat_common.ports.outbox import DeadLetters, Outbox, Relay
 from chat_common.ports.push import PushProvider
+from chat_common.ports.rpc import Rpc
 from chat_common.records import Caller, Context, Push, Task
 from chat_common.settings import Settings, SetupError
 from starlette.applications import Starlette
@@ -54,6 +55,7 @@ from chat_server.http.app import http_app
 from chat_server.im.kinds import Kinds
 from chat_server.metrics import Metrics
 from chat_server.moderation.moderation import Moderation
+from chat_server.nodes import Nodes, Place
 from chat_server.outbox_metrics import OutboxMetrics
 from chat_server.pipeline import Observers, Pipeline
 from chat_server.refusals import Refusals
@@ -180,18 +182,47 @@ class Server:
         )
         stack.push_async_callback(self.moderation.close)
         self.pipeline.register(self.contributions.commands)
-        rooms.router.attach(self.node, self.gateway)
+        rooms.router.attach(self.gateway)
         relay: Relay = await assembly.get(Relay)  # type: ignore[type-abstract]
         stack.push_async_callback(rooms.fanout.save)
         await stack.enter_async_context(
             relay.running(_records(self.contributions.consumers), _records(self.contributions.ensured))
         )
         await stack.enter_async_context(_tasks(self.contributions, self.assembly))
+        await self._join(stack)
         await stack.enter_async_context(self.gateway)
         await rooms.sweeper.sweep()
         letters: DeadLetters = await assembly.get(DeadLetters)  # type: ignore[type-abstract]
         self.metrics = self._metrics(OutboxMetrics(relay, letters, self.clock))
         self.app = self._app([origin] if (origin := await store_origin(assembly)) else [])
+
+    async def _join(self, stack: AsyncExitStack) -> None:
+        """Meet the other nodes, where there may be any."""
+        self.nodes: Nodes | None = None
+        rpc: Rpc = await self.assembly.get(Rpc)  # type: ignore[type-abstract]
+        shared = getattr(self.settings.section("ports"), "directory", None) not in (None, "memory")
+        if not rpc.address:
+            if shared:
+                log.warning("no_other_node_reaches_this_one", hint='[ports] rpc = "grpc"')
+            return
+        if not shared:
+            raise SetupError(
+                "Nodes that call each other need a directory that all of them share: set [ports] directory and cache "
+                'to "redis", or rpc to "direct" for a server that is alone.'
+            )
+        router, gateway = self.rooms.router, self.gateway
+        place = Place(
+            name=self.node,
+            boot=gateway.node.boot,
+            clock=self.clock,
+            directory=await self.assembly.get(Directory),  # type: ignore[type-abstract]
+            rpc=rpc,
+            meet=router.meet,
+            forgot=router.forgets,
+            register=gateway.routes.wanted.set,
+        )
+        self.nodes = Nodes(place)
+        await stack.enter_async_context(self.nodes.running(gateway))
 
     async def _ports(self) -> RoomPorts:
         get, every = self.assembly.get, self.assembly.all
@@ -215,7 +246,12 @@ class Server:
             auth=self.rooms.auth,
             codec=self.codec,
             metrics=self.metrics,
-            checks={"database": self._database_ready, "broker": self._broker_ready, "disk": self._disk_ready},
+            checks={
+                "database": self._database_ready,
+                "broker": self._broker_ready,
+                "disk": self._disk_ready,
+                **({"node": self.nodes.ready} if self.nodes is not None else {}),
+            },
             origins=self.origins,
             settings=self.settings.section("http"),
             stores=stores,

@@ -207,6 +207,33 @@ class CloseSessions:
     except_token: str | None = None
 
 
+@frozen
+class SessionPush:
+    """One counted push to one session (a waiting guest), which is on the node of that name."""
+
+    session: str
+    node: str
+    push: Push
+
+
+@frozen
+class EphemeralNote:
+    """A volatile note to all live sessions of these users; dropped where a socket is slow."""
+
+    users: Sequence[str]
+    event: str
+    data: Any
+
+
+@frozen
+class Movements:
+    """Users a connection of whom has come to another node, or is gone from there. A hint: whoever wants to know whether
+    they are online asks."""
+
+    came: Sequence[str] = ()
+    left: Sequence[str] = ()
+
+
 class GatewayService(Protocol):
     """Who is on this wire?"""
 
@@ -214,12 +241,12 @@ class GatewayService(Protocol):
         """Put pushes into the windows of the sessions concerned. Idempotent by rev; never waits for a socket."""
         ...
 
-    async def tell(self, session: str, push: Push) -> bool:
-        """One counted push to one session (a waiting guest); False when it is not here any more."""
+    async def tell(self, request: SessionPush) -> bool:
+        """Push to the session; False when it is not here any more."""
         ...
 
-    async def note(self, users: Sequence[str], event: str, data: Any) -> None:
-        """A volatile note to all live sessions of these users; dropped where a socket is slow."""
+    async def note(self, request: EphemeralNote) -> None:
+        """Send the note to those of its users who are here."""
         ...
 
     async def close(self, request: CloseSessions) -> int:
@@ -228,6 +255,14 @@ class GatewayService(Protocol):
 
     async def online(self, users: Sequence[str]) -> Sequence[str]:
         """Which of these users have a session with a live socket on this node."""
+        ...
+
+    async def moved(self, movements: Movements) -> None:
+        """Look again after those of them who are watched here."""
+        ...
+
+    async def missed(self, count: int) -> None:
+        """So many deliveries, or more, did not reach this node: run the check now, not at the next heartbeat."""
         ...
 
 
@@ -241,16 +276,25 @@ class RouterService(Protocol):
         """Devices have acknowledged, user → conversation → seq: drops pending offline pushes."""
         ...
 
-    async def note(self, users: Sequence[str], event: str, data: Any) -> None:
-        """A volatile note to these users wherever they sit."""
+    async def note(self, request: EphemeralNote) -> None:
+        """A volatile note to its users wherever they sit."""
         ...
 
     async def close(self, request: CloseSessions) -> int:
-        """End matching sessions on every node."""
+        """End matching sessions on every node; a node that does not answer ends those whose login is over by itself,
+        within a second or two."""
         ...
 
-    async def tell(self, session: str, node: str, push: Push) -> bool:
-        """One push to one session on that node."""
+    async def tell(self, request: SessionPush) -> bool:
+        """One push to one session on that node; False too when the node does not answer."""
+        ...
+
+    async def elsewhere(self, users: Sequence[str]) -> Sequence[str]:
+        """Which of these users have a live socket on another node. `Unavailable` while the directory is away."""
+        ...
+
+    async def moved(self, movements: Movements) -> None:
+        """Tell the other nodes who has come to this one, or left it. Does not wait for them."""
         ...
 
 

@@ -73,6 +73,11 @@ class DirectRpc:
         self._peers: Mapping[str, Peer] = {}
         self.handlers = Handlers()
 
+    @property
+    def address(self) -> str:
+        """No other process reaches this one."""
+        return ""
+
     def serve(self, service: str, methods: Mapping[str, tuple[Method, Handler]]) -> None:
         self.handlers.add(service, methods)
 

@@ -47,6 +47,11 @@ class Rpc(Protocol):
     `Unavailable` nobody knows whether the call was carried out.
     """
 
+    @property
+    def address(self) -> str:
+        """Where other nodes reach this one; empty: nowhere."""
+        ...
+
     def serve(self, service: str, methods: Mapping[str, tuple[Method, Handler]]) -> None:
         """Answer calls of this service from now on. Handlers run side by side, each cancelled at its call's deadline,
         or when its caller is cancelled or gone."""

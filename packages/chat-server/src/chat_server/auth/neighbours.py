@@ -9,9 +9,8 @@ from chat_common import wire
 from chat_common.clock import Clock
 from chat_common.ports.cache import Cache
 from chat_common.ports.database import Database
-from chat_common.records import Push
 
-from chat_server.services import CloseSessions, Deliver
+from chat_server.services import CloseSessions, Deliver, SessionPush
 from chat_server.store.executor import CommandExecutor
 from chat_server.store.tx import Tx
 
@@ -30,11 +29,11 @@ class Ports:
 @frozen
 class Neighbours:
     """``create_user(tx, name)``: the logic room makes a user. ``close``: end sessions on every node. ``online(users)``:
-    the (user, device) pairs that sit somewhere. ``tell(session, node, push)``: one push to one session, False when it
-    has gone. ``deliver``: pushes to the nodes of their receivers."""
+    the (user, device) pairs that sit somewhere. ``tell``: one push to one session, False when it has gone.
+    ``deliver``: pushes to the nodes of their receivers."""
 
     create_user: Callable[[Tx, str], wire.User]
     close: Callable[[CloseSessions], Awaitable[int]]
     online: Callable[[Sequence[str]], Awaitable[Sequence[tuple[str, str]]]]
-    tell: Callable[[str, str, Push], Awaitable[bool]]
+    tell: Callable[[SessionPush], Awaitable[bool]]
     deliver: Deliver

@@ -34,6 +34,7 @@ from chat_server.auth.issue import Issuer, TooManyLogins
 from chat_server.auth.neighbours import Ports
 from chat_server.auth.policy import Newcomer
 from chat_server.counting import allow_address_everywhere
+from chat_server.services import SessionPush
 
 KEPT = 300.0
 """Seconds that a decision outlives its ticket, so that nothing can be decided again."""
@@ -124,7 +125,7 @@ class TicketNeighbours:
     providers: Mapping[str, IdentityProvider]
     issuer: Issuer
     collector: Collector
-    tell: Callable[[str, str, Push], Awaitable[bool]]
+    tell: Callable[[SessionPush], Awaitable[bool]]
 
 
 class TicketLogins:
@@ -308,9 +309,8 @@ class TicketLogins:
     async def _push(self, record: Record, data: dict[str, Any]) -> bool:
         if record.session is None:
             return False
-        return await self._near.tell(
-            record.session, record.node, Push("login", LoginProgress(ticket=record.ticket or "", **data))
-        )
+        push = Push("login", LoginProgress(ticket=record.ticket or "", **data))
+        return await self._near.tell(SessionPush(record.session, record.node, push))
 
     async def _changed(self, code: str, timeout: float) -> None:
         waiter = asyncio.get_running_loop().create_future()

@@ -45,6 +45,12 @@ class Check:
         self._streams = streams
         self._grace = grace
         self._hot_since = wall_ms()
+        self.wanted = asyncio.Event()
+        """Set: the next run is due now."""
+
+    def hurry(self) -> None:
+        """Something for this node is known to be lost: do not wait for the next heartbeat."""
+        self.wanted.set()
 
     async def run(self) -> None:
         """Ask, wait for the grace, judge."""

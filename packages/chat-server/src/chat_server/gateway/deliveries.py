@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from chat_server.gateway.index import SessionIndex
 from chat_server.gateway.presence import Presence
 from chat_server.gateway.pushing import Pushing
 from chat_server.gateway.streams import Streams
@@ -19,12 +20,14 @@ class Deliveries:
         streams: Streams,
         pushing: Pushing,
         presence: Presence,
+        index: SessionIndex,
         epoch: Callable[[], str | None],
         drop: Callable[[Delivery], bool] | None,
     ) -> None:
         self._streams = streams
         self._pushing = pushing
         self._presence = presence
+        self._here = index.by_user.keys()
         self._epoch = epoch
         self._drop = drop
 
@@ -40,6 +43,8 @@ class Deliveries:
                 continue
             if delivery.parted:
                 self._presence.parted(delivery.parted)
+            if delivery.users is not None and self._here.isdisjoint(delivery.users):
+                continue  # For other nodes: whoever cannot ask where users are sends to all.
             if delivery.conversation is None or not delivery.last:
                 if delivery.users is not None:
                     self._pushing.named([(delivery.pushes, delivery.users)], delivery.conversation)

@@ -12,7 +12,7 @@ from chat_common.wire import Id
 
 from chat_server.gateway.session import Session
 from chat_server.gateway.tasks import Tasks
-from chat_server.services import Dispatcher, ImService, RouterService
+from chat_server.services import Dispatcher, EphemeralNote, ImService, RouterService
 
 log = structlog.get_logger("chat.gateway")
 
@@ -58,7 +58,8 @@ class EphemeralEvents:
         try:
             users = await self._im.audience(user, conversation)
             if users:
-                await self._router.note(users, "typing", Typing(conversation=conversation, user=user))
+                data = Typing(conversation=conversation, user=user)
+                await self._router.note(EphemeralNote(users, "typing", data))
         except ChatError as error:
             log.debug("note_dropped", session=session.id, code=error.code)
         finally:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from chat_common.protocol.frames import Note
 from chat_common.protocol.session import State
-from chat_common.records import Command, Push
+from chat_common.records import Command
 
 from chat_server.contributions import RoomContributions
 from chat_server.gateway.acknowledgements import Acknowledgements
@@ -30,7 +30,7 @@ from chat_server.gateway.streams import Streams
 from chat_server.gateway.tasks import Tasks
 from chat_server.gateway.token_watch import TokenWatch
 from chat_server.gateway.wire import Wire
-from chat_server.services import CloseSessions, Delivery
+from chat_server.services import CloseSessions, Delivery, EphemeralNote, Movements, SessionPush
 
 
 class Gateway:
@@ -59,9 +59,10 @@ class Gateway:
         self.acknowledgements = Acknowledgements(near.router, report_acks)
         self.streams = streams = Streams(near.im, sessions.index, pushing, tasks, settings.streams)
         self.token_watch = TokenWatch(near.auth, sessions, pushing, tasks, clock)
-        self.presence = Presence(node, near.im, near.directory, sessions, tasks)
+        self.presence = Presence(node, near.im, near.router, sessions, tasks)
         self.check = Check(near.im, sessions, streams, clock.wall_ms, settings.grace)
-        self.deliveries = Deliveries(streams, pushing, self.presence, lambda: sessions.epoch, drop)
+        epoch = lambda: sessions.epoch  # noqa: E731
+        self.deliveries = Deliveries(streams, pushing, self.presence, sessions.index, epoch, drop)
         self.calls = Calls(near.dispatcher, sessions, tasks, settings.max_open_calls)
         self.ephemeral = EphemeralEvents(near.dispatcher, near.im, near.router, node.codec, tasks)
         self.handshake = Handshake(node, near, sessions, tasks, self.routes, streams, self.token_watch, self.presence)
@@ -74,8 +75,10 @@ class Gateway:
     async def __aenter__(self) -> Self:
         await self.tasks.__aenter__()
         settings = self.node.settings
-        self.tasks.every(max(settings.heartbeat - settings.grace, settings.heartbeat / 2), self.check.run)
-        self.tasks.every(settings.lease / 3, self.routes.renew)
+        self.tasks.every(
+            max(settings.heartbeat - settings.grace, settings.heartbeat / 2), self.check.run, sooner=self.check.wanted
+        )
+        self.tasks.every(settings.lease / 3, self.routes.renew, sooner=self.routes.wanted)
         self.tasks.every(settings.heartbeat, self.presence.poll)
         if self.acknowledgements.collector is not None:
             self.tasks.every(1.0, self.acknowledgements.report)
@@ -102,18 +105,18 @@ class Gateway:
     async def deliver(self, deliveries: Sequence[Delivery]) -> None:
         self.deliveries.take(deliveries)
 
-    async def tell(self, session: str, push: Push) -> bool:
-        found = self.sessions.index.get(session)
+    async def tell(self, request: SessionPush) -> bool:
+        found = self.sessions.index.get(request.session)
         if found is None or found.state is State.CLOSED:
             return False
-        self._pushing.one(found, push)
+        self._pushing.one(found, request.push)
         return True
 
-    async def note(self, users: Sequence[str], event: str, data: Any) -> None:
+    async def note(self, request: EphemeralNote) -> None:
         encoded: bytes | None = None
-        for session in self.sessions.index.of(users):
+        for session in self.sessions.index.of(request.users):
             if session.connection is not None and session.connection.paused_at is None:
-                encoded = encoded or self.node.codec.encode(Note(event, data))
+                encoded = encoded or self.node.codec.encode(Note(request.event, request.data))
                 session.note(encoded)
                 self.sessions.flush.touch(session)
 
@@ -122,6 +125,12 @@ class Gateway:
 
     async def online(self, users: Sequence[str]) -> Sequence[str]:
         return [user for user in users if self.sessions.index.online(user)]
+
+    async def moved(self, movements: Movements) -> None:
+        self.presence.moved(movements)
+
+    async def missed(self, count: int) -> None:
+        self.check.hurry()
 
     # --- for the composition root ---
 

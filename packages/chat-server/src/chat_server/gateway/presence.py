@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Annotated
 
@@ -11,7 +11,6 @@ import structlog
 from attrs import define, field
 from chat_common.errors import ChatError, Invalid
 from chat_common.events import PresenceChanged
-from chat_common.ports.directory import Directory
 from chat_common.protocol.frames import Note
 from chat_common.records import Caller
 from chat_common.wire import Id
@@ -21,7 +20,7 @@ from chat_server.gateway.node import Node
 from chat_server.gateway.session import Session
 from chat_server.gateway.sessions import Sessions
 from chat_server.gateway.tasks import Tasks
-from chat_server.services import ImService
+from chat_server.services import ImService, Movements, RouterService
 
 log = structlog.get_logger("chat.gateway")
 
@@ -30,6 +29,8 @@ TOGETHER = 100
 """Users about whose watchers one question asks."""
 READINGS = 3
 """How often a watch is read anew because something changed meanwhile; what changes after that is told as a note."""
+TELL_AFTER = 0.1
+"""Seconds for which comings and goings are collected before the other nodes are told of them."""
 
 
 @define(kw_only=True)
@@ -54,8 +55,8 @@ class _Due:
 
 
 class Presence:
-    """Changes on this node are told at once (a going after ``patience`` seconds, since most come back), those on other
-    nodes when `poll` asks the directory. A stranger is silently offline.
+    """Changes are told at once (a going after ``patience`` seconds, since most come back), those on other nodes as soon
+    as these have told of them; what that has missed is found by `poll`. A stranger is silently offline.
 
     Nothing is told of a state that was read after the question whether it may be told: first the state, then the
     rights, then the note, in this order. So what happens after a block is told to nobody across it, whatever else is
@@ -66,15 +67,14 @@ class Presence:
         self,
         node: Node,
         im: ImService,
-        directory: Directory,
+        router: RouterService,
         sessions: Sessions,
         tasks: Tasks,
         patience: float = 2.0,
     ) -> None:
-        self._node = node.name
         self._encode = node.codec.encode
         self._im = im
-        self._directory = directory
+        self._router = router
         self._sessions = sessions
         self._tasks = tasks
         self._patience = patience
@@ -85,6 +85,7 @@ class Presence:
         self._asking = False
         self._reading: dict[Session, frozenset[str]] = {}  # Whom a running `watch` asks about.
         self._stale: set[Session] = set()  # Of these: something has changed since.
+        self._moved: tuple[set[str], set[str]] | None = None  # Who came and who left, not told to other nodes yet.
 
     async def watch(self, caller: Caller, request: WatchPresence) -> Watched:
         """The command ``presence.watch``: those of the list that are online; changes follow as notes."""
@@ -126,15 +127,25 @@ class Presence:
 
     def came(self, user: str) -> None:
         """A session of this user has a connection."""
+        self._moving()[0].add(user)
         self._outdate([user])
         self._tell(user, True)
 
     def left(self, user: str) -> None:
         """A connection of this user is gone."""
         self._outdate([user])
-        if user in self._watchers and user not in self._leaving and not self._sessions.index.online(user):
-            self._leaving.add(user)
-            asyncio.get_running_loop().call_later(self._patience, self._look_again, user)
+        if not self._sessions.index.online(user):
+            self._moving()[1].add(user)
+            self._may_be_gone(user)
+
+    def moved(self, movements: Movements) -> None:
+        """The same on another node."""
+        self._outdate([*movements.came, *movements.left])
+        for user in movements.came:
+            if user in self._watchers and not self._told[user]:
+                self._tasks.spawn(self._recheck(user))
+        for user in movements.left:
+            self._may_be_gone(user)
 
     def parted(self, users: Collection[str]) -> None:
         """These users have fewer acquaintances now: whoever watches one of them, and whom they watch, is asked about
@@ -146,7 +157,7 @@ class Presence:
         self._ask_again(self._sessions.index.of(users))
 
     async def poll(self) -> None:
-        """Ask the directory after all who are watched here, page by page, and tell what has changed."""
+        """Ask after all who are watched here, page by page, and tell what has changed."""
         watched = list(self._watchers)
         for start in range(0, len(watched), PAGE):
             page = watched[start : start + PAGE]
@@ -154,6 +165,22 @@ class Presence:
             for user in page:
                 if user not in self._leaving:
                     self._tell(user, user in online)
+
+    def _may_be_gone(self, user: str) -> None:
+        if user in self._watchers and user not in self._leaving:
+            self._leaving.add(user)
+            asyncio.get_running_loop().call_later(self._patience, self._look_again, user)
+
+    def _moving(self) -> tuple[set[str], set[str]]:
+        if self._moved is None:
+            self._moved = set(), set()
+            asyncio.get_running_loop().call_later(TELL_AFTER, self._tell_others)
+        return self._moved
+
+    def _tell_others(self) -> None:
+        assert self._moved is not None
+        (came, left), self._moved = self._moved, None
+        self._tasks.spawn(self._router.moved(Movements(sorted(came), sorted(left))))
 
     def _look_again(self, user: str) -> None:
         self._leaving.discard(user)
@@ -163,14 +190,12 @@ class Presence:
     async def _recheck(self, user: str) -> None:
         self._tell(user, user in await self._online([user]))
 
-    async def _online(self, users: Iterable[str]) -> set[str]:
-        """Who has a connection here, or a route on another node."""
-        users = list(users)
-        routes = await self._directory.routes(users) if users else {}
+    async def _online(self, users: Sequence[str]) -> set[str]:
+        """Who has a connection, here or on another node."""
+        found = set(await self._router.elsewhere(users)) if users else set()
         # This node's own state last: whoever merges it does so in the same turn, so that no coming falls in between.
-        here = {user for user in users if self._sessions.index.online(user)}
-        here.update(user for user, held in routes.items() if any(route.node != self._node for route in held))
-        return here
+        found.update(user for user in users if self._sessions.index.online(user))
+        return found
 
     # --- telling --------------------------------------------------------------------------------------------------
 

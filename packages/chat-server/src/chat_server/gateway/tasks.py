@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Coroutine
 from types import TracebackType
 from typing import Any, Self
@@ -41,10 +42,13 @@ class Tasks:
             return
         self._group.create_task(self._guarded(work))
 
-    def every(self, seconds: float, work: Callable[[], Awaitable[None]]) -> None:
-        """Run ``work`` again and again, ``seconds`` after its last end, until the context ends."""
+    def every(
+        self, seconds: float, work: Callable[[], Awaitable[None]], *, sooner: asyncio.Event | None = None
+    ) -> None:
+        """Run ``work`` again and again, ``seconds`` after its last end or when ``sooner`` is set, until the context
+        ends."""
         assert self._group is not None
-        self._loops.append(self._group.create_task(self._again(seconds, work)))
+        self._loops.append(self._group.create_task(self._again(seconds, work, sooner)))
 
     async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
         try:
@@ -52,9 +56,14 @@ class Tasks:
         except Exception:
             log.exception("task_failed")
 
-    async def _again(self, seconds: float, work: Callable[[], Awaitable[None]]) -> None:
+    async def _again(self, seconds: float, work: Callable[[], Awaitable[None]], sooner: asyncio.Event | None) -> None:
         while True:
-            await asyncio.sleep(seconds)
+            if sooner is None:
+                await asyncio.sleep(seconds)
+            else:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(sooner.wait(), seconds)
+                sooner.clear()
             try:
                 await work()
             except ChatError as error:

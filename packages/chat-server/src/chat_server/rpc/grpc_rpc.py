@@ -16,7 +16,7 @@ from chat_common.settings import SetupError
 
 from chat_server.rpc.link import Link, LinkBroken
 from chat_server.rpc.listener import Listener
-from chat_server.rpc.settings import GrpcRpcSettings, trust_of
+from chat_server.rpc.settings import GrpcRpcSettings, reached_at, trust_of
 
 _FIRST, _CAP = 0.02, 0.5
 """Seconds between two attempts of a call that may be repeated."""
@@ -41,7 +41,7 @@ class GrpcRpc:
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[GrpcRpc]:
         async with Listener(self._handlers, self._trust, self._settings).opened() as bound:
-            self.address = self._settings.advertise or bound
+            self.address = reached_at(self._settings, bound)
             try:
                 yield self
             finally:

@@ -78,6 +78,17 @@ def trust_of(settings: GrpcRpcSettings) -> Trust:
     return Trust(secret, *(_read(name) if name else b"" for name in files))
 
 
+def reached_at(settings: GrpcRpcSettings, bound: str) -> str:
+    """Where other nodes reach the node that answers at ``bound``. `SetupError` where that cannot be told."""
+    if settings.advertise:
+        return settings.advertise
+    if bound.rpartition(":")[0].strip("[]") in ("0.0.0.0", "::", ""):
+        raise SetupError(
+            f"{bound} is no address that other nodes can call. Set advertise in [rpc.grpc] to host:port of this node."
+        )
+    return bound
+
+
 def is_local(address: str) -> bool:
     if address.startswith("unix:"):
         return True

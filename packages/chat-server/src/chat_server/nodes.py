@@ -1,0 +1,218 @@
+"""This node among the others: announced in the directory, called and calling through `Rpc`.
+
+A server whose ``[ports] rpc`` is ``direct`` is alone, and nothing of this runs. Any other one says that it is there, is
+told who else is, and hands each of them to the router as a `GatewayService` like its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from importlib import metadata
+from typing import Any, cast
+
+import msgspec
+import structlog
+from attrs import evolve, frozen
+from chat_common.clock import Clock
+from chat_common.decoding import prepare
+from chat_common.errors import Unavailable
+from chat_common.events import PUSHED
+from chat_common.ports.directory import Directory, NodeRecord, node_changes
+from chat_common.ports.rpc import Peer, Proxy, Rpc, serve
+from chat_common.records import Push
+from chat_common.settings import SetupError
+
+from chat_server.services import CloseSessions, Delivery, EphemeralNote, GatewayService, Movements, SessionPush
+
+log = structlog.get_logger("chat.nodes")
+
+GATEWAY = "gateway"
+ROLES = frozenset(("gateway", "im", "logic", "auth", "router"))
+LEASE = 6.0
+"""Seconds that the record of a node lasts; it is written again after a third of that."""
+LOOK = 0.5
+"""Seconds between two looks at who is there, and whether the directory has lost its memory."""
+REBUILT = 10.0
+"""Seconds after such a loss in which the nodes have written their routes again, and absence means nothing."""
+DEADLINE = 2.0
+"""Seconds that a call to another node may take."""
+
+prepare(*PUSHED.values())
+
+
+class GatewayEndpoint:
+    """The `GatewayService` of this node as other nodes call it: what came as plain data is made into records again, so
+    that interceptors and streams see the same on every node."""
+
+    def __init__(self, gateway: GatewayService) -> None:
+        self._gateway = gateway
+
+    async def deliver(self, deliveries: Sequence[Delivery]) -> None:
+        await self._gateway.deliver(
+            [evolve(delivery, pushes=[as_record(push) for push in delivery.pushes]) for delivery in deliveries]
+        )
+
+    async def tell(self, request: SessionPush) -> bool:
+        return await self._gateway.tell(evolve(request, push=as_record(request.push)))
+
+    async def note(self, request: EphemeralNote) -> None:
+        await self._gateway.note(request)
+
+    async def close(self, request: CloseSessions) -> int:
+        return await self._gateway.close(request)
+
+    async def online(self, users: Sequence[str]) -> Sequence[str]:
+        return await self._gateway.online(users)
+
+    async def moved(self, movements: Movements) -> None:
+        await self._gateway.moved(movements)
+
+    async def missed(self, count: int) -> None:
+        await self._gateway.missed(count)
+
+
+def as_record(push: Push) -> Push:
+    """The push with its data as the record of its event; data that is not known here, or that another release has
+    changed, stays as it came: to clients it is the same."""
+    kind = PUSHED.get(push.event)
+    if kind is None:
+        return push
+    try:
+        return evolve(push, data=msgspec.convert(push.data, kind))
+    except msgspec.ValidationError:
+        return push
+
+
+@frozen(kw_only=True)
+class Place:
+    """Where this server stands, and what it does about the others."""
+
+    name: str
+    boot: str
+    clock: Clock
+    directory: Directory
+    rpc: Rpc
+    meet: Callable[[Mapping[str, GatewayService]], None]
+    """Told of the gateways of all other nodes, whenever they change."""
+    forgot: Callable[[bool], None]
+    """Told whether the directory has lost its memory in the last `REBUILT` seconds."""
+    register: Callable[[], None]
+    """Asked to write this node's routes again, now."""
+
+
+class Nodes:
+    """Use `running` once the gateway can be called; leave it when the gateway has drained."""
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self._record = NodeRecord(
+            place.name,
+            place.boot,
+            place.clock.wall_ms(),
+            place.rpc.address,
+            ROLES,
+            metadata.version("interesting-chat-server"),
+        )
+        self._gateways: dict[tuple[str, str], GatewayService] = {}
+        self._age = 0.0
+        self.displaced = False
+        """Another process, which began later, has this node's name."""
+
+    @contextlib.asynccontextmanager
+    async def running(self, gateway: GatewayService) -> AsyncIterator[None]:
+        """Serve, announce and look for others while the context is open. `SetupError`: the name is taken."""
+        place = self._place
+        serve(place.rpc, GATEWAY, GatewayService, GatewayEndpoint(gateway))
+        place.rpc.meet(place.name, {})
+        try:
+            await self._announce()
+        except Unavailable as error:
+            log.warning("node_not_announced", reason=error.message)
+        if self.displaced:
+            raise SetupError(
+                f"[server] node: another process runs under the name {place.name!r}. Give each node its own name."
+            )
+        works: Sequence[Callable[[], Awaitable[None]]] = (self._announcing, self._remembering, self._meeting)
+        tasks = [asyncio.create_task(self._for_ever(work), name=work.__name__) for work in works]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            with contextlib.suppress(Unavailable):
+                await place.directory.depart(self._record)
+            place.meet({})
+
+    async def ready(self) -> None:
+        """`Unavailable` when another process has taken the name of this one."""
+        if self.displaced:
+            raise Unavailable("Another process, which was started later, has the name of this node.")
+
+    async def _announce(self) -> None:
+        here = await self._place.directory.announce(self._record, lease=LEASE)
+        if not here and not self.displaced:
+            log.error("node_displaced", node=self._place.name)
+        self.displaced = not here
+
+    async def _announcing(self) -> None:
+        while True:
+            await asyncio.sleep(LEASE / 3)
+            with contextlib.suppress(Unavailable):  # Said by `_remembering` already.
+                await self._announce()
+
+    async def _remembering(self) -> None:
+        """Notice a directory that was restarted or emptied: its age falls."""
+        away = False
+        while True:
+            try:
+                age = await self._place.directory.known_since()
+                if age < self._age:
+                    log.warning("directory_lost_its_memory", node=self._place.name)
+                    await self._announce()
+                    self._place.register()
+                elif away:
+                    self._place.register()
+                self._age, away = age, False
+                self._place.forgot(age < REBUILT)
+            except Unavailable as error:
+                if not away:
+                    log.warning("directory_away", reason=error.message)
+                away = True
+            await asyncio.sleep(LOOK)
+
+    async def _meeting(self) -> None:
+        async for found in node_changes(self._place.directory, every=LOOK):
+            self.meet(found)
+
+    def meet(self, found: Mapping[str, NodeRecord]) -> None:
+        """These nodes are announced now."""
+        place = self._place
+        others = {name: record for name, record in found.items() if name != place.name}
+        for record in others.values():
+            if not record.address:
+                log.warning("node_without_address", node=record.node, hint='[ports] rpc = "grpc" on that node')
+        reached = {name: record for name, record in others.items() if record.address}
+        place.rpc.meet(place.name, {name: Peer(each.address, frozenset((GATEWAY,))) for name, each in reached.items()})
+        known, self._gateways = self._gateways, {}
+        for name, record in reached.items():
+            key = (name, record.boot)
+            self._gateways[key] = known.get(key) or self._gateway_of(name)
+        log.info("nodes", here=place.name, others=sorted(reached))
+        place.meet({name: gateway for (name, _), gateway in self._gateways.items()})
+
+    def _gateway_of(self, name: str) -> GatewayService:
+        # All of it may be repeated: deliveries count by rev, the rest says how things are.
+        proxy: Any = Proxy(self._place.rpc, GATEWAY, GatewayService, deadline=DEADLINE, node=name, repeat=True)
+        return cast(GatewayService, proxy)
+
+    @staticmethod
+    async def _for_ever(work: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            try:
+                await work()
+            except Exception:
+                log.exception("nodes_failed")
+            await asyncio.sleep(LOOK)
