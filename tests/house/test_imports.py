@@ -70,7 +70,7 @@ STANDS_ON = {
     "chat_server.store": (),
     "chat_server.pipeline": ("store", "services", "counting", "refusals"),
     "chat_server.files": ("store", "pipeline", "contributions"),
-    "chat_server.moderation": ("store", "contributions"),
+    "chat_server.moderation": ("store", "contributions", "refusals"),
     "chat_server.contributions": (),
     "chat_server.services": (),
     "chat_server.counting": (),

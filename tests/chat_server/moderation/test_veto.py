@@ -14,11 +14,12 @@ from chat_common.errors import NotPermitted, Unavailable
 from chat_common.settings import SetupError
 from chat_server.moderation.moderation import Moderation
 from chat_server.moderation.settings import WebhookSettings, WordSettings
+from chat_server.refusals import Refusals
 
 from tests.chat_server.house import House, fresh_sqlite, opened
 from tests.chat_server.moderation.receiver import OTHER, SECRET, Receiver, never, receiving, says, status
 
-Asked = tuple[House, Receiver]
+Asked = tuple[House, Receiver, Refusals]
 
 
 @contextlib.asynccontextmanager
@@ -34,12 +35,13 @@ async def asking(
 ) -> AsyncIterator[Asked]:
     async with receiving(receiver) as made:
         settings = WebhookSettings(before=url or made.url, secret=secret, on_failure=on_failure, timeout=timeout)
-        moderation = Moderation(WordSettings(), settings, SystemClock())
+        refusals = Refusals()
+        moderation = Moderation(WordSettings(), settings, SystemClock(), refusals)
         try:
             with fresh_sqlite(template, folder / "data") as store:
                 interceptors = [owned.record for owned in moderation.interceptors()]
                 async with opened(store, interceptors=interceptors) as house:
-                    yield house, made
+                    yield house, made, refusals
         finally:
             await moderation.close()
 
@@ -58,7 +60,7 @@ async def test_it_is_asked_of_all_that_is_said_and_its_no_is_a_sentence(sqlite_t
         return await says(b'{"allow": false, "message": "Not in this house."}' if no else b'{"allow": true}')(body)
 
     receiver.answer = answer
-    async with asking(sqlite_template, tmp_path, receiver) as (house, _):
+    async with asking(sqlite_template, tmp_path, receiver) as (house, _, refusals):
         ada = await house.user("ada")
         room = await house.group(ada)
         await house.say(ada, room, "fine")
@@ -77,10 +79,11 @@ async def test_it_is_asked_of_all_that_is_said_and_its_no_is_a_sentence(sqlite_t
         assert said["body"] == {"text": "fine"}
         assert len({name for name, _ in receiver.attempts}) == len(receiver.attempts)
         assert receiver.forged == 0
+        assert refusals.counts == {"webhook": 3}
 
 
 async def test_an_answer_without_a_body_is_a_yes(sqlite_template: Path, tmp_path: Path) -> None:
-    async with asking(sqlite_template, tmp_path, Receiver(answer=status(204))) as (house, receiver):
+    async with asking(sqlite_template, tmp_path, Receiver(answer=status(204))) as (house, receiver, _):
         ada = await house.user("ada")
         await house.say(ada, await house.group(ada))
         assert len(receiver.taken) == 2
@@ -113,7 +116,7 @@ async def test_what_fails_keeps_to_the_policy(failure: str, sqlite_template: Pat
             secret=key,
             url=at,
             timeout=slow,
-        ) as (house, _):
+        ) as (house, _, refusals):
             ada = await house.user("ada")
             room = await house.call(ada, "direct.open", user=await house.user("bert"))
             receiver.answer = FAILURES.get(failure)
@@ -125,6 +128,7 @@ async def test_what_fails_keeps_to_the_policy(failure: str, sqlite_template: Pat
                 assert refused.value.retry_after == 5.0
                 page = await house.call(ada, "history", conversation=room["conversation"])
                 assert page["messages"] == []
+            assert refusals.counts == {"webhook_failed": 1}
             if failure == "another key":
                 assert receiver.forged == 1
             elif failure != "closed":
@@ -143,4 +147,4 @@ async def test_what_fails_keeps_to_the_policy(failure: str, sqlite_template: Pat
 )
 def test_settings_that_lead_nowhere_stop_the_start(settings: dict[str, str]) -> None:
     with pytest.raises(SetupError, match=r"\[webhooks\]"):
-        Moderation(WordSettings(), WebhookSettings(**settings), SystemClock())  # type: ignore[arg-type]
+        Moderation(WordSettings(), WebhookSettings(**settings), SystemClock(), Refusals())  # type: ignore[arg-type]

@@ -14,6 +14,7 @@ from chat_common.records import Caller
 from chat_common.wire import OtherText, SubmitMessage
 from chat_server.moderation.settings import WordSettings
 from chat_server.moderation.words import Words
+from chat_server.refusals import Refusals
 from chat_server.server import Server
 from chat_server.store.schema import report
 from sqlalchemy import select
@@ -29,7 +30,7 @@ def words(folder: Path, **lists: str) -> Words:
     for action, text in lists.items():
         (folder / f"{action}.txt").write_text(text, "utf-8")
         paths[action] = [str(folder / f"{action}.txt")]
-    return Words(WordSettings(**paths))  # type: ignore[arg-type]
+    return Words(WordSettings(**paths), Refusals())  # type: ignore[arg-type]
 
 
 @contextlib.asynccontextmanager
@@ -120,7 +121,7 @@ def test_refusing_goes_before_masking_and_without_lists_nothing_stands_there(tmp
     made = words(tmp_path, refuse="worse\n", mask="bad\n")
     with pytest.raises(NotPermitted):
         made.screen(ADA, SubmitMessage(conversation="c", kind="text", body={"text": "bad and worse"}))
-    assert Words(WordSettings()).interceptors() == []
+    assert Words(WordSettings(), Refusals()).interceptors() == []
 
 
 async def test_reported_words_pass_and_admins_see_them(store: Store, tmp_path: Path) -> None:
@@ -174,6 +175,15 @@ async def test_a_running_server_takes_a_changed_list_and_reports_by_itself(tmp_p
             return True
 
         assert (await takes("bad"), await takes("new")) == (False, True)
+        assert server.refusals.counts["words"] == 1
+        begin = {"conversation": room, "name": "bad.txt", "type": "text/plain", "size": 3}
+        for command, params, who in (
+            ("upload.begin", begin, ada),
+            ("auth.register", {"name": "bad", "password": "long enough"}, None),
+        ):
+            with pytest.raises(NotPermitted, match="words that are not allowed") as error:
+                await server.call(command, params, user=who)
+            assert error.value.field == "name"
         (tmp_path / "refuse.txt").write_text("new and longer\nnew\n", "utf-8")
 
         async def changed() -> bool:

@@ -97,7 +97,9 @@ class Server:
         self.plugins = Plugins.load(plugins)
         self.plugins.require(Relay, TRANSACTION)
         self.settings = Settings.read(self.plugins.sections(), mapping=settings, toml=config, environ=environ)
-        self.moderation = Moderation(self.settings.section("words"), self.settings.section("webhooks"), self.clock)
+        section = self.settings.section
+        self.refusals = Refusals(self.clock)
+        self.moderation = Moderation(section("words"), section("webhooks"), self.clock, self.refusals)
         self._drop = drop
         self._stack: AsyncExitStack | None = None
         self._observers: Observers | None = None
@@ -127,7 +129,6 @@ class Server:
         )
         assembly.provide(ServerSettings, server)
         self.peers = Peers(server.trusted_proxies)
-        self.refusals = Refusals(self.clock)
         self.origins = Origins(
             server.allowed_origins, public_url=server.public_url, hosts=server.hosts, refusals=self.refusals
         )

@@ -19,6 +19,7 @@ from chat_server.cli.data import load
 from chat_server.moderation.moderation import Moderation
 from chat_server.pipeline.chain import POINTS
 from chat_server.pipeline.dispatch import Pipeline
+from chat_server.refusals import Refusals
 
 
 class _NoReplies:
@@ -33,7 +34,7 @@ def plugin_lines(choice: Choice) -> Sequence[str]:
     plugins, settings = load(choice)
     contributed = asyncio.run(_contributions(plugins, settings))
     clock = SystemClock()
-    moderation = Moderation(settings.section("words"), settings.section("webhooks"), clock)
+    moderation = Moderation(settings.section("words"), settings.section("webhooks"), clock, Refusals(clock))
     interceptors = [*contributed.interceptors, *moderation.interceptors()]
     pipeline = Pipeline(contributed.commands, interceptors, codec=JsonCodec(), clock=clock, replies=_NoReplies())
     lines = ["Plugins"]

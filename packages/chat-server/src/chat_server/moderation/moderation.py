@@ -16,6 +16,7 @@ from chat_server.moderation.signing import signer
 from chat_server.moderation.told import Teller
 from chat_server.moderation.veto import Veto
 from chat_server.moderation.words import Words
+from chat_server.refusals import Refusals
 from chat_server.store.executor import CommandExecutor
 
 OWNER = Owner("chat_server.moderation")
@@ -24,8 +25,8 @@ OWNER = Owner("chat_server.moderation")
 class Moderation:
     """`SetupError`: a list cannot be read, an address or the secret is none, or a package is missing."""
 
-    def __init__(self, words: WordSettings, webhooks: WebhookSettings, clock: Clock) -> None:
-        self._words = Words(words)
+    def __init__(self, words: WordSettings, webhooks: WebhookSettings, clock: Clock, refusals: Refusals) -> None:
+        self._words = Words(words, refusals)
         self._settings = webhooks
         self._before: Sender | None = None
         self._after: Sender | None = None
@@ -37,7 +38,7 @@ class Moderation:
                 self._after = Sender("after", webhooks.after, key, webhooks.after_timeout, clock)
         elif webhooks.secret or webhooks.secret_file:
             raise SetupError("[webhooks] has a secret and no address: set before or after.")
-        self._veto = None if self._before is None else Veto(self._before, webhooks, clock)
+        self._veto = None if self._before is None else Veto(self._before, webhooks, clock, refusals)
 
     def interceptors(self) -> Sequence[Owned[Interceptor]]:
         """What stands at the point ``submit``; nothing without settings."""

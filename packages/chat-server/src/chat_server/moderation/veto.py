@@ -6,7 +6,6 @@ import secrets
 from typing import Annotated, Any
 
 import msgspec
-import structlog
 from attrs import define
 from chat_common.clock import Clock
 from chat_common.errors import NotPermitted, Unavailable
@@ -16,11 +15,10 @@ from msgspec import Meta
 
 from chat_server.moderation.sender import DeliveryFailed, Sender
 from chat_server.moderation.settings import WebhookSettings
+from chat_server.refusals import Refusals
 
-log = structlog.get_logger("chat.webhooks")
 ORDER = 9_100
 """Behind the lists of words: nobody is asked about what those refuse."""
-LOG_EVERY = 60.0
 RETRY_AFTER = 5.0
 
 
@@ -50,11 +48,9 @@ class Answer:
 class Veto:
     """The interceptor. An answer without a body is a yes."""
 
-    def __init__(self, sender: Sender, settings: WebhookSettings, clock: Clock) -> None:
-        self._sender, self._settings, self._clock = sender, settings, clock
+    def __init__(self, sender: Sender, settings: WebhookSettings, clock: Clock, refusals: Refusals) -> None:
+        self._sender, self._settings, self._clock, self._refusals = sender, settings, clock, refusals
         self._answer = msgspec.json.Decoder(Answer)
-        self._logged = -LOG_EVERY
-        self._failures = 0
 
     def interceptor(self) -> Interceptor:
         """What stands in the pipeline. Its own time limit lies behind that of the call, which keeps to the policy."""
@@ -80,18 +76,12 @@ class Veto:
             content = await self._sender.post(f"ask_{secrets.token_urlsafe(16)}", msgspec.json.encode(body))
             answer = self._answer.decode(content) if content.strip() else Answer(allow=True)
         except (DeliveryFailed, msgspec.MsgspecError, UnicodeDecodeError) as error:
-            self._failed(error)
+            why = str(error) if isinstance(error, DeliveryFailed) else "the answer is not of the form expected"
+            self._refusals.note("webhook_failed", why=why, policy=self._settings.on_failure)
             if self._settings.on_failure == "open":
                 return said
             raise Unavailable("What is said here cannot be checked now.", retry_after=RETRY_AFTER) from error
         if not answer.allow:
+            self._refusals.note("webhook", target=said.target)
             raise NotPermitted(answer.message)
         return said
-
-    def _failed(self, error: Exception) -> None:
-        self._failures += 1
-        now = self._clock.monotonic()
-        if now - self._logged >= LOG_EVERY:
-            reason = str(error) if isinstance(error, DeliveryFailed) else "the answer is not of the form expected"
-            log.warning("webhook_failed", reason=reason, policy=self._settings.on_failure, failures=self._failures)
-            self._logged, self._failures = now, 0

@@ -25,6 +25,7 @@ from chat_server.contributions import RoomContributions, every
 from chat_server.moderation.folding import fold
 from chat_server.moderation.lists import Lists
 from chat_server.moderation.settings import WordSettings
+from chat_server.refusals import Refusals
 from chat_server.store.executor import CommandExecutor
 from chat_server.store.reports import WORDS, file_report
 from chat_server.store.schema import message
@@ -53,10 +54,10 @@ class _Found:
 
 
 class Words:
-    """The lists at work. ``executor``: for the reports, see `contributions`."""
+    """The lists at work."""
 
-    def __init__(self, settings: WordSettings) -> None:
-        self._settings = settings
+    def __init__(self, settings: WordSettings, refusals: Refusals) -> None:
+        self._settings, self._refusals = settings, refusals
         self.lists = Lists(settings)
         self._waiting: deque[_Found] = deque(maxlen=MOST_WAITING)
         self._wake = asyncio.Event()
@@ -99,6 +100,7 @@ class Words:
         for text in _texts(said.body):
             folded = fold(text)
             if any(each.matcher.finds(folded) for each in refusing):
+                self._refusals.note("words", target=said.target)
                 raise NotPermitted("This holds words that are not allowed here.", field=_field(said.target))
         if masking:
             said = evolve(said, body=_changed(said.body, self._masked))

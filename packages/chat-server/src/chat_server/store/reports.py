@@ -13,7 +13,7 @@ from attrs import define
 from chat_common.errors import RateLimited
 from chat_common.settings import setting
 from msgspec import Meta
-from sqlalchemy import Connection, delete, func, or_, select, tuple_, update
+from sqlalchemy import Connection, delete, select, tuple_, update
 
 from chat_server.store.schema import report
 from chat_server.store.statements import upsert
@@ -136,11 +136,6 @@ def close_reports(tx: Tx, by: str, outcome: str, note: str | None, *which: Any) 
     return tx.connection.execute(update(report).where(report.c.closed_at.is_(None), *which).values(**values)).rowcount
 
 
-def open_reports(connection: Connection) -> int:
-    """How many wait."""
-    return connection.execute(select(func.count()).select_from(report).where(report.c.closed_at.is_(None))).scalar_one()
-
-
 def forget_reports(connection: Connection, now: int, kept_days: int, limit: int = 1_000) -> int:
     """Delete reports that were closed more than ``kept_days`` ago, at most ``limit``; how many went."""
     old = (
@@ -152,8 +147,3 @@ def forget_reports(connection: Connection, now: int, kept_days: int, limit: int 
     return connection.execute(
         delete(report).where(report.c.report.in_(list(connection.execute(old).scalars())))
     ).rowcount
-
-
-def forget_reports_of(connection: Connection, user: str) -> int:
-    """Delete what a user has reported, and what was reported of the user: for an account that goes. How many went."""
-    return connection.execute(delete(report).where(or_(report.c.reporter == user, report.c.about == user))).rowcount
