@@ -232,6 +232,7 @@ async def test_a_stranger_cannot_tell_a_foreign_conversation_from_none(house: Ho
         "message.react": {"seq": 1, "emoji": "👍", "on": True},
         "message.reactions": {"seq": 1},
         "message.readers": {"seq": 1},
+        "message.report": {"seq": 1},
         "group.get": {},
         "group.update": {"name": "x"},
         "group.members": {},
