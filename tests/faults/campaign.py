@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +65,7 @@ def _git(*words: str) -> str:
     return subprocess.run(["git", *words], cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
 
 
-def rows_of(path: Path, state: str) -> list[dict[str, Any]]:
+def rows_of(path: Path, states: Collection[str]) -> list[dict[str, Any]]:
     """What was run on this code, in order; a torn last line is left out."""
     rows = []
     for line in path.read_text("utf-8").splitlines() if path.exists() else ():
@@ -73,7 +73,7 @@ def rows_of(path: Path, state: str) -> list[dict[str, Any]]:
             row = json.loads(line)
         except ValueError:
             continue
-        if row["code"] == state:
+        if row["code"] in states:
             rows.append(row)
     return rows
 
@@ -116,7 +116,13 @@ def _keep(folder: Path, entry: Run, text: str, output: str) -> None:
     (folder / f"{name}.server.txt").write_text(output, "utf-8")
 
 
-def report_of(rows: list[dict[str, Any]], plan: list[Run], state: str) -> str:
+def _runs_of(state: str, rows: list[dict[str, Any]]) -> str:
+    mine = [row for row in rows if row["code"] == state]
+    commits = ", ".join(sorted({row["commit"] for row in mine})) or "none"
+    return f"`{state}`: {len(mine)} runs, commits {commits}"
+
+
+def report_of(rows: list[dict[str, Any]], plan: list[Run], states: Collection[str]) -> str:
     """The page that says what was run and what was found."""
     done = {row["name"] for row in rows}
     bad = [row for row in rows if row["findings"]]
@@ -127,10 +133,10 @@ def report_of(rows: list[dict[str, Any]], plan: list[Run], state: str) -> str:
         "hot. In half of the runs what the server's rooms answer one another comes up to 60 ms late",
         "(`tests/support/lateness.py`).",
         "",
-        f"Code under test: tree `{state}` of `packages/`"
-        + (f", commits {', '.join(sorted({row['commit'] for row in rows}))}" if rows else "")
-        + f"; Python {platform.python_version()}, {os.cpu_count()} cores, other work on the machine (load up to"
-        f" {max((row['load'] for row in rows), default=0)}).",
+        f"Python {platform.python_version()}, {os.cpu_count()} cores, other work on the machine (load up to"
+        f" {max((row['load'] for row in rows), default=0)}). Code under test, by the tree of `packages/`:",
+        "",
+        *(f"- {_runs_of(state, rows)}" for state in states),
         "",
         "| runs | planned | done | with findings | kills | messages | told to clients | gaps closed by `history` |",
         "|---|---|---|---|---|---|---|---|",
@@ -162,6 +168,7 @@ def main() -> int:
         "--late", type=float, help="longest delay of answers in all runs; default: 0.06 in every second one"
     )
     parser.add_argument("--share", default="1/1", help="2/3: the second third of the plan, for processes side by side")
+    parser.add_argument("--also", nargs="*", default=[], help="trees of `packages/` whose runs count as done as well")
     parser.add_argument("--seconds", type=float, default=1e9, help="begin no run after so many seconds")
     parser.add_argument("--reports", type=Path, default=REPORTS, help="where hot-rooms.jsonl and hot-rooms.md are")
     parser.add_argument(
@@ -171,8 +178,9 @@ def main() -> int:
     logging.getLogger("chat_common").setLevel(logging.ERROR)  # that a killed server is away is no news here
     options.reports.mkdir(parents=True, exist_ok=True)
     journal, state = options.reports / "hot-rooms.jsonl", code()
+    states = [*options.also, state]
     plan = list(planned(options.seeds, options.repeats, options.late))
-    done = {row["name"] for row in rows_of(journal, state)}
+    done = {row["name"] for row in rows_of(journal, states)}
     # Every second of what is left comes from the end, so that a part has seen both the seeds and the notorious one.
     mine, of = map(int, options.share.split("/"))
     left = [entry for place, entry in enumerate(plan) if entry.name not in done and place // 2 % of == mine - 1]
@@ -184,8 +192,8 @@ def main() -> int:
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
         verdict = "; ".join(row["findings"]) or "nothing found"
         print(f"{entry.name}: {row['kills']} kills, {row['seconds']} s: {verdict}", flush=True)
-    rows = rows_of(journal, state)
-    (options.reports / "hot-rooms.md").write_text(report_of(rows, plan, state), "utf-8")
+    rows = rows_of(journal, states)
+    (options.reports / "hot-rooms.md").write_text(report_of(rows, plan, states), "utf-8")
     print(f"{len(rows)} of {len(plan)} runs, {sum(bool(row['findings']) for row in rows)} with findings")
     return 1 if any(row["findings"] for row in rows) else 0
 

@@ -31,10 +31,11 @@ def test_the_plan_has_each_seed_once_and_the_notorious_one_again_and_again() -> 
 
 def test_a_part_goes_on_with_rows_of_the_same_code_and_survives_a_torn_line(tmp_path: Path) -> None:
     journal = tmp_path / "journal"
-    assert rows_of(journal, "abc") == []
+    assert rows_of(journal, ["abc"]) == []
     mine, other = row("1000/0/0", 1000, 0.0, []), {**row("1001/0/0", 1001, 0.0, []), "code": "other"}
     journal.write_text(json.dumps(mine) + "\n" + json.dumps(other) + "\n" + '{"code": "ab')
-    assert rows_of(journal, "abc") == [mine]
+    assert rows_of(journal, ["abc"]) == [mine]
+    assert rows_of(journal, ["other", "abc"]) == [mine, other]
 
 
 def test_the_page_names_what_was_found_and_what_was_not_run() -> None:
@@ -43,10 +44,12 @@ def test_the_page_names_what_was_found_and_what_was_not_run() -> None:
         row(plan[0].name, FIRST_SEED, 0.0, []),
         row(plan[1].name, FIRST_SEED + 1, 0.06, ["lost: p1 never saw x/[3]"]),
     ]
-    page = report_of(rows, plan, "abc")
+    page = report_of(rows, plan, ["old", "abc"])
+    assert "`old`: 0 runs" in page
+    assert "`abc`: 2 runs, commits c" in page
     assert "2 planned runs were not made" in page
     assert "| different seeds, answers up to 60 ms late | 1 | 1 | 1 | 10 | 100 | 900 | 0 |" in page
     assert "lost: p1 never saw x/[3]" in page
     assert "All planned runs were made" in report_of(
-        [row(entry.name, entry.seed, 0, []) for entry in plan], plan, "abc"
+        [row(entry.name, entry.seed, 0, []) for entry in plan], plan, ["abc"]
     )
