@@ -18,7 +18,7 @@ from chat_server.rpc import listener
 from chat_server.rpc.frames import Calls, read_calls
 from chat_server.rpc.grpc_rpc import GrpcRpc
 from chat_server.rpc.link import Link
-from chat_server.rpc.settings import GrpcRpcSettings
+from chat_server.rpc.settings import GrpcRpcSettings, reached_at
 
 from tests.chat_server.rpc.nodes import introduce, two_nodes
 from tests.services.certificates import self_signed
@@ -267,3 +267,12 @@ def test_a_link_has_no_task_before_its_first_call() -> None:
     from chat_server.rpc.settings import Trust
 
     assert Link("two", "127.0.0.1:1", Trust(), GrpcRpcSettings())._task is None
+
+
+def test_a_wildcard_is_no_address_to_call() -> None:
+    for bound in ("0.0.0.0:7000", "[::]:7000"):
+        with pytest.raises(SetupError, match="Set advertise"):
+            reached_at(GrpcRpcSettings(address=bound), bound)
+        assert reached_at(GrpcRpcSettings(address=bound, advertise="10.0.0.1:7000"), bound) == "10.0.0.1:7000"
+    for bound in ("127.0.0.1:7000", "unix:/run/chat.sock"):
+        assert reached_at(GrpcRpcSettings(address=bound), bound) == bound
