@@ -33,6 +33,13 @@ def this_tree() -> Tree:
     return Tree(_git("rev-parse", "--short=7", "HEAD") + changed, python, python.with_name("chat-server"))
 
 
+def installed() -> Tree:
+    """What is checked out here, in an environment of its own without what tests need: libraries import others of those
+    when they find them (structlog takes rich, PyJWT cryptography), which would count as the server's start."""
+    folder = BUILD / "trees" / "this"
+    return Tree(this_tree().commit, *_environment(ROOT, folder))
+
+
 def tree_of(commit: str) -> Tree:
     """The commit in a work tree of its own under bench/build/trees, with an environment of its own, by `uv sync`."""
     short = _git("rev-parse", "--short=7", f"{commit}^{{commit}}")
@@ -40,11 +47,16 @@ def tree_of(commit: str) -> Tree:
     if not folder.exists():
         _git("worktree", "prune")
         _git("worktree", "add", "--detach", str(folder), short)
-    env = {key: value for key, value in os.environ.items() if key not in ("VIRTUAL_ENV", "UV_PROJECT_ENVIRONMENT")}
+    return Tree(short, *_environment(folder, folder / ".venv"))
+
+
+def _environment(project: Path, folder: Path) -> tuple[Path, Path]:
+    """The interpreter and the program of the project's environment in that folder, which holds what users install."""
+    env = {key: value for key, value in os.environ.items() if key != "VIRTUAL_ENV"}
     sync = [sys.executable, "-m", "uv", "sync", "--quiet", "--no-dev", "--python", sys.executable]
-    subprocess.run([*sync], cwd=folder, env=env, check=True)
-    python = folder / ".venv" / "bin" / "python"
-    return Tree(short, python, python.with_name("chat-server"))
+    subprocess.run([*sync], cwd=project, env={**env, "UV_PROJECT_ENVIRONMENT": str(folder)}, check=True)
+    python = folder / "bin" / "python"
+    return python, python.with_name("chat-server")
 
 
 def table(news: Sequence[Sequence[Row]], olds: Sequence[Sequence[Row]]) -> str:

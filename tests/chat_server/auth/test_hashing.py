@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from argon2 import PasswordHasher
+from argon2.exceptions import VerifyMismatchError
 from chat_common.errors import Unavailable
 from chat_server.auth.hashing import Hasher, Turns
 
@@ -91,3 +93,16 @@ async def test_no_hash_is_no_password_and_costs_the_same() -> None:
     assert not await hasher.verify(None, "correct horse", BAD)
     assert not await hasher.verify("rubbish", "correct horse", BAD)
     assert hasher._decoy.split("$")[:4] == kept.split("$")[:4]
+
+
+def test_a_start_hashes_nothing_and_the_decoy_is_a_hash_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    def hash(self: PasswordHasher, password: str | bytes, *, salt: bytes | None = None) -> str:
+        raise AssertionError("0.1 s of a start")
+
+    monkeypatch.setattr(PasswordHasher, "hash", hash)
+    hasher, other = Hasher(), Hasher()
+    assert hasher._decoy != other._decoy
+    assert not hasher.is_outdated(hasher._decoy), "it has today's parameters"
+    # Another answer than "this is no hash" comes only after all the work.
+    with pytest.raises(VerifyMismatchError):
+        PasswordHasher().verify(hasher._decoy, "correct horse")

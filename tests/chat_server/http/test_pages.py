@@ -50,6 +50,27 @@ async def test_text_comes_packed_for_who_takes_it(browser: httpx2.AsyncClient) -
     assert script < 300_000  # look again at a build when this is not so
 
 
+async def test_a_file_is_packed_once_and_only_when_somebody_asks(
+    browser: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packed, compress = list[bytes](), gzip.compress
+
+    def counted(content: bytes, *, mtime: float | None = None) -> bytes:
+        packed.append(content)
+        return compress(content, mtime=mtime)
+
+    monkeypatch.setattr(gzip, "compress", counted)
+    page = await browser.get("/", headers={"accept-encoding": "gzip"})
+    assert page.status_code == 200
+    assert not packed
+    first = await browser.get("/static/app/main.js", headers={"accept-encoding": "gzip"})
+    again = await browser.get("/static/app/main.js", headers={"accept-encoding": "gzip"})
+    kept = await browser.get("/static/style/base.css", headers={"if-none-match": page.headers["etag"]})
+    assert kept.status_code == 304
+    assert first.content == again.content
+    assert packed == [(WEB_CLIENT / "app/main.js").read_bytes()]
+
+
 async def test_another_content_has_another_digest(tmp_path: Path) -> None:
     (tmp_path / "index.html").write_text("<html><head>\n</head></html>")
     (tmp_path / "app").mkdir()

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from chat_common.clock import Clock
 from chat_common.ports.outbox import DeadLetters, OutboxStatus, Relay
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+
+if TYPE_CHECKING:
+    from prometheus_client.core import Metric
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +46,8 @@ class OutboxMetrics:
                 log.warning("the outbox cannot be counted: %s", type(error).__name__)
 
     def source(self) -> Iterator[Metric]:
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily  # see `chat_server.metrics`
+
         attempts = CounterMetricFamily(
             "chat_outbox_attempts",
             "Records by topic, group and outcome: handled, failed, buried, parked.",
@@ -60,6 +65,8 @@ class OutboxMetrics:
 
 
 def _table(status: OutboxStatus) -> Iterator[Metric]:
+    from prometheus_client.core import GaugeMetricFamily
+
     depth = GaugeMetricFamily("chat_outbox_rows", "Rows that are not handled by all.", labels=("topic",))
     for topic, count in status.depth.items():
         depth.add_metric((topic,), count)

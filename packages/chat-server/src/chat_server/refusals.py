@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from chat_common.clock import Clock, SystemClock
-from prometheus_client.core import CounterMetricFamily, Metric
+
+if TYPE_CHECKING:
+    from prometheus_client.core import Metric
 
 EVERY = 60.0
 """Seconds between two lines about the same reason."""
@@ -37,6 +39,8 @@ class Refusals:
 
     def source(self) -> Iterable[Metric]:
         """For `chat_server.metrics.Metrics.collect`."""
+        from prometheus_client.core import CounterMetricFamily  # see `chat_server.metrics`
+
         family = CounterMetricFamily("chat_refused", "Turned away, by reason.", labels=("reason",))
         for reason, number in sorted(self.counts.items()):
             family.add_metric((reason,), number)

@@ -7,6 +7,7 @@ a share of the queue, and the next turn goes to another address that waits.
 from __future__ import annotations
 
 import asyncio
+import base64
 import secrets
 from collections import OrderedDict, deque
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from typing import TypeVar
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
+from argon2.low_level import ARGON2_VERSION
 from chat_common.errors import Unavailable
 
 from chat_server.counting import counted_as
@@ -85,7 +87,7 @@ class Hasher:
     def __init__(self, turns: Turns | None = None) -> None:
         self._hasher = PasswordHasher()
         self._turns = turns or Turns()
-        self._decoy = self._hasher.hash(secrets.token_urlsafe(16))
+        self._decoy = _decoy(self._hasher)
 
     async def hash(self, password: str, address: str | None = None) -> str:
         """Return what is kept of a password."""
@@ -116,3 +118,14 @@ class Hasher:
             return await asyncio.to_thread(work, password)
         finally:
             self._turns.give_back()
+
+
+def _decoy(hasher: PasswordHasher) -> str:
+    """Return the hash of no password that anybody knows, with the parameters of ``hasher``: checking a password against
+    it costs what a real one costs. It is drawn, not computed, as every start would wait for that."""
+
+    def drawn(size: int) -> str:
+        return base64.b64encode(secrets.token_bytes(size)).decode().rstrip("=")
+
+    cost = f"m={hasher.memory_cost},t={hasher.time_cost},p={hasher.parallelism}"
+    return f"$argon2id$v={ARGON2_VERSION}${cost}${drawn(hasher.salt_len)}${drawn(hasher.hash_len)}"

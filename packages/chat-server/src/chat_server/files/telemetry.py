@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from attrs import define, field
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+
+if TYPE_CHECKING:
+    from prometheus_client.core import Metric
 
 BOUNDS = (0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0)
 
@@ -60,6 +62,9 @@ class FileTelemetry:
 
     def source(self) -> Iterator[Metric]:
         """For `Metrics.collect`."""
+        # See `chat_server.metrics`.
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+
         operations = HistogramMetricFamily(
             "chat_objects_seconds", "Operations of the object store.", labels=("operation", "outcome")
         )
