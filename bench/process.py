@@ -150,6 +150,25 @@ def mounted(data: Path, python: Path | None = None) -> contextlib.AbstractContex
     return running("mounted", [python or Path(sys.executable), HERE / "mounted.py", data])
 
 
+@contextlib.contextmanager
+def abuser(server: Running, token: str, conversation: str) -> Iterator[None]:
+    """`bench.abuser` at work against `server` until the block ends, pinned to the load's core."""
+    words = [server.host, str(server.port), token, "abuser", conversation]
+    with subprocess.Popen(
+        [sys.executable, "-m", "bench.abuser", *words],
+        stdout=subprocess.PIPE,
+        cwd=HERE.parent,
+        preexec_fn=lambda: _pinned(LOAD_CORE),
+    ) as program:
+        try:
+            assert program.stdout is not None
+            if not program.stdout.readline():
+                raise SystemExit("the abuser did not begin")
+            yield
+        finally:
+            program.kill()
+
+
 def load(server: Running, scenario: str, tokens: Path, stacks: Path | None = None, **options: object) -> dict[str, Any]:
     """One run of the generator against `server`, pinned to the load's core; what it printed.
 

@@ -187,6 +187,38 @@ def durable(bench: Bench) -> None:
         )  # fmt: skip
 
 
+def abuser(bench: Bench) -> None:
+    """One abuser, 100 people: what people wait for a receipt, with and without him, in turn on one server with its
+    limits."""
+    people, rate = 100, 25
+    data = bench.data("abuser")
+    limited = {"CHAT__LIMITS__POINTS": "50"}
+    with bench.server(data) as server:
+        api = crowd.Api(server)
+        users = crowd.users(api, people)
+        chats = crowd.pairs(api, users)
+        evil = crowd.users(api, 1, "abuser")[0]
+        conversation = crowd.room(api, [evil], "abuse")
+    tokens = crowd.write_tokens(data / "tokens", [(user, chats[i // 2]) for i, user in enumerate(users)])
+    options = {"release": "receipt", "senders": 2, "rate": rate, "seconds": bench.seconds}
+    alone, beside = [], []
+    with process.chat_server(data, bench.tree.program, limited) as server:
+        for _ in range(bench.rounds):
+            alone.append(process.load(server, "room", tokens, **options))
+            with process.abuser(server, evil.token, conversation):
+                beside.append(process.load(server, "room", tokens, **options))
+    bench.keep("abuser, without", alone)
+    bench.keep("abuser, with", beside)
+    without = report.middle(alone, "receipt_ms", "p99")
+    with_him = report.middle(beside, "receipt_ms", "p99")
+    ratio = with_him / without
+    bench.rows.append(
+        Row(f"one abuser, {people} people, {rate} messages a second, receipt p99",
+            f"{with_him:.1f} ms, {ratio:.2f} × of {without:.1f} ms without him", "≤ 2 ×", ratio <= 2,
+            {"p99 ms": with_him, "× of without": ratio})
+    )  # fmt: skip
+
+
 def _crowds(bench: Bench, data: Path, count: int, size: int) -> Path:
     """`count` users in rooms of `size`."""
     with bench.server(data) as server:
@@ -356,6 +388,7 @@ SCENARIOS: dict[str, Callable[[Bench], None]] = {
     "fanout": fanout,
     "mounted": mounted,
     "durable": durable,
+    "abuser": abuser,
     "idle": idle,
     "storm": storm,
     "bigroom": bigroom,
