@@ -200,7 +200,7 @@ def abuser(bench: Bench) -> None:
         evil = crowd.users(api, 1, "abuser")[0]
         conversation = crowd.room(api, [evil], "abuse")
     tokens = crowd.write_tokens(data / "tokens", [(user, chats[i // 2]) for i, user in enumerate(users)])
-    options = {"release": "receipt", "senders": 2, "rate": rate, "seconds": bench.seconds}
+    options: dict[str, Any] = {"release": "receipt", "senders": 2, "rate": rate, "seconds": bench.seconds}
     alone, beside = [], []
     with process.chat_server(data, bench.tree.program, limited) as server:
         for _ in range(bench.rounds):
