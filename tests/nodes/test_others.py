@@ -30,3 +30,13 @@ async def test_presence_typing_and_marks_cross_nodes(cluster: Cluster) -> None:
         async with person(b, "bob"):
             note = await ada.client.next(Note, lambda it: it.event == "presence")
             assert note.data == {"user": bob.user, "online": True}
+
+
+async def test_presence_ends_at_once_across_nodes_when_people_part(cluster: Cluster) -> None:
+    async with cluster.of("a", "b") as (a, b), person(a, "ada") as ada, person(b, "bob") as bob:
+        room = await group(ada, bob)
+        await bob.client.next(Push, lambda it: it.data.get("conversation") == room)
+        assert (await ada.client.call("presence.watch", {"users": [bob.user]}))["online"] == [bob.user]
+        await bob.client.call("contact.block", {"user": ada.user, "on": True})
+        note = await ada.client.next(Note, lambda it: it.event == "presence")
+        assert note.data == {"user": bob.user, "online": False}, "the block is a push to bob's node alone"
