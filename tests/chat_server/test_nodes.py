@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -47,11 +47,26 @@ class Directory(MemoryDirectory):
 
 
 @define
+class FakeRelay:
+    """``others``: what it calls when rows are another node's."""
+
+    others: Callable[[], None] | None = None
+    looks: int = 0
+
+    def notify(self, others: Callable[[], None] | None) -> None:
+        self.others = others
+
+    def look(self) -> None:
+        self.looks += 1
+
+
+@define
 class Here:
     """One node, and what it was told."""
 
     nodes: Nodes
     gateway: FakeGateway
+    relay: FakeRelay
     others: dict[str, GatewayService] = field(factory=dict)
     forgot: list[bool] = field(factory=list)
     registered: list[None] = field(factory=list)
@@ -61,6 +76,7 @@ class Here:
 async def node(name: str, directory: MemoryDirectory, boot: str = "") -> AsyncIterator[Here]:
     async with GrpcRpc(GrpcRpcSettings()).opened() as rpc:
         here: Here
+        relay: Any = FakeRelay()
 
         def meet(found: Mapping[str, GatewayService]) -> None:
             here.others = dict(found)
@@ -71,11 +87,12 @@ async def node(name: str, directory: MemoryDirectory, boot: str = "") -> AsyncIt
             clock=SystemClock(),
             directory=directory,
             rpc=rpc,
+            relay=relay,
             meet=meet,
             forgot=lambda forgetful: here.forgot.append(forgetful),
             register=lambda: here.registered.append(None),
         )
-        here = Here(Nodes(place), FakeGateway())
+        here = Here(Nodes(place), FakeGateway(), relay)
         async with here.nodes.running(here.gateway):
             yield here
 
@@ -93,6 +110,21 @@ async def test_nodes_find_each_other_and_call_each_other() -> None:
             assert (await directory.nodes())["b"].release
         await until(lambda: a.others == {})
         assert set(await directory.nodes()) == {"a"}
+
+
+async def test_rows_for_other_nodes_are_reported_to_their_relays_together() -> None:
+    directory = Directory()
+    async with node("a", directory) as a:
+        async with node("b", directory) as b:
+            await until(lambda: set(a.others) == {"b"})
+            assert a.relay.others is not None
+            for _ in range(50):
+                a.relay.others()
+            await until(lambda: b.relay.looks > 0)
+            assert (a.relay.looks, b.relay.looks) == (0, 1)
+        await until(lambda: a.others == {})
+        a.relay.others()  # nobody is there
+    assert a.relay.others is None
 
 
 async def test_a_name_that_is_taken_by_a_later_start_is_refused() -> None:

@@ -17,18 +17,28 @@ import structlog
 from attrs import evolve, frozen
 from chat_common.clock import Clock
 from chat_common.decoding import prepare
-from chat_common.errors import Unavailable
+from chat_common.errors import ChatError, Unavailable
 from chat_common.events import PUSHED
 from chat_common.ports.directory import Directory, NodeRecord, node_changes
+from chat_common.ports.outbox import Relay
 from chat_common.ports.rpc import Peer, Proxy, Rpc, serve
 from chat_common.records import Push
 from chat_common.settings import SetupError
 
-from chat_server.services import CloseSessions, Delivery, EphemeralNote, GatewayService, Movements, SessionPush
+from chat_server.services import (
+    CloseSessions,
+    Delivery,
+    EphemeralNote,
+    GatewayService,
+    Movements,
+    RelayService,
+    SessionPush,
+)
 
 log = structlog.get_logger("chat.nodes")
 
-GATEWAY = "gateway"
+GATEWAY, RELAY = "gateway", "relay"
+SERVED = frozenset((GATEWAY, RELAY))
 ROLES = frozenset(("gateway", "im", "logic", "auth", "router"))
 LEASE = 6.0
 """Seconds that the record of a node lasts; it is written again after a third of that."""
@@ -36,6 +46,10 @@ LOOK = 0.5
 """Seconds between two looks at who is there, and whether the directory has lost its memory."""
 REBUILT = 10.0
 """Seconds after such a loss in which the nodes have written their routes again, and absence means nothing."""
+LOOK_AFTER = 0.01
+"""Seconds in which reports of rows for other nodes are brought together."""
+MOST_LOOKS = 100
+"""Such reports that are under way at once; while that many are, nodes do not answer, and scan."""
 DEADLINE = 2.0
 """Seconds that a call to another node may take."""
 
@@ -73,6 +87,16 @@ class GatewayEndpoint:
         await self._gateway.missed(count)
 
 
+@frozen
+class RelayEndpoint:
+    """The `RelayService` of this node."""
+
+    relay: Relay
+
+    async def look(self, rows: int) -> None:
+        self.relay.look()
+
+
 def as_record(push: Push) -> Push:
     """The push with its data as the record of its event; data that is not known here, or that another release has
     changed, stays as it came: to clients it is the same."""
@@ -94,6 +118,7 @@ class Place:
     clock: Clock
     directory: Directory
     rpc: Rpc
+    relay: Relay
     meet: Callable[[Mapping[str, GatewayService]], None]
     """Told of the gateways of all other nodes, whenever they change."""
     forgot: Callable[[bool], None]
@@ -116,6 +141,9 @@ class Nodes:
             metadata.version("interesting-chat-server"),
         )
         self._gateways: dict[tuple[str, str], GatewayService] = {}
+        self._relays: dict[str, RelayService] = {}
+        self._reported = 0
+        self._looking: set[asyncio.Task[Any]] = set()
         self._age = 0.0
         self.displaced = False
         """Another process, which began later, has this node's name."""
@@ -125,6 +153,7 @@ class Nodes:
         """Serve, announce and look for others while the context is open. `SetupError`: the name is taken."""
         place = self._place
         serve(place.rpc, GATEWAY, GatewayService, GatewayEndpoint(gateway))
+        serve(place.rpc, RELAY, RelayService, RelayEndpoint(place.relay))
         place.rpc.meet(place.name, {})
         try:
             await self._announce()
@@ -136,10 +165,12 @@ class Nodes:
             )
         works: Sequence[Callable[[], Awaitable[None]]] = (self._announcing, self._remembering, self._meeting)
         tasks = [asyncio.create_task(self._for_ever(work), name=work.__name__) for work in works]
+        place.relay.notify(self._report)
         try:
             yield
         finally:
-            for task in tasks:
+            place.relay.notify(None)
+            for task in (*tasks, *self._looking):
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             with contextlib.suppress(Unavailable):
@@ -195,18 +226,38 @@ class Nodes:
             if not record.address:
                 log.warning("node_without_address", node=record.node, hint='[ports] rpc = "grpc" on that node')
         reached = {name: record for name, record in others.items() if record.address}
-        place.rpc.meet(place.name, {name: Peer(each.address, frozenset((GATEWAY,))) for name, each in reached.items()})
+        place.rpc.meet(place.name, {name: Peer(each.address, SERVED) for name, each in reached.items()})
         known, self._gateways = self._gateways, {}
         for name, record in reached.items():
             key = (name, record.boot)
-            self._gateways[key] = known.get(key) or self._gateway_of(name)
+            self._gateways[key] = known.get(key) or cast(GatewayService, self._proxy(GATEWAY, GatewayService, name))
+        self._relays = {name: cast(RelayService, self._proxy(RELAY, RelayService, name)) for name in reached}
         log.info("nodes", here=place.name, others=sorted(reached))
         place.meet({name: gateway for (name, _), gateway in self._gateways.items()})
 
-    def _gateway_of(self, name: str) -> GatewayService:
+    def _proxy(self, service: str, protocol: type, name: str) -> Any:
         # All of it may be repeated: deliveries count by rev, the rest says how things are.
-        proxy: Any = Proxy(self._place.rpc, GATEWAY, GatewayService, deadline=DEADLINE, node=name, repeat=True)
-        return cast(GatewayService, proxy)
+        return Proxy(self._place.rpc, service, protocol, deadline=DEADLINE, node=name, repeat=True)
+
+    def _report(self) -> None:
+        """Rows were committed here that another node carries: it is told, with those of the next moment."""
+        if not self._reported and self._relays:
+            asyncio.get_running_loop().call_later(LOOK_AFTER, self._let_look)
+        self._reported += bool(self._relays)
+
+    def _let_look(self) -> None:
+        rows, self._reported = self._reported, 0
+        if len(self._looking) > MOST_LOOKS:
+            return
+        for relay in self._relays.values():
+            task = asyncio.get_running_loop().create_task(self._look(relay, rows))
+            self._looking.add(task)
+            task.add_done_callback(self._looking.discard)
+
+    @staticmethod
+    async def _look(relay: RelayService, rows: int) -> None:
+        with contextlib.suppress(ChatError):  # Its scans find them.
+            await relay.look(rows)
 
     @staticmethod
     async def _for_ever(work: Callable[[], Awaitable[None]]) -> None:

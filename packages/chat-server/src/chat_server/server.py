@@ -190,14 +190,14 @@ class Server:
             relay.running(_records(self.contributions.consumers), _records(self.contributions.ensured))
         )
         await stack.enter_async_context(_tasks(self.contributions, self.assembly))
-        await self._join(stack)
+        await self._join(stack, relay)
         await stack.enter_async_context(self.gateway)
         await rooms.sweeper.sweep()
         letters: DeadLetters = await assembly.get(DeadLetters)  # type: ignore[type-abstract]
         self.metrics = self._metrics(OutboxMetrics(relay, letters, self.clock))
         self.app = self._app([origin] if (origin := await store_origin(assembly)) else [])
 
-    async def _join(self, stack: AsyncExitStack) -> None:
+    async def _join(self, stack: AsyncExitStack, relay: Relay) -> None:
         """Meet the other nodes, where there may be any."""
         self.nodes: Nodes | None = None
         rpc: Rpc = await self.assembly.get(Rpc)  # type: ignore[type-abstract]
@@ -218,6 +218,7 @@ class Server:
             clock=self.clock,
             directory=await self.assembly.get(Directory),  # type: ignore[type-abstract]
             rpc=rpc,
+            relay=relay,
             meet=router.meet,
             forgot=router.forgets,
             register=gateway.routes.wanted.set,

@@ -266,6 +266,14 @@ class GatewayService(Protocol):
         ...
 
 
+class RelayService(Protocol):
+    """The outbox's relay of a node, for the other nodes."""
+
+    async def look(self, rows: int) -> None:
+        """About so many rows were committed on another node, some of which may be this one's to carry."""
+        ...
+
+
 # --- router -----------------------------------------------------------------------------------------------------
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -77,6 +77,15 @@ class Relay(Protocol):
 
     def in_flight(self) -> Mapping[str, int]:
         """Rows by topic that this process has handed over and that are not handled yet."""
+        ...
+
+    def notify(self, others: Callable[[], None] | None) -> None:
+        """Call ``others`` (None: nobody) whenever rows were reported here that another process is to carry."""
+        ...
+
+    def look(self) -> None:
+        """Another process has reported rows that may be for this one to carry: read them now, not at the next scan. A
+        hint: what it is not told of is found by the scans."""
         ...
 
 

@@ -104,6 +104,10 @@ class Reader:
         self._full = True
         self._asked.set()
 
+    def look(self) -> None:
+        """Read what is new now: somebody else says that there is something."""
+        self._asked.set()
+
     def wake_at(self, wall_ms: int) -> None:
         """The same then (ms since 1970); the earliest of all these times counts."""
         self._alarm.at(wall_ms)

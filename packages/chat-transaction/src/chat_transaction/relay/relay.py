@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from chat_common.clock import Clock
@@ -53,6 +53,7 @@ class SqlRelay:
         self._database = database
         self._clock = clock
         self._settings = settings
+        self._others: Callable[[], None] | None = None
         self._reader = reader = Reader(clock, settings)
         self._ownership = ownership = Ownership(Leases(database, clock, settings.lease), clock)
         # Functions of what stands further down: called for rows only, and there are none before `running`.
@@ -117,7 +118,15 @@ class SqlRelay:
 
     # --- rows, on their way out ---------------------------------------------------------------------------------
 
+    def notify(self, others: Callable[[], None] | None) -> None:
+        self._others = others
+
+    def look(self) -> None:
+        self._reader.look()
+
     def committed(self, rows: Sequence[OutboxRow]) -> None:
+        if self._others is not None and any(row.shard not in self._ownership.open for row in rows):
+            self._others()
         if ready := self._reader.report(rows, self._in_flight.numbers):
             self._hand_over(ready)
 
