@@ -591,7 +591,10 @@ class World:
             messages = {seq: rev for seq, rev in truth.messages.items() if visible(truth.spans(user), seq)}
             rev = truth.rev
             if not is_open(truth.spans(user)):  # A cursor that tells nothing of what came after he left.
-                rev = max(client.held, truth.members[user].rev if user in truth.members else 0)
+                left_at = truth.members[user].rev if user in truth.members else 0
+                if client.held == left_at:
+                    messages = {}  # Nothing of it changes any more.
+                rev = max(client.held, left_at)
             client.asked = (rev, messages, truth.versions[user])
 
     def heartbeat(self, node: Node) -> None:
@@ -659,7 +662,14 @@ class World:
         if client.owes or client.asked:
             raise Wrong(f"{client.user} is told to sync again and again")
         if not is_open(truth.spans(client.user)):
-            return  # What he may still see, he syncs when he looks at it.
+            # How it was changed after he left is not for him, but what was said before is his. As long as he holds less,
+            # the row of his list tells him to sync.
+            left_at = truth.members[client.user].rev if client.user in truth.members else 0
+            seqs = [seq for seq in truth.messages if visible(truth.spans(client.user), seq)]
+            lost = [seq for seq in seqs if seq not in client.messages]
+            if lost and client.held >= left_at:
+                raise Wrong(f"{client.user}, who has left, lacks {lost} at rev {truth.rev}, holding {client.held}")
+            return
         may = {seq: rev for seq, rev in truth.messages.items() if visible(truth.spans(client.user), seq)}
         have = {seq: client.messages.get(seq, 0) for seq in may}
         if have != may:

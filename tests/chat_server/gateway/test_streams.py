@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
+import attrs
 import pytest
 from chat_common.errors import Unavailable
 from chat_server.gateway.streams import StreamSettings
@@ -390,3 +391,21 @@ async def test_a_write_that_raises_ends_that_one_connection() -> None:
         await deliver(house, range(1, 2), {"ann": 1, "bob": 1}, "other")
         assert await seqs(bob, 1) == [1]
         await until(lambda: ann.aborted)
+
+
+async def test_who_was_put_out_within_a_gap_knows_that_what_was_changed_since_is_missing() -> None:
+    """A message said before and edited after stands in the log under its newest stamp alone, which is not for who has
+    left: his last stamp must not pretend that he has all before it."""
+    async with House() as house:
+        house.im.hot["c"] = (3, {"ann", "eve"})
+        ann, _ = await house.enter("ann")
+        eve, _ = await house.enter("eve")
+        await deliver(house, range(3, 4), None)
+        # Lost: message 4 at rev 4, eve is put out at 5, message 4 is edited at 6.
+        out = members("c", 5, eve=[[1, 4]])
+        house.im.log["c"] = [attrs.evolve(out, since=3), message("c", 4, rev=6, since=5)]
+        await hand(house, message("c", 5, rev=7))
+        assert (await eve.get())["data"].get("since", 4) == 4, "it does not join on to rev 3"
+        assert [(await ann.get())["data"].get("since") for _ in range(2)] == [3, None]
+        assert await seqs(ann, 1) == [5]
+        assert eve.rest() == []

@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from attrs import evolve
 from chat_common.events import MembersChanged
 from chat_common.records import Push
 
@@ -257,7 +258,13 @@ class Stream:
                 ahead[user] = rest
             else:
                 ahead.pop(user, None)
-        if away or gone - known.keys() or push.rev <= self.top_floor:
+        if gone and push.since < push.rev - 1:
+            # What was said between and changed since stands under a later stamp, which does not come to who is gone: by
+            # a stamp that does not join on he knows that he has to sync.
+            here = [user for user, entry in known.items() if push.rev > entry.floor and user not in away | gone]
+            yield here, [push]
+            yield sorted(gone), [evolve(push, since=push.rev - 1)]
+        elif away or gone - known.keys() or push.rev <= self.top_floor:
             here = [user for user, entry in known.items() if push.rev > entry.floor and user not in away]
             yield [*here, *sorted(gone - known.keys())], [push]
         else:
