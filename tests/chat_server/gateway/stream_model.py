@@ -662,8 +662,8 @@ class World:
         if client.owes or client.asked:
             raise Wrong(f"{client.user} is told to sync again and again")
         if not is_open(truth.spans(client.user)):
-            # How it was changed after he left is not for him, but what was said before is his. As long as he holds less,
-            # the row of his list tells him to sync.
+            # How it was changed after he left is not for him, but what was said before is his. As long as he holds
+            # less, the row of his list tells him to sync.
             left_at = truth.members[client.user].rev if client.user in truth.members else 0
             seqs = [seq for seq in truth.messages if visible(truth.spans(client.user), seq)]
             lost = [seq for seq in seqs if seq not in client.messages]
