@@ -43,6 +43,23 @@ def test_every_character_knows_where_it_comes_from() -> None:
     ]  # fmt: skip
 
 
+def test_what_is_taken_in_runs_is_what_folding_each_character_makes() -> None:
+    every = [chr(code) for code in range(0x110000) if not 0xD800 <= code <= 0xDFFF]
+    plain = [character for character in every if folding._PLAIN.fullmatch(character)]
+    assert len(plain) > 80_000
+    assert [each for each in plain if folding._folded.__wrapped__(each) != each.lower()] == []
+    seen = [each for each in every if unicodedata.category(each) == "Cf" and not folding._DROPPED.fullmatch(each)]
+    assert seen == []
+
+
+def test_a_long_text_of_plain_characters_is_looked_at_in_one_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps: list[int] = []
+    real = folding._end_of_run
+    monkeypatch.setattr(folding, "_end_of_run", lambda text, place: steps.append(place) or real(text, place))
+    fold.__wrapped__("坏话" * 4_000)
+    assert steps == [0]
+
+
 @settings(deadline=None)
 @given(st.text(max_size=200))
 def test_ranges_are_in_order_and_within_the_text(text: str) -> None:

@@ -7,23 +7,28 @@ the text as it was typed. The work is linear in the length of the text, whatever
 from __future__ import annotations
 
 import functools
+import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from attrs import frozen
 
 CLUSTER = 8
 """Code points of a letter with its marks that are looked at as one: more of them would be sorted in squared time."""
-_ACCENTS = (
-    (0x0300, 0x036F), (0x0483, 0x0489), (0x0591, 0x05C7), (0x0610, 0x061A), (0x064B, 0x065F), (0x0670, 0x0670),
-    (0x06D6, 0x06ED), (0x1AB0, 0x1AFF), (0x1DC0, 0x1DFF), (0x20D0, 0x20FF), (0xFE20, 0xFE2F),
-)  # fmt: skip
-"""Marks of alphabets that are written without them as well. Those of other scripts tell words apart, and stay."""
-_UNSEEN = (
-    (0x034F, 0x034F), (0x0640, 0x0640), (0x115F, 0x1160), (0x17B4, 0x17B5), (0x180B, 0x180F), (0x2800, 0x2800),
-    (0x3164, 0x3164), (0xFE00, 0xFE0F), (0xFFA0, 0xFFA0), (0xE0100, 0xE01EF),
-)  # fmt: skip
-"""What is not to be seen, beside the class of format characters."""
+_PLAIN = re.compile(
+    "[\x00-\x7f\u1200-\u1248\u3001\u3002\u3041-\u3096\u30a1-\u30fa\u3400-\u4dbf\u4e00-\u9fff\ua000-\ua48c\uac00-\ud7a3"
+    "\U00017000-\U000187f7\U0001f300-\U0001f3fa\U0001f400-\U0001f64f\U0001f680-\U0001f6d7\U00020000-\U0002a6df]+"
+)
+"""Characters that are compared as they are, or in lower case, unless a mark follows: taken in runs, not one by one."""
+_DROPPED = re.compile(
+    # Marks of alphabets that are written without them as well. Those of other scripts tell words apart, and stay.
+    "[\u0300-\u036f\u0483-\u0489\u0591-\u05c7\u0610-\u061a\u064b-\u065f\u0670\u06d6-\u06ed\u1ab0-\u1aff\u1dc0-\u1dff"
+    "\u20d0-\u20ff\ufe20-\ufe2f"
+    # What is not to be seen: fillers, selectors of variants, and the class of format characters.
+    "\u034f\u0640\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef"
+    "\u00ad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    "\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0001\U000e0020-\U000e007f]+"
+)
 
 
 @frozen
@@ -43,22 +48,38 @@ def fold(text: str) -> Folded:
     parts: list[str] = []
     starts: list[int] = []
     ends: list[int] = []
-    for start, end in _clusters(text):
-        said = _folded(text[start:end])
-        parts.append(said)
-        starts += [start] * len(said)
-        ends += [end] * len(said)
+    place = 0
+    while place < len(text):
+        end = _end_of_run(text, place)
+        if end > place:
+            parts.append(text[place:end].lower())
+            starts += range(place, end)
+            ends += range(place + 1, end + 1)
+        else:
+            end = _end_of_cluster(text, place)
+            said = _folded(text[place:end])
+            parts.append(said)
+            starts += [place] * len(said)
+            ends += [end] * len(said)
+        place = end
     return Folded("".join(parts), starts, ends)
 
 
-def _clusters(text: str) -> Iterator[tuple[int, int]]:
-    """Where each letter begins and ends, its marks with it."""
-    start = 0
-    for place in range(1, len(text)):
-        if place - start >= CLUSTER or not _goes_on(text[place]):
-            yield start, place
-            start = place
-    yield start, len(text)
+def _end_of_run(text: str, place: int) -> int:
+    """Where the plain characters from here on end; a last one with a mark behind it is not one of them."""
+    run = _PLAIN.match(text, place)
+    if run is None:
+        return place
+    end = run.end()
+    return end - 1 if end < len(text) and _goes_on(text[end]) else end
+
+
+def _end_of_cluster(text: str, place: int) -> int:
+    """Where the letter that begins here ends, its marks with it."""
+    end = place + 1
+    while end < len(text) and end - place < CLUSTER and _goes_on(text[end]):
+        end += 1
+    return end
 
 
 def _goes_on(character: str) -> bool:
@@ -69,11 +90,4 @@ def _goes_on(character: str) -> bool:
 @functools.lru_cache(maxsize=16_384)
 def _folded(cluster: str) -> str:
     apart = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", cluster).casefold())
-    return unicodedata.normalize("NFC", "".join(character for character in apart if not _is_dropped(character)))
-
-
-def _is_dropped(character: str) -> bool:
-    code = ord(character)
-    if any(first <= code <= last for first, last in (*_ACCENTS, *_UNSEEN)):
-        return True
-    return unicodedata.category(character) == "Cf"
+    return unicodedata.normalize("NFC", _DROPPED.sub("", apart))
