@@ -26,7 +26,7 @@ from tests.support.waiting import until
 
 def teller(house: House, receiver: Receiver) -> Teller:
     settings = WebhookSettings(after=receiver.url, secret=SECRET)
-    sender = Sender("after", receiver.url, signer(settings), 5.0, SystemClock())
+    sender = Sender("after", receiver.url, signer(settings), 60.0, SystemClock())
     return Teller(sender, 10, house.rooms.executor)
 
 
