@@ -11,14 +11,15 @@ from typing import Any
 import pytest
 from attrs import frozen
 from chat_common.contracts.rpc import METHOD, Answer, Ask
-from chat_common.errors import Invalid, TooLarge, Unavailable
+from chat_common.errors import Invalid, NotAuthenticated, TooLarge, Unavailable
 from chat_common.ports.rpc import Method, Peer
 from chat_common.settings import SetupError
 from chat_server.rpc import listener
-from chat_server.rpc.frames import Calls, read_calls
+from chat_server.rpc.frames import Calls, error_of, read_calls
 from chat_server.rpc.grpc_rpc import GrpcRpc
 from chat_server.rpc.link import Link
 from chat_server.rpc.settings import GrpcRpcSettings, reached_at
+from chat_server.services import LoginEnded
 
 from tests.chat_server.rpc.nodes import introduce, two_nodes
 from tests.services.certificates import self_signed
@@ -276,3 +277,22 @@ def test_a_wildcard_is_no_address_to_call() -> None:
         assert reached_at(GrpcRpcSettings(address=bound, advertise="10.0.0.1:7000"), bound) == "10.0.0.1:7000"
     for bound in ("127.0.0.1:7000", "unix:/run/chat.sock"):
         assert reached_at(GrpcRpcSettings(address=bound), bound) == bound
+
+
+async def test_what_a_kind_of_error_carries_crosses_and_clients_are_not_told_it() -> None:
+    async def refuse(ask: Ask) -> Answer:
+        raise LoginEnded("This device was logged out.", close_code=4409)
+
+    async with two_nodes() as (one, two):
+        two.serve("echo", {"echo": (METHOD, refuse)})
+        with pytest.raises(LoginEnded, match="logged out") as caught:
+            await one.call("echo", "echo", Ask(""), METHOD, deadline=20, node="two")
+        assert (caught.value.close_code, caught.value.field) == (4409, "token")
+        assert set(caught.value.as_dict()) == {"code", "message", "field"}
+
+
+def test_an_error_of_a_kind_that_is_unknown_here_is_the_plain_one_of_its_code() -> None:
+    body = {"code": "not_authenticated", "message": "Later.", "kind": "OfALaterRelease", "carried": {"a": 1}}
+    assert type(error_of(body)) is NotAuthenticated
+    assert type(error_of({**body, "kind": "LoginEnded"})) is NotAuthenticated, "without what it needs"
+    assert type(error_of({"code": "of_a_later_release"})) is Unavailable

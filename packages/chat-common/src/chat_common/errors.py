@@ -35,6 +35,8 @@ class ChatError(Exception):
 
     code: ClassVar[str] = "internal"
     status: ClassVar[int] = 500
+    carried: ClassVar[tuple[str, ...]] = ()
+    """Further attributes of a kind, in plain data, which another node is told and a client is not."""
 
     def __init__(
         self,

@@ -33,6 +33,8 @@ class Identity:
 class LoginEnded(NotAuthenticated):
     """The token's login was ended; ``close_code`` is what a session of it is closed with."""
 
+    carried = ("close_code",)
+
     def __init__(self, message: str, *, close_code: int) -> None:
         super().__init__(message, field="token")
         self.close_code = close_code

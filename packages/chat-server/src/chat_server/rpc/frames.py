@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -34,7 +34,7 @@ class Calls(msgspec.Struct, array_like=True):
 
 
 class Answer(msgspec.Struct, array_like=True):
-    """``error``: as `ChatError.as_dict`; then there is no record."""
+    """``error``: as `error_body` says; then there is no record."""
 
     number: int
     record: bytes = b""
@@ -55,13 +55,38 @@ read_calls = msgspec.msgpack.Decoder(Calls).decode
 read_answers = msgspec.msgpack.Decoder(Answers).decode
 
 
+def error_body(error: ChatError) -> dict[str, Any]:
+    """The error as it crosses: what a client would be told, and what its kind carries beside that."""
+    body = error.as_dict()
+    if error.carried:
+        body["kind"] = type(error).__name__
+        body["carried"] = {name: getattr(error, name) for name in error.carried}
+    return body
+
+
 def error_of(body: Mapping[str, Any]) -> ChatError:
-    """The error that a node has answered with; a code that only a later release knows is `Unavailable`."""
+    """The error that a node has answered with; a code that only a later release knows is `Unavailable`, a kind that is
+    unknown here the plain error of its code."""
     kind = error_types().get(str(body.get("code")), Unavailable)
-    return kind(
+    carried: Mapping[str, Any] = body.get("carried") or {}
+    own = next((each for each in _kinds(kind) if each.carried and each.__name__ == body.get("kind")), None)
+    if own is None or not set(own.carried) <= carried.keys():
+        own, carried = kind, {}
+    error = own.__new__(own)  # Each kind's own constructor takes something else.
+    ChatError.__init__(
+        error,
         str(body.get("message", "")),
         field=body.get("field"),
         limit=body.get("limit"),
         retry_after=body.get("retry_after"),
         details=body.get("details"),
     )
+    for name in own.carried:
+        setattr(error, name, carried[name])
+    return error
+
+
+def _kinds(root: type[ChatError]) -> Iterator[type[ChatError]]:
+    for kind in root.__subclasses__():
+        yield kind
+        yield from _kinds(kind)

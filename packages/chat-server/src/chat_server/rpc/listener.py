@@ -15,7 +15,7 @@ from chat_common.errors import ChatError, Invalid, TooLarge, Unavailable
 from chat_common.memory.rpc import Handlers
 from chat_common.settings import SetupError
 
-from chat_server.rpc.frames import METHOD, SECRET, Answer, Answers, Call, encode, read_calls
+from chat_server.rpc.frames import METHOD, SECRET, Answer, Answers, Call, encode, error_body, read_calls
 from chat_server.rpc.link import OPTIONS
 from chat_server.rpc.settings import GrpcRpcSettings, Trust
 
@@ -150,7 +150,7 @@ class _Caller:
 
     def _answer(self, call: Call, answer: bytes | ChatError) -> None:
         if isinstance(answer, ChatError):
-            self._answers.append(Answer(call.number, error=answer.as_dict()))
+            self._answers.append(Answer(call.number, error=error_body(answer)))
         else:
             self._answers.append(Answer(call.number, answer))
         self._some.set()
