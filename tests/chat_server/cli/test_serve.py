@@ -94,7 +94,7 @@ async def test_a_second_server_on_the_same_port_or_data_says_so(tmp_path: Path) 
 
     with closing(socket.create_server(("127.0.0.1", 0))) as taken:
         port = taken.getsockname()[1]
-        assert f"port {port} on 127.0.0.1 is in use: choose another with --port" in await refused(port)
+        assert f"Port {port} on 127.0.0.1 is in use: choose another with --port" in await refused(port)
     async with running(tmp_path):
         assert "Another chat-server is using the data folder" in await refused(0)
 
