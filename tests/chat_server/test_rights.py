@@ -124,6 +124,7 @@ ROWS: dict[str, Row] = {
     "admin.report.close": Row(member="not_permitted"),
     "admin.message.recall": Row(member="not_permitted"),
     "admin.user.warn": Row(member="not_permitted"),
+    "admin.user.delete": Row(member="not_permitted"),
     "admin.user.list": Row(member="not_permitted"),
     "admin.user.show": Row(member="not_permitted"),
     "admin.user.add": Row(member="not_permitted"),

@@ -55,7 +55,7 @@ def test_a_password_comes_from_stdin_and_is_not_shown(run: Run) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["user", "show", "nobody"], "user 'nobody' not found"),
+        (["user", "show", "nobody"], "This user 'nobody' does not exist."),
         (["user", "add", " "], "NAME: 1 to 64 characters"),
         (["user", "add", "ada", "--role", "queen"], "'queen' is not one of 'user', 'admin'"),
         (["user", "ban", "ada", "--for", "soon"], "such as 12h, 7d or 4w"),
@@ -95,3 +95,22 @@ async def test_a_running_server_takes_what_the_console_does(run: Run, tmp_path: 
         assert (await friend.call("admin.user.show", {"user": ada["user"]}))["name"] == "Ada L."
         await beside("user", "logout", "bert")
         assert await friend.closed() == 4401
+
+
+async def test_an_account_is_deleted_beside_a_running_server(tmp_path: Path) -> None:
+    async def beside(*words: str) -> Any:
+        arguments = ["--data", str(tmp_path), "user", *words, "--json"]
+        return answered(await asyncio.to_thread(CliRunner().invoke, main, arguments, env={}))
+
+    async with site(tmp_path) as here:
+        ada = await here.server.ensure_user("ada", "Ada")
+        await here.server.call("direct.open", {"user": ada.user}, user=ada.user)
+        async with raw(here.url) as client:
+            await client.send(Hello(Device("d1", "web"), await here.server.issue_token(ada.user)))
+            await client.next(Welcome)
+            gone = await beside("delete", "Ada")
+            assert (gone["user"], gone["done"]) == (ada.user, True)
+            assert await client.closed() == 4401
+        assert (await beside("delete", ada.user, "--messages"))["done"]
+        assert (await beside("show", ada.user))["deleted_at"] == gone["deleted_at"]
+        assert await beside("list") == []

@@ -35,10 +35,13 @@ class Badge:
 
 @define(kw_only=True)
 class User:
+    """``deleted``: the account is gone, and ``name`` only says so; absent for all others."""
+
     user: Id
     name: str
     avatar: str | UnsetType = UNSET
     badge: Badge | UnsetType = UNSET
+    deleted: Literal[True] | UnsetType = UNSET
 
 
 @define(kw_only=True)
@@ -104,7 +107,8 @@ class Member:
 
 @define(kw_only=True)
 class Conversation:
-    """What all members see of a conversation. ``members`` is a count; ``invites``: who may, absent for all members."""
+    """What all members see of a conversation. ``members`` is a count; ``invites``: who may, absent for all members.
+    ``first_seq``: messages before it were deleted for everybody; absent where none were."""
 
     conversation: str
     rev: int
@@ -116,6 +120,7 @@ class Conversation:
     muted_until: int | UnsetType = UNSET
     dissolved: bool | UnsetType = UNSET
     invites: Literal["members", "admins"] | UnsetType = UNSET
+    first_seq: int | UnsetType = UNSET
 
 
 @define(kw_only=True)

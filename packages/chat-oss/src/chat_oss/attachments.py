@@ -64,6 +64,10 @@ class SqlAttachments:
         worn = update(table).where(table.c.file == file).values(seq=WORN, due_at=None)
         connection.execute(worn)
 
+    def forget(self, connection: Connection, user: str) -> None:
+        unsent = table.c.user == user, table.c.seq.is_(None)
+        connection.execute(update(table).where(*unsent).values(due_at=0))
+
 
 def _free(connection: Connection, user: str, conversation: str, wanted: str, field: str) -> Row[Any]:
     row = connection.execute(

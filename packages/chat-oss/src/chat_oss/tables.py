@@ -45,6 +45,7 @@ file = Table(
     Index("chat_file_by_content", "content"),
     Index("chat_file_message", "conversation", "seq"),
     Index("chat_file_due", "due_at"),
+    Index("chat_file_user", "user", "file"),
     sqlite_with_rowid=False,
 )
 """``state``: begun, finished, or gone (its message was recalled). ``seq``: the message that it stands in. ``due_at``:

@@ -6,6 +6,7 @@ This module alone knows im, logic, auth, admin and router, and hands im what fil
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from attrs import define, field, frozen
@@ -20,6 +21,7 @@ from chat_common.ports.outbox import Outbox
 from chat_common.ports.push import PushProvider
 from chat_common.records import ContentKind, Task
 
+from chat_server.admin.neighbours import Leaving
 from chat_server.admin.neighbours import Neighbours as AdminNeighbours
 from chat_server.admin.service import Admin
 from chat_server.auth import neighbours as auth_neighbours
@@ -28,7 +30,7 @@ from chat_server.auth.public_address import PublicAddress
 from chat_server.auth.service import Auth
 from chat_server.auth.settings import AuthSettings
 from chat_server.contributions import RoomContributions, every
-from chat_server.im import inbox, messages
+from chat_server.im import inbox, messages, withdrawal
 from chat_server.im.fanout import Fanout
 from chat_server.im.heat import FanoutSettings
 from chat_server.im.kinds import Kinds
@@ -36,7 +38,7 @@ from chat_server.im.own_changes import OwnChanges
 from chat_server.im.service import Im, ImParts, ImSettings
 from chat_server.im.submit import Submit
 from chat_server.im.sweeper import Sweeper
-from chat_server.logic import direct, users
+from chat_server.logic import departure, direct, users
 from chat_server.logic.groups import roles
 from chat_server.logic.groups.invitations import OneConversation
 from chat_server.logic.service import Logic
@@ -170,6 +172,14 @@ async def build(ports: RoomPorts, settings: RoomSettings, observe: Callable[[str
         return inbox.one(tx.connection, tx.preview, me, name)
 
     logic = Logic(database, executor, inbox_of, router.deliver, settings.logic, ports.attachments)
+    leaving = Leaving(
+        partial(departure.erase_profile, ports.attachments),
+        departure.leave_contacts,
+        departure.forget_contacts,
+        departure.leave_rooms,
+        partial(withdrawal.recall_all, ports.attachments),
+        partial(withdrawal.purge_unread, ports.attachments),
+    )
     admin = Admin(
         database,
         executor,
@@ -184,6 +194,7 @@ async def build(ports: RoomPorts, settings: RoomSettings, observe: Callable[[str
             ),
             lambda tx, name, seq: messages.take_down(ports.attachments, tx, name, seq),
             lambda tx, who, other: direct.open_direct(inbox_of, tx, who, direct.OpenDirect(user=other)).conversation,
+            leaving,
         ),
     )
     parts = ImParts(submit, fanout, own_changes, sweeper, ports.attachments, settings.reports)

@@ -274,6 +274,10 @@ class Attachments(Protocol):
         former one goes with the next sweep. Errors as of `attach`, field ``file``."""
         ...
 
+    def forget(self, connection: Any, user: str) -> None:
+        """The user's account was deleted: what was uploaded and stands in no message goes with the next sweep."""
+        ...
+
 
 class NoAttachments:
     """`Attachments` of an application that keeps no files."""
@@ -291,3 +295,6 @@ class NoAttachments:
     def wear(self, connection: Any, user: str, file: str | None) -> None:
         if file is not None:
             raise Unavailable(_NO_FILES)
+
+    def forget(self, connection: Any, user: str) -> None:
+        """Nothing was uploaded."""

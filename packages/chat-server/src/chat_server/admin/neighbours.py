@@ -32,7 +32,28 @@ class Accounts(Protocol):
 
     def log_out(self, tx: Tx, user: str) -> Sequence[Any]: ...
 
+    def erase(self, tx: Tx, user: str) -> Sequence[Any]:
+        """Take from a user every way in."""
+        ...
+
     async def announce(self, ended: Sequence[Any]) -> None: ...
+
+
+Portion = Callable[[Tx, str, str], str | None]
+"""``portion(tx, user, after)``: a portion of what goes on after an account was deleted; where the next one goes on, or
+None when it is done."""
+
+
+@frozen
+class Leaving:
+    """What logic and im do when an account is deleted: ``profile(tx, user)`` at once, the rest in portions."""
+
+    profile: Callable[[Tx, str], None]
+    contacts: Portion
+    own_contacts: Portion
+    rooms: Portion
+    messages: Portion
+    unread: Portion
 
 
 @frozen
@@ -50,3 +71,4 @@ class Neighbours:
     transfer: Callable[[Tx, str, str, str], Any]
     take_down: Callable[[Tx, str, int], wire.Message]
     open_direct: Callable[[Tx, str, str], str]
+    leaving: Leaving

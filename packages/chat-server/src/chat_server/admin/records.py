@@ -26,7 +26,8 @@ class Ban:
 
 @define(kw_only=True)
 class Account:
-    """``logs_in``: as ``provider name`` for each way in; ``logins``: how many live at this moment."""
+    """``logs_in``: as ``provider name`` for each way in; ``logins``: how many live at this moment. ``deleted_at``: the
+    account is gone, and what others hold of it is called so."""
 
     user: str
     name: str
@@ -36,6 +37,7 @@ class Account:
     seen_at: int | UnsetType = UNSET
     logs_in: list[str] = field(factory=list)
     ban: Ban | UnsetType = UNSET
+    deleted_at: int | UnsetType = UNSET
 
 
 @define(kw_only=True)

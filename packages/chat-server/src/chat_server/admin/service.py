@@ -7,10 +7,10 @@ from typing import Any, Literal
 
 from chat_common import wire
 from chat_common.ports.database import Database
-from chat_common.records import Caller, Command
+from chat_common.records import Caller, Command, Context, Task
 from msgspec import UNSET
 
-from chat_server.admin import groups, invites, records, reports
+from chat_server.admin import deletion, groups, invites, records, reports
 from chat_server.admin.neighbours import Neighbours
 from chat_server.admin.users import Users
 from chat_server.contributions import RoomContributions
@@ -28,6 +28,7 @@ class Admin:
         self.invites = invites.Invites(database, executor.clock)
         self.groups = groups.Groups(database, executor, neighbours)
         self.reports = reports.Reports(database, executor, neighbours)
+        self.deletions = deletion.Deletions(database, executor, neighbours)
 
     async def audit(self, by: str, request: records.ListNotes) -> records.NotesPage:
         """A page of what was done, the newest first."""
@@ -53,7 +54,12 @@ class Admin:
 
     def contributions(self) -> RoomContributions:
         """What this room contributes to the server."""
-        return RoomContributions(room="admin", commands=self.commands())
+
+        async def delete(_context: Context) -> None:
+            await self.deletions.run()
+
+        tasks = [Task("deleted-accounts", delete)]
+        return RoomContributions(room="admin", commands=self.commands(), tasks=tasks)
 
     def commands(self) -> Sequence[Command]:
         """The client commands of this room."""
@@ -86,6 +92,10 @@ class Admin:
             command("user.ban", records.BanUser, account, users.ban, "changes", "Keep a user out."),
             command("user.unban", records.OneUser, account, users.unban, "changes", "Let a user in again."),
             command("user.logout", records.OneUser, account, users.log_out, "changes", "End every login of a user."),
+            command(
+                "user.delete", deletion.DeleteUser, deletion.DeletedUser, self.deletions.delete, "changes",
+                "Delete an account for good.",
+            ),
             command("group.list", groups.ListGroups, groups.GroupsPage, self.groups.list, "reads", "Find groups."),
             command("group.show", groups.OneGroup, groups.GroupInfo, self.groups.show, "reads", "One group."),
             command(

@@ -29,7 +29,7 @@ from chat_server.store import audit, pages
 from chat_server.store.executor import CommandExecutor
 from chat_server.store.rights import role_of
 from chat_server.store.schema import ban, identity, login, user
-from chat_server.store.tx import Tx, missing
+from chat_server.store.tx import Tx, missing, require_users
 
 T = TypeVar("T")
 
@@ -48,7 +48,7 @@ class Users:
         """A page of accounts, in order of name."""
         after = pages.read_cursor("admin.user.list", request.cursor, tuple[str, str]) if request.cursor else None
         limit, now = request.limit or pages.DEFAULT, self.executor.clock.wall_ms()
-        wanted = select(user)
+        wanted = select(user).where(user.c.deleted_at.is_(None))
         if request.query is not None:
             begin = folded(request.query)
             begins = and_(user.c.folded >= begin, user.c.folded < begin + "\U0010ffff")
@@ -84,13 +84,14 @@ class Users:
         return await self.database.read(lambda connection: role_of(connection, who))
 
     async def find(self, text: str) -> str:
-        """The user with this id, login name or name. `NotFound`; `Conflict` names the ids where several are meant."""
+        """The user with this id (a deleted one too), login name or name. `NotFound`; `Conflict` names the ids where
+        several are meant."""
 
         def look(connection: Connection) -> str:
             for condition in (
                 user.c.user == text,
                 user.c.user.in_(self._logging_in_as(text)),
-                user.c.folded == folded(text),
+                and_(user.c.folded == folded(text), user.c.deleted_at.is_(None)),
             ):
                 found = connection.execute(select(user.c.user).where(condition).order_by(user.c.user).limit(6))
                 ids = list(found.scalars())
@@ -191,7 +192,7 @@ class Users:
 
     async def _change(self, by: str, who: str, act: str, work: Callable[[Tx], None], **details: Any) -> Account:
         def once(tx: Tx) -> Account:
-            _row(tx.connection, who)
+            require_users(tx.connection, [who])
             work(tx)
             audit.note(tx.connection, tx.now, by, act, who, **details)
             return _account(tx.connection, who, tx.now)
@@ -251,6 +252,7 @@ def _accounts(connection: Connection, rows: Sequence[Any], now: int) -> list[Acc
             seen_at=logins[row.user][1] if row.user in logins else UNSET,
             logs_in=ways.get(row.user, []),
             ban=bans.get(row.user, UNSET),
+            deleted_at=UNSET if row.deleted_at is None else row.deleted_at,
         )
         for row in rows
     ]

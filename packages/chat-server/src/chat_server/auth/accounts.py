@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 from attrs import frozen
 from chat_common.errors import Conflict
-from sqlalchemy import select
+from sqlalchemy import delete, select, update
 
 from chat_server.auth.bans import keep_out, let_in
 from chat_server.auth.endings import Endings
 from chat_server.auth.hashing import Hasher
 from chat_server.auth.logins import Ended, end, lock_user
 from chat_server.auth.passwords import PROVIDER, folded, keep, replace
-from chat_server.store.schema import identity, login
+from chat_server.store.schema import ban, identity, login
 from chat_server.store.tx import Tx
 
 
@@ -55,6 +55,17 @@ class Accounts:
         """End every login of the user, remembered phones too; those that this has ended."""
         lock_user(tx.connection, user)
         return end(tx.connection, login.c.user == user, "admin", tx.now)
+
+    def erase(self, tx: Tx, user: str) -> Sequence[Ended]:
+        """Take from a user every way in and what is known of the devices; the logins that this has ended. What is left
+        of the logins, that they were ended, is forgotten as that of others is."""
+        lock_user(tx.connection, user)
+        tx.connection.execute(delete(identity).where(identity.c.user == user))
+        tx.connection.execute(delete(ban).where(ban.c.user == user))
+        ended = end(tx.connection, login.c.user == user, "deleted", tx.now)
+        nothing = {"device": None, "platform": None, "name": None, "address": None, "region": None}
+        tx.connection.execute(update(login).where(login.c.user == user).values(**nothing))
+        return ended
 
     async def announce(self, ended: Sequence[Ended]) -> None:
         """Close the sessions of logins that were ended; to be called after the commit."""

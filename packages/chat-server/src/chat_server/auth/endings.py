@@ -25,6 +25,7 @@ CLOSING: dict[EndedBy, tuple[int, str]] = {
     "expired": (4401, "This login has expired: log in again."),
     "unlinked": (4401, "The identity that this login came by was unlinked: log in again."),
     "admin": (4401, "An admin has ended this login: log in again."),
+    "deleted": (4401, "This account was deleted."),
 }
 OVERLAP_MS = 60_000
 """How far clocks of nodes may differ: so much of the past is looked at again."""

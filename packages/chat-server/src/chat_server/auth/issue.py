@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from attrs import evolve, frozen
 from chat_common import wire
-from chat_common.errors import Conflict, NotFound
+from chat_common.errors import Conflict
 from chat_common.ports.identity import Proof
 from sqlalchemy import Connection
 
@@ -20,7 +20,7 @@ from chat_server.auth.settings import AuthSettings
 from chat_server.auth.signer import TokenSigner
 from chat_server.store import audit, views
 from chat_server.store.schema import login
-from chat_server.store.tx import Tx
+from chat_server.store.tx import Tx, require_users
 
 
 class TooManyLogins(Conflict):
@@ -76,6 +76,7 @@ class Issuer:
         def write(tx: Tx) -> tuple[LoggedIn, list[Ended], Newcomer]:
             person = self._person(tx, who)
             lock_user(tx.connection, person.user)
+            require_users(tx.connection, [person.user])  # it may have been deleted before it was locked
             refuse_banned(tx.connection, person.user, tx.now)
             device = self._described(tx.connection, person.user, newcomer)
             others = held(tx.connection, person.user, tx.now, online)
@@ -97,10 +98,8 @@ class Issuer:
     def _person(self, tx: Tx, who: Proof | str) -> wire.User:
         if isinstance(who, Proof):
             return self.identities.resolve(tx, who)
-        found = views.users_by_id(tx.connection, [who])
-        if who not in found:
-            raise NotFound("This user does not exist.")
-        return found[who]
+        require_users(tx.connection, [who])
+        return views.users_by_id(tx.connection, [who])[who]
 
     def _described(self, connection: Connection, user: str, newcomer: Newcomer) -> Newcomer:
         """The newcomer with what is known of its device from before."""

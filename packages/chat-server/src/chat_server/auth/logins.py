@@ -15,7 +15,7 @@ from chat_server.auth.signer import Claims, TokenSigner
 from chat_server.store.schema import login, push_subscription, token, user
 from chat_server.store.tx import new_id
 
-EndedBy = Literal["logout", "kick", "replaced", "password", "ban", "reuse", "expired", "unlinked", "admin"]
+EndedBy = Literal["logout", "kick", "replaced", "password", "ban", "reuse", "expired", "unlinked", "admin", "deleted"]
 YOUNG_MS = 30_000
 """A login younger than this counts as present: its device is about to say hello."""
 KEPT_MS = 30 * 24 * 3_600_000

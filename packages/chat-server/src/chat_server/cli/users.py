@@ -153,6 +153,28 @@ _named_user("logout", "End every login of USER.", partial(_record, "OneUser"), l
 @user.command()
 @shared
 @click.argument("who", metavar="USER")
+@click.option("--messages", is_flag=True, help="Recall all that USER has said as well.")
+@AS_JSON
+@click.pass_context
+def delete(ctx: click.Context, config: Path | None, data: str | None, who: str, messages: bool, as_json: bool) -> None:
+    """Delete the account USER for good: it cannot be undone. Its messages stay, under "Deleted account"."""
+    from chat_server.admin.deletion import DeletedUser, DeleteUser
+    from chat_server.cli.console import Console, on_console
+
+    async def work(console: Console) -> DeletedUser:
+        deletions = console.rooms.admin.deletions
+        found = await console.rooms.admin.users.find(who)
+        await deletions.delete(console.by, DeleteUser(user=found, messages=messages))
+        await deletions.finish_one(found)  # a server that runs may be at it as well
+        return await deletions.state(found)
+
+    gone = on_console(chosen(ctx, config, data), work)
+    show(gone, as_json, [f"deleted   {gone.user}, at {moment(gone.deleted_at)}"])
+
+
+@user.command()
+@shared
+@click.argument("who", metavar="USER")
 @PASSWORD
 @AS_JSON
 @click.pass_context
@@ -234,6 +256,7 @@ def _page(account: Any) -> list[str]:
         f"created   {moment(account.created_at)}",
         f"logins    {account.logins}" + ("" if account.seen_at is UNSET else f", last seen {moment(account.seen_at)}"),
         *(f"logs in   {way}" for way in account.logs_in),
+        *([] if account.deleted_at is UNSET else [f"deleted   {moment(account.deleted_at)}"]),
     ]
     if account.ban is not UNSET:
         reason = "" if account.ban.reason is UNSET else f": {account.ban.reason}"

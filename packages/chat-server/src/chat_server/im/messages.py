@@ -169,7 +169,7 @@ def recall(seconds: float, attachments: Attachments, tx: Tx, me: str, request: R
     room, _, row = _own(tx, me, request.conversation, request.seq)
     if tx.now - row.time > seconds * 1000:
         raise RecallExpired(f"A message can be recalled for {seconds:g} seconds after it was sent.", limit=int(seconds))
-    return _take_back(attachments, tx, room, row, me)
+    return take_back(attachments, tx, room, row, me)
 
 
 def take_down(attachments: Attachments, tx: Tx, name: str, seq: int) -> wire.Message:
@@ -185,10 +185,11 @@ def take_down(attachments: Attachments, tx: Tx, name: str, seq: int) -> wire.Mes
         raise Conflict("The server itself wrote this message.", field="seq")
     if row.recalled is not None:
         return views.message_record(tx.connection, row, tx.preview)
-    return _take_back(attachments, tx, room, row, wire.MODERATORS)
+    return take_back(attachments, tx, room, row, wire.MODERATORS)
 
 
-def _take_back(attachments: Attachments, tx: Tx, room: Room, row: Any, by: str) -> wire.Message:
+def take_back(attachments: Attachments, tx: Tx, room: Room, row: Any, by: str) -> wire.Message:
+    """Delete the body of a message, its files, its reactions and what it said before it was edited."""
     name, seq = row.conversation, row.seq
     tx.connection.execute(delete(reaction).where(reaction.c.conversation == name, reaction.c.seq == seq))
     tx.connection.execute(delete(former).where(former.c.conversation == name, former.c.seq == seq))

@@ -44,7 +44,7 @@ async def search(settings: UserSettings, database: Database, caller: Caller, req
     me = caller_user(caller)
     after = None if request.cursor is None else pages.read_cursor("user.search", request.cursor, tuple[str, str])
     limit = min(request.limit or PAGE, PAGE)
-    wanted = select(user).where(_found(settings, me, request.query))
+    wanted = select(user).where(_found(settings, me, request.query), user.c.deleted_at.is_(None))
     if after is not None:
         wanted = wanted.where(or_(user.c.folded > after[0], and_(user.c.folded == after[0], user.c.user > after[1])))
 
@@ -86,7 +86,9 @@ def write_parts(connection: Connection, who: str, name: str) -> None:
 def index_names(connection: Connection) -> int:
     """Index names that were given before names were indexed, at most 200; how many were left to do."""
     rows = connection.execute(
-        select(user.c.user, user.c.name).where(~exists().where(name_part.c.user == user.c.user)).limit(PORTION)
+        select(user.c.user, user.c.name)
+        .where(user.c.deleted_at.is_(None), ~exists().where(name_part.c.user == user.c.user))
+        .limit(PORTION)
     ).all()
     for row in rows:
         connection.execute(update(user).where(user.c.user == row.user).values(folded=folded(row.name)))

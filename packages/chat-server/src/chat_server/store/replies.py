@@ -54,6 +54,12 @@ def forget_replies(connection: Connection, now: int, limit: int = 500) -> int:
     return int(connection.execute(gone).rowcount)
 
 
+def forget_replies_of(connection: Connection, user: str, limit: int = 500) -> int:
+    """Delete what is kept for this user, at most ``limit``; how many went."""
+    own = select(reply.c.ref).where(reply.c.user == user).limit(limit)
+    return int(connection.execute(delete(reply).where(reply.c.user == user, reply.c.ref.in_(own))).rowcount)
+
+
 class SqlReplies:
     """Kept replies for commands of plugins, whose own effect is not in our transaction."""
 

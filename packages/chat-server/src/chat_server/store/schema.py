@@ -62,11 +62,23 @@ user = _table(
     _number("rename_day"),
     _number("renames"),
     Column("role", Bytewise, nullable=False, server_default="user"),
+    _number("deleted_at", None),
     Index("chat_user_folded", "folded", "user"),
 )
 """``folded``: the name as search compares it. ``version``: when the profile changed, in its user's own count.
 ``renames``: how many there were on the day ``rename_day`` (since 1970). ``role``: ``user`` or ``admin``, who may call
-``admin.*``."""
+``admin.*``. ``deleted_at``: the account is gone; the row stays for what others hold of it."""
+
+deletion = _table(
+    "chat_deletion",
+    _id("user", primary_key=True),
+    _flag("messages"),
+    Column("step", Bytewise, nullable=False),
+    Column("after", Bytewise, nullable=False),
+    _number("begun_at"),
+)
+"""Accounts that were deleted and whose traces have not all gone yet: how far that has come, see
+`chat_server.admin.deletion`. ``messages``: what they have said goes as well."""
 
 name_part = _table(
     "chat_name_part",
@@ -121,7 +133,8 @@ conversation = _table(
     Index("chat_conversation_hot", "hot", "conversation"),
 )
 """``changed_rev``: the stamp of this row's own fields. ``all_seq``: the newest mention of everybody.
-``touched_at``: ms of the newest stamp, for the sweeper. ``hot_at``: ms at which it last turned hot, for the check."""
+``touched_at``: ms of the newest stamp, for the sweeper. ``hot_at``: ms at which it last turned hot, for the check.
+``first_kept``: what lies before it was deleted."""
 
 fanned = _table("chat_fanned", _id("conversation", primary_key=True), _number("rev"))
 """How far fan-out has come: forward only, written coalesced."""
@@ -228,6 +241,7 @@ contact = _table(
     _flag("blocked"),
     _number("version"),
     Index("chat_contact_version", "user", "version"),
+    Index("chat_contact_other", "other", "user"),
 )
 
 login = _table(

@@ -15,11 +15,11 @@ from chat_common import wire
 from chat_common.errors import NotFound
 from chat_common.ports.outbox import Outbox
 from chat_common.records import Push
-from sqlalchemy import Connection, bindparam, func, select, update
+from sqlalchemy import Connection, bindparam, select, update
 
 from chat_server.store import views
 from chat_server.store.messages import NewMessage, write_messages
-from chat_server.store.schema import conversation, member, message, version
+from chat_server.store.schema import conversation, member, message, user, version
 from chat_server.store.statements import CompiledStatement, any_of, texts
 from chat_server.store.topics import announce, changed_entry, stored_entry
 from chat_server.store.writer import after_commit
@@ -148,12 +148,13 @@ _SAVED = (
     "head_time",
     "preview",
     "changed_rev",
+    "first_kept",
     "all_seq",
     "muted_until",
     "invites",
     "dissolved",
 )
-_ROOM_COLUMNS = [conversation.c[name] for name in ("conversation", "kind", "direct_key", "first_kept", "hot", *_SAVED)]
+_ROOM_COLUMNS = [conversation.c[name] for name in ("conversation", "kind", "direct_key", "hot", *_SAVED)]
 _SAVE = (
     update(conversation)
     .where(conversation.c.conversation == bindparam("key"))
@@ -270,6 +271,11 @@ _BUMP = CompiledStatement(
 def require_users(connection: Connection, users: Iterable[str]) -> None:
     """`NotFound` unless all of these users exist."""
     wanted = sorted(set(users))
-    found = connection.execute(select(func.count()).select_from(version).where(version.c.user.in_(wanted))).scalar_one()
-    if found != len(wanted):
+    if len(existing(connection, wanted)) != len(wanted):
         raise missing("user")
+
+
+def existing(connection: Connection, users: Iterable[str]) -> set[str]:
+    """Those of these ids that are accounts; what was deleted is none any more."""
+    wanted = user.c.user.in_(sorted(set(users))), user.c.deleted_at.is_(None)
+    return set(connection.execute(select(user.c.user).where(*wanted)).scalars())

@@ -38,6 +38,7 @@ def user_record(row: Row[Any]) -> wire.User:
         name=row.name,
         avatar=or_unset(row.avatar),
         badge=UNSET if row.badge is None else _badge.decode(row.badge),
+        deleted=UNSET if row.deleted_at is None else True,
     )
 
 
@@ -178,6 +179,7 @@ def conversation_record(row: Any) -> wire.Conversation:
         muted_until=or_unset(row.muted_until),
         dissolved=True if row.dissolved else UNSET,
         invites=UNSET if row.invites == "members" else row.invites,
+        first_seq=UNSET if row.first_kept == 1 else row.first_kept,
     )
 
 

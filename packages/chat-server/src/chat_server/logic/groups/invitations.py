@@ -18,9 +18,9 @@ from chat_server.logic.direct import InboxOf
 from chat_server.logic.groups.membership import MOST_MEMBERS, join, rows_of
 from chat_server.logic.settings import GroupSettings
 from chat_server.store import rights
-from chat_server.store.schema import member, version
+from chat_server.store.schema import member
 from chat_server.store.statements import upsert
-from chat_server.store.tx import Room, Tx, missing
+from chat_server.store.tx import Room, Tx, existing, missing
 
 PENDING = "pending"
 
@@ -51,14 +51,14 @@ def sort_invited(
     """What an invitation by ``me`` does with each of these users. ``known``: their memberships, open or closed."""
     outcome = Sorted()
     connection = tx.connection
-    existing = set(connection.execute(select(version.c.user).where(version.c.user.in_(wanted))).scalars())
+    here = existing(connection, wanted)
     refusing = rights.blockers(connection, wanted, me)
     friendly = set(rights.known(connection, me, wanted)) if settings.strangers == "ask" else set(wanted)
     full = _full(settings, tx, wanted)
     places = MOST_MEMBERS - (room.members if room is not None else 1)
     for who in wanted:
         row = known.get(who)
-        if who not in existing:
+        if who not in here:
             outcome.refused[who] = "not_found"
         elif row is not None and row.to_seq is None:
             outcome.present.append(who)
