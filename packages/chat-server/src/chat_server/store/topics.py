@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 from attrs import frozen
+from chat_common.decoding import prepare
 from chat_common.ports.outbox import Outbox, OutboxEntry
 from chat_common.records import Push
 from sqlalchemy import Connection
@@ -32,6 +33,9 @@ class Changed:
     user: str
     first: int
     last: int
+
+
+prepare(Stored, Changed)
 
 
 def stored_entry(name: str, first: int, last: int, pushes: Sequence[Push]) -> OutboxEntry:
