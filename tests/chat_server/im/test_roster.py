@@ -6,7 +6,7 @@ from chat_server.im.roster import Roster, Rosters
 
 
 def roster(name: str, members: int) -> Roster:
-    return Roster(name, 1, 1, False, members, "group", {f"u{number}": [[1]] for number in range(members)})
+    return Roster("e1", name, 1, 1, False, members, "group", {f"u{number}": [[1]] for number in range(members)})
 
 
 def test_its_weight_does_not_drift() -> None:

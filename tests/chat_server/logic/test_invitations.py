@@ -54,7 +54,7 @@ async def test_a_stranger_is_asked_and_sees_nothing_until_he_accepts(asking: Hou
     ]:
         with pytest.raises(NotFound):
             await asking.call(cem, command, conversation=room, **params)
-    assert await asking.rooms.im.acquainted(ada, [bob, cem]) == [bob]
+    assert await asking.rooms.im.acquainted({ada: [bob, cem]}) == {ada: [bob]}
     await asking.pump()
     asking.delivered.clear()
     await asking.say(ada, room, "another secret")
@@ -66,7 +66,7 @@ async def test_a_stranger_is_asked_and_sees_nothing_until_he_accepts(asking: Hou
     assert accepted["first_seq"] == 3
     assert accepted == await asking.call(cem, "group.accept", conversation=room)
     assert [m["kind"] for m in (await asking.call(cem, "history", conversation=room))["messages"]] == ["system"]
-    assert await asking.rooms.im.acquainted(ada, [cem]) == [cem]
+    assert await asking.rooms.im.acquainted({ada: [cem]}) == {ada: [cem]}
 
 
 async def test_the_question_is_pushed_to_the_asked_and_its_answer_too(asking: House) -> None:
@@ -101,11 +101,11 @@ async def test_to_open_a_direct_chat_makes_nobody_known(asking: House) -> None:
     ada, bob = await asking.users("ada", "bob")
     chat = (await asking.call(ada, "direct.open", user=bob))["conversation"]
     await asking.say(ada, chat)
-    assert await asking.rooms.im.acquainted(ada, [bob]) == []
+    assert await asking.rooms.im.acquainted({ada: [bob]}) == {ada: []}
     room = await asking.group(ada, bob)
     assert (await entry(asking, bob, room))["pending"] is True
     await asking.say(bob, chat, "hello")
-    assert await asking.rooms.im.acquainted(ada, [bob]) == [bob]
+    assert await asking.rooms.im.acquainted({ada: [bob]}) == {ada: [bob]}
     other = await asking.group(ada, bob)
     assert "pending" not in await entry(asking, bob, other)
 
