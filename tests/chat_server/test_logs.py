@@ -12,6 +12,16 @@ import structlog
 from chat_server import logs
 
 
+@pytest.fixture(autouse=True)
+def told() -> Iterator[None]:
+    """httpx2's own lines as at the start of a process: whoever makes a client raises their level."""
+    logger = logging.getLogger("httpx2")
+    level = logger.level
+    logger.setLevel(logging.NOTSET)
+    yield
+    logger.setLevel(level)
+
+
 @pytest.fixture
 def stream() -> Iterator[io.StringIO]:
     root = logging.getLogger()

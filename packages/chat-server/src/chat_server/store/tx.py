@@ -26,8 +26,10 @@ from chat_server.store.writer import after_commit
 
 
 def new_id() -> str:
-    """An opaque id of 128 random bits."""
-    return secrets.token_urlsafe(16)
+    """An opaque id of 128 random bits. It does not begin with a dash: on a command line that would be an option."""
+    while (made := secrets.token_urlsafe(16)).startswith("-"):
+        pass
+    return made
 
 
 def missing(what: str) -> NotFound:
