@@ -17,7 +17,8 @@ from chat_common.client import Backoff, ChatClient, MessageReceived, StartedOver
 from chat_common.clock import SystemClock
 from chat_common.errors import ChatError, Unavailable
 from chat_common.hookspecs import hookimpl
-from chat_common.ports.push import PushNote, PushProvider
+from chat_common.memory.push import MemoryPush
+from chat_common.ports.push import PushProvider
 from chat_common.protocol.frames import Beat, Device, Error, Lagged, Push, Resume
 from chat_common.records import Backend, Caller, Context, Interceptor
 from chat_common.wire import OtherText, SubmitMessage
@@ -294,14 +295,8 @@ SHORT: dict[str, dict[str, Any]] = {
 }
 
 
-class Phones:
+class Phones(MemoryPush):
     """A plugin: a push provider that remembers what it was told."""
-
-    def __init__(self) -> None:
-        self.notes: list[PushNote] = []
-
-    async def push(self, note: PushNote) -> None:
-        self.notes.append(note)
 
     @hookimpl
     def chat_backends(self) -> list[Backend]:
@@ -344,8 +339,8 @@ async def test_fl07_a_half_open_socket_loses_and_doubles_nothing(tmp_path: Path,
                 proxy.black_hole = False
                 await until(lambda: len(heard) == 6, 20)
             else:
-                await until(lambda: any(note.seq == 6 for note in phones.notes), 30)
-                assert {(note.user, note.conversation) for note in phones.notes} == {(login.user.user, room)}
+                await until(lambda: any(note.seq == 6 for _, note in phones.sent), 30)
+                assert {(note.user, note.conversation) for _, note in phones.sent} == {(login.user.user, room)}
                 proxy.black_hole = False
                 await until(lambda: len(heard) == 6, 20)
             assert heard == [1, 2, 3, 4, 5, 6]

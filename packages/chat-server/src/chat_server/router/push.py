@@ -11,13 +11,14 @@ from typing import Any
 
 import msgspec
 import structlog
-from attrs import define, frozen
+from attrs import define, field, frozen
+from cachetools import LRUCache
 from chat_common import wire
 from chat_common.clock import Clock
-from chat_common.errors import ChatError, Invalid, NotFound
+from chat_common.errors import ChatError, Invalid
 from chat_common.ports.database import Database
 from chat_common.ports.directory import Directory
-from chat_common.ports.push import PushNote, PushProvider
+from chat_common.ports.push import Address, Notification, Outcome, PushProvider, Result
 from chat_common.records import Caller, Command, Task
 from chat_common.validation import named
 from sqlalchemy import Connection, delete, select
@@ -33,6 +34,10 @@ log = structlog.get_logger("chat.push")
 PAGE = 200
 PUSH_EVERY = 1.0
 RETRY_MS = 30_000
+LONGEST_WAIT = 3_600.0
+KEPT_MS = 86_400_000
+"""Milliseconds since a message was sent, after which nobody is told of it any more."""
+TOLD = 100_000
 
 
 @define(kw_only=True)
@@ -59,7 +64,10 @@ class _Due:
     user: str
     conversation: str
     last_seq: int
-    notes: list[tuple[str, PushNote]]
+    time: int = 0
+    notification: Notification | None = None
+    addresses: Mapping[str, Sequence[Address]] = field(factory=dict)
+    held: bool = False
 
 
 class OfflinePush:
@@ -82,6 +90,11 @@ class OfflinePush:
         self._providers = providers
         self._preview = preview
         self._lease = lease
+        # (user, device, conversation) → (seq, time) of a message. One address that fails makes the whole row due
+        # again; those that have been told are not told again each time. Lost with the process: then the platform
+        # collapses it.
+        self._told: LRUCache[tuple[str, str, str], tuple[int, int]] = LRUCache(TOLD)
+        self._held: LRUCache[tuple[str, str], float] = LRUCache(TOLD)
 
     def contributions(self) -> RoomContributions:
         """Its commands, and the work that sends what is due."""
@@ -138,82 +151,127 @@ class OfflinePush:
         return Nothing()
 
     async def send_due(self) -> int:
-        """Send what is due, a page at a time; how many notes went out."""
+        """Send what is due, a page at a time; to how many addresses notifications went out."""
         if await self._directory.known_since() < self._lease:
             return 0
         now = self._clock.wall_ms()
         due = await self._database.read(lambda connection: self._due(connection, now))
         sent = 0
         for one in due:
-            done = True
-            for provider, note in one.notes:
-                try:
-                    await self._providers[provider].push(note)
-                    sent += 1
-                except NotFound:
-                    await self._database.change(lambda connection: _forget(connection, note))  # noqa: B023
-                except ChatError as error:
-                    done = False
-                    log.warning("push_failed", provider=provider, code=error.code)
-                except Exception:
-                    done = False
-                    log.exception("push_failed", provider=provider)
+            done = not one.held
+            for provider, addresses in one.addresses.items():
+                assert one.notification is not None
+                outcomes = await self._outcomes(provider, one.notification, addresses)
+                sent += await self._noted(provider, one, addresses, outcomes)
+                done = done and not any(outcome.result is Result.LATER for outcome in outcomes)
+            # A platform's own Retry-After holds its address alone: the row is looked at again for the others.
             again_at = None if done else now + RETRY_MS
             await self._database.change(
                 lambda connection: push_due.settle(connection, one.user, one.conversation, one.last_seq, again_at)  # noqa: B023
             )
         return sent
 
+    async def _outcomes(
+        self, provider: str, notification: Notification, addresses: Sequence[Address]
+    ) -> Sequence[Outcome]:
+        """What the provider says; a provider that raises, or answers for fewer, is asked again later."""
+        try:
+            outcomes = await self._providers[provider].send(notification, addresses)
+            if len(outcomes) == len(addresses):
+                return outcomes
+            log.error("push_failed", provider=provider, reason="The provider did not answer for each address.")
+        except ChatError as error:
+            log.warning("push_failed", provider=provider, code=error.code)
+        except Exception:
+            log.exception("push_failed", provider=provider)
+        return [Outcome(Result.LATER)] * len(addresses)
+
+    async def _noted(self, provider: str, due: _Due, addresses: Sequence[Address], outcomes: Sequence[Outcome]) -> int:
+        """Forget dead addresses, remember who was told and who is to be left alone for a while; how many were told."""
+        told = 0
+        for address, outcome in zip(addresses, outcomes, strict=True):
+            if outcome.result is Result.GONE:
+                values = views.as_json(dict(address.values))
+                await self._database.change(
+                    lambda connection: _forget(connection, due.user, address.device, provider, values)  # noqa: B023
+                )
+            elif outcome.result is Result.DELIVERED:
+                told += 1
+                self._told[(due.user, address.device, due.conversation)] = (due.last_seq, due.time)
+            else:
+                if outcome.result is Result.LATER:
+                    self._held[(due.user, address.device)] = self._clock.monotonic() + _wait(outcome.retry_after)
+                log.warning("push_not_taken", provider=provider, result=outcome.result.value, reason=outcome.reason)
+        return told
+
     def _due(self, connection: Connection, now: int) -> list[_Due]:
-        rows = push_due.due(connection, now, PAGE)
         found = []
-        for row in rows:
-            notes: list[tuple[str, PushNote]] = []
+        for row in push_due.due(connection, now, PAGE):
+            one = _Due(row.user, row.conversation, row.last_seq)
             if row.read_seq < row.last_seq and not row.muted and row.to_seq is None:
-                notes = self._notes(connection, row)
-            found.append(_Due(row.user, row.conversation, row.last_seq, notes))
+                one = self._filled(connection, row, now)
+            found.append(one)
         return found
 
-    def _notes(self, connection: Connection, row: Any) -> list[tuple[str, PushNote]]:
+    def _filled(self, connection: Connection, row: Any, now: int) -> _Due:
+        nobody = _Due(row.user, row.conversation, row.last_seq)
         said = connection.execute(
             select(message).where(message.c.conversation == row.conversation, message.c.seq == row.last_seq)
         ).one_or_none()
-        if said is None or said.recalled is not None:
-            return []
-        text = self._preview(said.kind, msgspec.json.decode(said.body or "{}"))
+        # After a platform's long outage nobody is flooded with what is no news any more.
+        if said is None or said.recalled is not None or now - said.time > KEPT_MS:
+            return nobody
         sender = views.users_by_id(connection, [said.sender]).get(said.sender)
-        title = row.name or ("" if sender is None else sender.name)
-        subscriptions = connection.execute(select(push_subscription).where(push_subscription.c.user == row.user))
-        return [
-            (
-                one.provider,
-                PushNote(
-                    user=row.user,
-                    device=one.device,
-                    address=msgspec.json.decode(one.address),
-                    conversation=row.conversation,
-                    seq=row.last_seq,
-                    title=title,
-                    text=text,
-                    collapse=row.conversation,
-                ),
-            )
-            for one in subscriptions
-            if one.provider in self._providers
-        ]
+        notification = Notification(
+            user=row.user,
+            conversation=row.conversation,
+            seq=row.last_seq,
+            title=row.name or ("" if sender is None else sender.name),
+            text=self._preview(said.kind, msgspec.json.decode(said.body or "{}")),
+            collapse=row.conversation,
+            ttl=max(1, (said.time + KEPT_MS - now) // 1000),
+        )
+        addresses: dict[str, list[Address]] = {}
+        held = False
+        for one in connection.execute(select(push_subscription).where(push_subscription.c.user == row.user)):
+            told = self._told.get((row.user, one.device, row.conversation))
+            if one.provider not in self._providers or told == (row.last_seq, said.time):
+                continue
+            if self._held.get((row.user, one.device), 0.0) > self._clock.monotonic():
+                held = True
+            else:
+                addresses.setdefault(one.provider, []).append(Address(one.device, msgspec.json.decode(one.address)))
+        return _Due(row.user, row.conversation, row.last_seq, said.time, notification, addresses, held)
 
 
 class LogPush:
     """The provider ``log``: writes that somebody would be told, never what."""
 
-    async def push(self, note: PushNote) -> None:
-        log.info("push", user=note.user, device=note.device, conversation=note.conversation, seq=note.seq)
+    async def send(self, notification: Notification, addresses: Sequence[Address]) -> Sequence[Outcome]:
+        """See `PushProvider.send`."""
+        for address in addresses:
+            log.info(
+                "push",
+                user=notification.user,
+                device=address.device,
+                conversation=notification.conversation,
+                seq=notification.seq,
+            )
+        return [Outcome(Result.DELIVERED)] * len(addresses)
 
 
-def _forget(connection: Connection, note: PushNote) -> None:
-    """The address is dead."""
+def _wait(retry_after: float | None) -> float:
+    """Seconds to leave an address alone: the platform's word, but a clock of its that is wrong silences nobody."""
+    return 0.0 if retry_after is None else min(max(retry_after, 0.0), LONGEST_WAIT)
+
+
+def _forget(connection: Connection, user: str, device: str, provider: str, address: str) -> None:
+    """The address is dead; one that the device has subscribed with in the meantime stays."""
     connection.execute(
         delete(push_subscription).where(
-            push_subscription.c.user == note.user, push_subscription.c.device == note.device
+            push_subscription.c.user == user,
+            push_subscription.c.device == device,
+            push_subscription.c.provider == provider,
+            push_subscription.c.address == address,
         )
     )

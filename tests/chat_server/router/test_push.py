@@ -1,0 +1,159 @@
+"""What is owed is sent: to each address once, again where it failed, and never when it is no news."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from attrs import define
+from chat_common.clock import ManualClock
+from chat_common.memory.push import MemoryPush
+from chat_common.ports.push import Outcome, Result
+from chat_server.router.push import KEPT_MS, OfflinePush
+from chat_server.store.schema import push_due, push_subscription
+from sqlalchemy import select, update
+
+from tests.chat_server.house import House
+
+LATER = Outcome(Result.LATER)
+
+
+class Known:
+    """A directory that has been known for long enough."""
+
+    async def known_since(self) -> float:
+        return 1_000.0
+
+
+@define
+class Phones:
+    """bob with the devices d1 and d2, one message owed to him, and a clock that the test holds."""
+
+    house: House
+    clock: ManualClock
+    memory: MemoryPush
+    push: OfflinePush
+    room: str
+    bob: str
+
+    async def later(self, seconds: float) -> int:
+        self.clock.advance(seconds)
+        return await self.push.send_due()
+
+    async def owed(self) -> list[tuple[str, int]]:
+        return [tuple(row) for row in await self.house.rows(select(push_due.c.user, push_due.c.last_seq))]
+
+    def told(self) -> list[tuple[str, int]]:
+        return [(device, note.seq) for device, note in self.memory.sent]
+
+
+def pushing(house: House, memory: Any, clock: ManualClock) -> OfflinePush:
+    directory: Any = Known()
+    return OfflinePush(
+        house.database, house.rooms.executor, directory, clock, {"memory": memory}, lambda kind, body: body["text"], 60
+    )
+
+
+@pytest.fixture
+async def phones(house: House) -> Phones:
+    ada, bob = await house.users("ada", "bob")
+    room = await house.group(ada, bob, name="Tea")
+    for device in ("d1", "d2"):
+        row = {"user": bob, "device": device, "provider": "memory", "address": "{}"}
+        await house.database.change(lambda connection: connection.execute(push_subscription.insert().values(row)))  # noqa: B023
+    await house.say(ada, room, "hello")
+    await house.pump()
+    memory, clock = MemoryPush(), ManualClock(wall_ms=house.clock.wall_ms() + 60_000)
+    return Phones(house, clock, memory, pushing(house, memory, clock), room, bob)
+
+
+async def test_each_address_is_told_once(phones: Phones) -> None:
+    assert await phones.push.send_due() == 2
+    assert phones.told() == [("d1", 1), ("d2", 1)]
+    note = phones.memory.sent[0][1]
+    assert (note.title, note.text, note.collapse) == ("Tea", "hello", phones.room)
+    assert await phones.owed() == []
+    assert await phones.later(3_600) == 0
+
+
+async def test_one_that_fails_is_asked_again_and_its_neighbour_is_not(phones: Phones) -> None:
+    phones.memory.answers["d1"] = [LATER, LATER]
+    assert await phones.push.send_due() == 1
+    assert await phones.owed() == [(phones.bob, 1)]
+    assert await phones.later(1) == 0
+    assert await phones.later(30) == 0
+    assert await phones.later(31) == 1
+    assert phones.memory.asked == ["d1", "d2", "d1", "d1"]
+    assert phones.told() == [("d2", 1), ("d1", 1)]
+    assert await phones.owed() == []
+
+
+async def test_retry_after_holds_its_address_alone(phones: Phones) -> None:
+    phones.memory.answers["d1"] = [Outcome(Result.LATER, 600.0)]
+    await phones.push.send_due()
+    for _ in range(9):
+        assert await phones.later(60) == 0
+    assert phones.memory.asked == ["d1", "d2"]
+    assert await phones.later(61) == 1
+    assert phones.told() == [("d2", 1), ("d1", 1)]
+
+
+async def test_a_dead_address_is_dropped_and_nothing_more_is_owed(phones: Phones) -> None:
+    phones.memory.answers["d1"] = [Outcome(Result.GONE)]
+    assert await phones.push.send_due() == 1
+    assert [row.device for row in await phones.house.rows(select(push_subscription))] == ["d2"]
+    assert await phones.owed() == []
+
+
+async def test_an_address_renewed_while_the_old_one_died_stays(phones: Phones) -> None:
+    class Renewing(MemoryPush):
+        async def send(self, notification: Any, addresses: Any) -> Any:
+            new = update(push_subscription).where(push_subscription.c.device == "d1").values(address='{"new":1}')
+            await phones.house.database.change(lambda connection: connection.execute(new))
+            return [Outcome(Result.GONE), Outcome(Result.DELIVERED)]
+
+    await pushing(phones.house, Renewing(), phones.clock).send_due()
+    assert {row.device for row in await phones.house.rows(select(push_subscription))} == {"d1", "d2"}
+
+
+async def test_a_refusal_is_not_tried_again_and_keeps_the_address(phones: Phones) -> None:
+    phones.memory.answers["d1"] = [Outcome(Result.REFUSED, reason="too large")]
+    assert await phones.push.send_due() == 1
+    assert await phones.owed() == []
+    assert len(await phones.house.rows(select(push_subscription))) == 2
+
+
+@pytest.mark.parametrize("fault", ["raises", "answers for one"])
+async def test_a_provider_that_breaks_its_word_is_asked_again(phones: Phones, fault: str) -> None:
+    class Bad(MemoryPush):
+        async def send(self, notification: Any, addresses: Any) -> Any:
+            if fault == "raises":
+                raise RuntimeError("a bug")
+            return [Outcome(Result.DELIVERED)]
+
+    assert await pushing(phones.house, Bad(), phones.clock).send_due() == 0
+    assert await phones.owed() == [(phones.bob, 1)]
+    assert await phones.later(31) == 2
+
+
+async def test_a_process_that_dies_before_it_settles_sends_again(phones: Phones) -> None:
+    """The platform has taken it, the row stands: another process sends it under the same collapse key."""
+
+    class Dying(MemoryPush):
+        async def send(self, notification: Any, addresses: Any) -> Any:
+            await super().send(notification, addresses)
+            raise SystemExit
+
+    dying = Dying()
+    with pytest.raises(SystemExit):
+        await pushing(phones.house, dying, phones.clock).send_due()
+    assert await phones.push.send_due() == 2
+    assert {note.collapse for _, note in dying.sent + phones.memory.sent} == {phones.room}
+
+
+async def test_what_is_a_day_old_is_told_to_nobody(phones: Phones) -> None:
+    phones.memory.answers["d1"] = [LATER]
+    await phones.push.send_due()
+    assert await phones.later(KEPT_MS / 1000) == 0
+    assert phones.memory.asked == ["d1", "d2"]
+    assert await phones.owed() == []
