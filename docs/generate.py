@@ -109,6 +109,7 @@ EVENTS = {
     "conversation": "What all members see of a conversation has changed.",
     "inbox": "An entry of one's own list has changed (joined, left, read, muted, pinned, hidden, shown again).",
     "contact": "A contact of one's own has changed.",
+    "item": "Something was given to one, or is spent.",
     "user": "A profile has changed: one's own, `{user, version}`, or that of somebody whom one sees, `{user}`.",
     "device": "A device of one's own is new or was logged out: `{device, platform, name?, seen_at, state}`.",
     "login": "To the guest who began a login: `{ticket, state, token?, user?, expires_at?}`.",

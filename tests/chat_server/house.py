@@ -27,6 +27,7 @@ from chat_common.ports.outbox import OutboxEntry
 from chat_common.records import Caller, Interceptor, Tables
 from chat_server.auth.settings import AuthSettings
 from chat_server.im.heat import FanoutSettings
+from chat_server.items.settings import ItemSettings
 from chat_server.logic.settings import GroupSettings, LogicSettings, UserSettings
 from chat_server.pipeline import Pipeline
 from chat_server.pipeline.limits import LimitSettings
@@ -201,6 +202,7 @@ async def opened(
     identity_providers: Mapping[str, IdentityProvider] | None = None,
     logic: LogicSettings | None = None,
     interceptors: Sequence[Interceptor] = (),
+    items: ItemSettings | None = None,
 ) -> AsyncIterator[House]:
     """A house over this store, in which strangers are put into groups unasked and names change often."""
     clock, outbox = ManualClock(), HandOutbox()
@@ -215,10 +217,12 @@ async def opened(
             node="here",
             kinds={owned.record.name: owned.record for owned in plugins.kinds},
             identity_providers=identity_providers or {},
+            items=[owned.record for owned in plugins.items],
         )
         settings = RoomSettings(
             fanout=fanout or FanoutSettings(),
             auth=auth or AuthSettings(dev=True),
+            items=items or ItemSettings(),
             logic=logic or LogicSettings(GroupSettings(strangers="allow"), UserSettings(renames=1_000_000)),
         )
         rooms = await build(ports, settings, lambda event, data: None)

@@ -17,7 +17,11 @@ from chat_common.errors import ChatError
 from chat_common.records import Caller
 from chat_server.server import Server
 
-SETTINGS: dict[str, dict[str, Any]] = {"auth": {"dev": True}, "groups": {"strangers": "allow"}}
+SETTINGS: dict[str, dict[str, Any]] = {
+    "auth": {"dev": True},
+    "items": {"enabled": True},
+    "groups": {"strangers": "allow"},
+}
 OK = "ok"
 
 
@@ -110,7 +114,12 @@ ROWS: dict[str, Row] = {
     "auth.identities": Row(),
     "auth.link": Row({"provider": "dev", "credentials": {"name": "x"}}, member="not_permitted"),  # no young login
     "auth.unlink": Row({"provider": "dev"}, member="not_permitted"),
+    "item.list": Row(),
+    "badge.list": Row(),
+    "badge.wear": Row({"item": None}),
     # --- what admins alone may, whatever they ask for
+    "admin.item.grant": Row(member="not_permitted"),
+    "admin.item.list": Row(member="not_permitted"),
     "admin.audit.list": Row(member="not_permitted"),
     "admin.group.list": Row(member="not_permitted"),
     "admin.group.show": Row(member="not_permitted"),

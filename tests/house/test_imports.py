@@ -12,7 +12,7 @@ from tests.house.tree import PACKAGES, imports, sources, within
 
 MODULES = list(sources())
 OURS = set(PACKAGES)
-ROOMS = ("gateway", "im", "logic", "auth", "admin", "router")
+ROOMS = ("gateway", "im", "logic", "auth", "admin", "items", "router")
 MAY_KNOW = {
     "chat_common": set[str](),
     "chat_transaction": {"chat_common"},
@@ -79,6 +79,7 @@ STANDS_ON = {
     "chat_server.logic": ("names", "contributions", "services", "store"),
     "chat_server.auth": ("names", "contributions", "services", "store", "counting"),
     "chat_server.admin": ("names", "contributions", "store"),
+    "chat_server.items": ("contributions", "store"),
     "chat_server.router": ("contributions", "services", "store"),
     "chat_server.gateway": ("contributions", "services", "counting", "refusals"),
     "chat_server.refusals": (),

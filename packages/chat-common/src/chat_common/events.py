@@ -87,6 +87,7 @@ PUSHED: Mapping[str, type[Any]] = {
     "conversation": wire.Conversation,
     "inbox": wire.Inbox,
     "contact": wire.Contact,
+    "item": wire.Item,
     "user": UserChanged,
     "device": DeviceChanged,
     "login": LoginProgress,

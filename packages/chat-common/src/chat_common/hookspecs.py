@@ -13,6 +13,7 @@ import pluggy
 
 from chat_common.records import (
     Backend,
+    CatalogueItem,
     Command,
     Consumer,
     ContentKind,
@@ -46,6 +47,11 @@ def chat_sections() -> Sequence[Section]:  # type: ignore[empty-body]
 @hookspec
 def chat_kinds() -> Sequence[ContentKind]:  # type: ignore[empty-body]
     """Message kinds."""
+
+
+@hookspec
+def chat_items() -> Sequence[CatalogueItem]:  # type: ignore[empty-body]
+    """Items and badges that users can be given, where `[items] enabled` says so."""
 
 
 @hookspec

@@ -28,6 +28,7 @@ from attrs import frozen
 from chat_common import hookspecs
 from chat_common.records import (
     Backend,
+    CatalogueItem,
     Command,
     Consumer,
     ContentKind,
@@ -110,6 +111,7 @@ class Plugins:
         self.backends = self._collect("chat_backends", Backend, lambda it: f"{port_name(it.port)} backend {it.name!r}")
         self._sections = self._collect("chat_sections", Section, lambda it: f"section [{it.name}]")
         self.kinds = self._collect("chat_kinds", ContentKind, lambda it: f"message kind {it.name!r}")
+        self.items = self._collect("chat_items", CatalogueItem, lambda it: f"item {it.item!r}")
         self.tables = self._collect("chat_tables", Tables, lambda it: f"tables of {it.owner!r}")
         self._check_ports()
 

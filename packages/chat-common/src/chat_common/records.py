@@ -216,6 +216,32 @@ class Consumer:
 
 
 @frozen
+class ItemGrant:
+    """When an item is given by itself. ``on``: at which event. ``when``: comparisons of the event's ``number`` (at a
+    registration: which one it is, from 1 on), joined by ``and``, such as ``number <= 10``; empty: always. ``count``:
+    how many."""
+
+    on: Literal["user.registered"]
+    when: str = ""
+    count: int = 1
+
+
+@frozen
+class CatalogueItem:
+    """Something that users can be given. ``item`` is its id for ever: at most 40 letters, digits, ``_`` and ``-``.
+
+    ``kind``: a ``card`` is spent, a ``badge`` is worn, and owned once. ``names``: by language. ``picture``: an address.
+    ``grant`` None: it is given by hand, or by a plugin.
+    """
+
+    item: str
+    kind: Literal["card", "badge"]
+    names: Mapping[str, str]
+    picture: str = ""
+    grant: ItemGrant | None = None
+
+
+@frozen
 class Tables:
     """The tables that a plugin owns: a SQLAlchemy ``MetaData`` (its names begin with ``chat_``) and the folder of its
     alembic revisions. ``owner`` names its version table, ``chat_version_<owner>``."""

@@ -28,9 +28,23 @@ GivenRole = Literal["admin", "member"]
 
 @define(kw_only=True)
 class Badge:
+    """What a user wears beside the name. ``name``: in English, or the first language there is; ``names``: in each."""
+
     item: Id
     name: str
     picture: str | UnsetType = UNSET
+    names: dict[str, str] | UnsetType = UNSET
+
+
+@define(kw_only=True)
+class Item:
+    """Something in a user's backpack; what it is called and looks like stands in the catalogue."""
+
+    key: str
+    item: Id
+    granted_at: int
+    version: int
+    spent_at: int | UnsetType = UNSET
 
 
 @define(kw_only=True)
@@ -231,6 +245,7 @@ class Receipt:
 
 prepare(
     Badge,
+    Item,
     User,
     Quote,
     Recalled,

@@ -13,7 +13,7 @@ from chat_common.memory import DIRECT_RPC, MEMORY_CACHE, MEMORY_DIRECTORY
 from chat_common.ports.database import Database
 from chat_common.ports.push import PushProvider
 from chat_common.ports.rpc import Rpc
-from chat_common.records import Backend, Command, ContentKind, Context, Section, Tables, Task
+from chat_common.records import Backend, CatalogueItem, Command, ContentKind, Context, Section, Tables, Task
 from chat_common.settings import SetupError, setting
 
 from chat_server.auth import providers as identity_providers
@@ -25,6 +25,8 @@ from chat_server.http.settings import HttpSettings
 from chat_server.im.heat import FanoutSettings
 from chat_server.im.kinds import BUILT_IN
 from chat_server.im.service import ImSettings
+from chat_server.items.catalogue import BUILT_IN as ITEMS
+from chat_server.items.settings import ItemSettings
 from chat_server.logic.settings import GroupSettings, UserSettings
 from chat_server.logs import LogSettings
 from chat_server.moderation.settings import WebhookSettings, WordSettings
@@ -113,6 +115,7 @@ def chat_sections() -> Sequence[Section]:
         Section("words", WordSettings, "Lists of sensitive words."),
         Section("webhooks", WebhookSettings, "Programs that are asked before, and told after."),
         Section("users", UserSettings, "Who finds whom, and names."),
+        Section("items", ItemSettings, "Items and badges."),
         Section("http", HttpSettings, "What HTTP answers."),
         Section("connections", ConnectionSettings, "What a connection may take."),
         Section("log", LogSettings, "What is logged, and how."),
@@ -124,6 +127,11 @@ def chat_sections() -> Sequence[Section]:
 @hookimpl
 def chat_kinds() -> Sequence[ContentKind]:
     return [*BUILT_IN, *file_kinds.KINDS]
+
+
+@hookimpl
+def chat_items() -> Sequence[CatalogueItem]:
+    return ITEMS
 
 
 @hookimpl

@@ -1,6 +1,6 @@
 """The composition root's first half: the rooms of one process, wired to each other and to the ports.
 
-This module alone knows im, logic, auth, admin and router, and hands im what files offer.
+This module alone knows im, logic, auth, admin, items and router, and hands im what files offer.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from chat_common.ports.files import Attachments, NoAttachments
 from chat_common.ports.identity import IdentityProvider
 from chat_common.ports.outbox import Outbox
 from chat_common.ports.push import PushProvider
-from chat_common.records import ContentKind, Task
+from chat_common.records import CatalogueItem, ContentKind, Task
 
 from chat_server.admin.neighbours import Leaving
 from chat_server.admin.neighbours import Neighbours as AdminNeighbours
@@ -38,6 +38,9 @@ from chat_server.im.own_changes import OwnChanges
 from chat_server.im.service import Im, ImParts, ImSettings
 from chat_server.im.submit import Submit
 from chat_server.im.sweeper import Sweeper
+from chat_server.items.service import Items
+from chat_server.items.service import Neighbours as ItemNeighbours
+from chat_server.items.settings import ItemSettings
 from chat_server.logic import departure, direct, users
 from chat_server.logic.groups import roles
 from chat_server.logic.groups.invitations import OneConversation
@@ -70,6 +73,7 @@ class RoomPorts:
     identity_providers: Mapping[str, IdentityProvider] = field(factory=dict)
     public_address: PublicAddress = field(factory=lambda: PublicAddress("", "127.0.0.1", 8080))
     attachments: Attachments = field(factory=NoAttachments)
+    items: Sequence[CatalogueItem] = ()
 
 
 @frozen(kw_only=True)
@@ -81,6 +85,7 @@ class RoomSettings:
     auth: AuthSettings = field(factory=AuthSettings)
     logic: LogicSettings = field(factory=LogicSettings)
     reports: ReportSettings = field(factory=ReportSettings)
+    items: ItemSettings = field(factory=ItemSettings)
     lease: float = 60.0
 
     @classmethod
@@ -92,6 +97,7 @@ class RoomSettings:
             auth=section("auth"),
             logic=LogicSettings(section("groups"), section("users"), section("reports")),
             reports=section("reports"),
+            items=section("items"),
             lease=section("gateway").lease,
         )
 
@@ -104,6 +110,7 @@ class Rooms:
     logic: Logic
     auth: Auth
     admin: Admin
+    items: Items
     router: Router
     fanout: Fanout
     submit: Submit
@@ -123,6 +130,7 @@ class Rooms:
             self.logic.contributions(),
             self.auth.contributions(),
             self.admin.contributions(),
+            self.items.contributions(),
             self.push.contributions(),
             RoomContributions(room="store", tasks=[Task("tidy", every(TIDY_EVERY, self.tidy))]),
         ]
@@ -149,11 +157,20 @@ async def build(ports: RoomPorts, settings: RoomSettings, observe: Callable[[str
     database, outbox, clock = ports.database, ports.outbox, ports.clock
     known = Kinds(ports.kinds)
 
+    executor = CommandExecutor(database, outbox, clock, known.preview)
+
+    async def seen(who: str) -> None:
+        logic.restamping.wake()
+        await users.tell(database, router.deliver, who)
+
+    items = Items(database, executor, ItemNeighbours(users.pin, seen), settings.items, ports.items)
+    create_user = items.counted(users.create)
+
     def first_start(connection: Any) -> tuple[str, Mapping[str, str]]:
+        items.begin(connection)
         return epoch.ensure(connection), signing_keys(connection, settings.auth)
 
     current, keys = await database.change(first_start)
-    executor = CommandExecutor(database, outbox, clock, known.preview)
     submit = Submit(database, outbox, clock, known, ports.attachments)
     router = Router(ports.node, ports.directory, database)
     fanout = Fanout(database, executor, clock, settings.fanout, router.deliver, observe)
@@ -161,7 +178,7 @@ async def build(ports: RoomPorts, settings: RoomSettings, observe: Callable[[str
     sweeper = Sweeper(database, outbox, clock, fanout)
     auth = Auth(
         auth_neighbours.Ports(database, executor, ports.cache, clock, ports.node),
-        auth_neighbours.Neighbours(users.create, router.close, router.online, router.tell, router.deliver),
+        auth_neighbours.Neighbours(create_user, router.close, router.online, router.tell, router.deliver),
         settings.auth,
         keys,
         ports.identity_providers,
@@ -171,9 +188,14 @@ async def build(ports: RoomPorts, settings: RoomSettings, observe: Callable[[str
     def inbox_of(tx: Tx, me: str, name: str) -> wire.Inbox:
         return inbox.one(tx.connection, tx.preview, me, name)
 
-    logic = Logic(database, executor, inbox_of, router.deliver, settings.logic, ports.attachments)
+    logic = Logic(database, executor, inbox_of, router.deliver, settings.logic, ports.attachments, items.rename_cost())
+
+    def erase_profile(tx: Tx, who: str) -> None:
+        departure.erase_profile(ports.attachments, tx, who)
+        items.forget(tx, who)
+
     leaving = Leaving(
-        partial(departure.erase_profile, ports.attachments),
+        erase_profile,
         departure.leave_contacts,
         departure.forget_contacts,
         departure.leave_rooms,
@@ -185,7 +207,7 @@ async def build(ports: RoomPorts, settings: RoomSettings, observe: Callable[[str
         executor,
         AdminNeighbours(
             auth.accounts,
-            users.create,
+            create_user,
             users.call,
             lambda who: users.tell(database, router.deliver, who),
             lambda tx, owner, name: roles.dissolve(tx, owner, OneConversation(conversation=name)),
@@ -205,6 +227,7 @@ async def build(ports: RoomPorts, settings: RoomSettings, observe: Callable[[str
         logic=logic,
         auth=auth,
         admin=admin,
+        items=items,
         router=router,
         fanout=fanout,
         submit=submit,

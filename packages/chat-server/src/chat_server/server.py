@@ -240,6 +240,7 @@ class Server:
             identity_providers=await every(IdentityProvider),  # type: ignore[type-abstract]
             public_address=self.public_address,
             attachments=await attachments(self.assembly),
+            items=[owned.record for owned in self.plugins.items],
         )
 
     def _app(self, stores: Sequence[str]) -> Starlette:

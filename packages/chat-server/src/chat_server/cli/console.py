@@ -74,6 +74,7 @@ async def opened(choice: Choice) -> AsyncIterator[Console]:
             clock=clock,
             node=f"console-{secrets.token_hex(4)}",
             kinds={owned.record.name: owned.record for owned in plugins.kinds},
+            items=[owned.record for owned in plugins.items],
             identity_providers=await assembly.all(IdentityProvider),  # type: ignore[type-abstract]
         )
         rooms = await build(ports, RoomSettings.read(settings.section), lambda event, data: None)

@@ -37,7 +37,14 @@ GRACE = 10
 
 def serve(choice: Choice, dev: int = 0) -> int:
     """Run until SIGTERM or SIGINT; the exit code. ``dev``: how often ``--dev`` was said."""
-    run(Server(settings={"auth": {"dev": True}} if dev else None, config=choice.config, environ=choice.environ), dev)
+    run(
+        Server(
+            settings={"auth": {"dev": True}, "items": {"enabled": True}} if dev else None,
+            config=choice.config,
+            environ=choice.environ,
+        ),
+        dev,
+    )
     return 0
 
 

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, select
 
 from chat_server.services import LogPage, Membership
 from chat_server.store import views
-from chat_server.store.schema import contact, conversation, member, message, user
+from chat_server.store.schema import contact, conversation, item, member, message, user
 from chat_server.store.tx import missing
 
 PAGE = 500
@@ -103,4 +103,7 @@ def changes_between(connection: Connection, who: str, after: int, upto: int, pre
     if after < profile.version:
         data = UserChanged(user=views.user_record(profile), version=profile.version)
         found.append((profile.version, Push("user", data)))
+    if after < profile.items_version:
+        mine = select(item).where(item.c.user == who, item.c.version > after).order_by(item.c.version).limit(PAGE)
+        found.extend((row.version, Push("item", views.item_record(row))) for row in connection.execute(mine))
     return [(min(number, upto), push) for number, push in sorted(found, key=lambda one: one[0])]

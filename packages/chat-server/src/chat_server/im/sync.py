@@ -16,7 +16,7 @@ from chat_server.store import epoch, pages, rights, views
 from chat_server.store.batched_reads import BatchedReads
 from chat_server.store.executor import caller_user
 from chat_server.store.rights import standing
-from chat_server.store.schema import contact, conversation, member, message, user, version
+from chat_server.store.schema import contact, conversation, item, member, message, user, version
 
 
 @define(kw_only=True)
@@ -46,7 +46,7 @@ class VersionPage:
     more: bool
     inbox: list[wire.Inbox]
     contacts: list[wire.Contact]
-    items: list[Any] = field(factory=list)
+    items: list[wire.Item] = field(factory=list)
     hot: list[HotRoom] = field(factory=list)
     user: wire.User | UnsetType = UNSET
 
@@ -130,6 +130,7 @@ _LIST = (
 _CONTACTS = (
     select(contact).where(contact.c.user == _ME, contact.c.version > _HELD).order_by(contact.c.version).limit(_MOST)
 )
+_ITEMS = select(item).where(item.c.user == _ME, item.c.version > _HELD).order_by(item.c.version).limit(_MOST)
 _HOT = (
     select(conversation.c.conversation, conversation.c.head_rev, conversation.c.head_seq)
     .join(member, member.c.conversation == conversation.c.conversation)
@@ -161,7 +162,8 @@ def _own(connection: Connection, preview: Callable[[str, Any], str], me: str, re
     since = {"me": me, "held": held, "most": limit + 1}
     rows = connection.execute(_LIST, since).all()
     known = connection.execute(_CONTACTS, since).all()
-    reached = _cut([(row.version, 1) for row in (*rows, *known)], limit, head)
+    given = connection.execute(_ITEMS, since).all() if held < profile.items_version else []
+    reached = _cut([(row.version, 1) for row in (*rows, *known, *given)], limit, head)
     more = reached < head
     return VersionPage(
         epoch=request.epoch,
@@ -169,6 +171,7 @@ def _own(connection: Connection, preview: Callable[[str, Any], str], me: str, re
         more=more,
         inbox=views.inbox_records(connection, [row for row in rows if row.version <= reached], preview),
         contacts=views.contact_records(connection, [row for row in known if row.version <= reached]),
+        items=[views.item_record(row) for row in given if row.version <= reached],
         hot=[] if more else _hot(connection, me),
         user=views.user_record(profile) if held < profile.version <= reached else UNSET,
     )

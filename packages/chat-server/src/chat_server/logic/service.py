@@ -32,6 +32,7 @@ class Logic:
         deliver: Deliver,
         settings: LogicSettings,
         attachments: Attachments,
+        rename_cost: users.RenameCost | None = None,
     ) -> None:
         self._database = database
         self._deliver = deliver
@@ -39,6 +40,7 @@ class Logic:
         self._inbox_of = inbox_of
         self._settings = settings
         self._attachments = attachments
+        self._renaming = users.Renaming(settings.users, rename_cost)
         self.restamping = Restamping(database, executor)
 
     def contributions(self) -> RoomContributions:
@@ -211,7 +213,7 @@ class Logic:
         return worn
 
     async def _rename(self, caller: Caller, request: users.Rename) -> users.Renamed:
-        rename = partial(users.rename, self._settings.users)
+        rename = partial(users.rename, self._renaming, caller.ref)
         renamed: users.Renamed = await self._executor.run(caller, "user.rename", request, rename, users.Renamed)
         self.restamping.wake()
         await users.tell(self._database, self._deliver, renamed.user.user)

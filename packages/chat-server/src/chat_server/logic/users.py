@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
-from attrs import define
+from attrs import define, frozen
 from chat_common import wire
 from chat_common.errors import NotAuthenticated, RateLimited
 from chat_common.events import UserChanged
@@ -60,7 +60,7 @@ class Rename:
 
 @define(kw_only=True)
 class Renamed:
-    """``cards`` is absent as long as renaming costs no card."""
+    """``cards``: how many are left; absent where renaming costs no card."""
 
     user: wire.User
     cards: int | UnsetType = UNSET
@@ -96,13 +96,35 @@ async def get(database: Database, caller: Caller, request: GetUsers) -> Users:
     return Users(users=[found[who] for who in dict.fromkeys(request.users) if who in found])
 
 
-def rename(settings: UserSettings, tx: Tx, who: str, request: Rename) -> Renamed:
+class RenameCost(Protocol):
+    """What a rename takes of the one who asks; asked within its transaction."""
+
+    def pay(self, tx: Tx, who: str, ref: str) -> int:
+        """Use one card up for the request ``ref``; how many are left. `Conflict`: there is none."""
+        ...
+
+    def left(self, tx: Tx, who: str) -> int:
+        """How many cards there are."""
+        ...
+
+
+@frozen
+class Renaming:
+    """What a rename must keep to. ``cost`` None: it costs nothing, and no answer counts cards."""
+
+    settings: UserSettings
+    cost: RenameCost | None = None
+
+
+def rename(renaming: Renaming, ref: str, tx: Tx, who: str, request: Rename) -> Renamed:
     """A new name, seen by everybody who sees this user: friends, and members of common conversations. Their rows are
-    stamped afterwards, in portions (`Restamping`). `RateLimited`: as often as allowed within this day."""
+    stamped afterwards, in portions (`Restamping`). `RateLimited`: as often as allowed within this day. `Conflict`: it
+    costs a card, and there is none."""
     name = display_name(request.name)
     before = tx.connection.execute(select(user).where(user.c.user == who).with_for_update()).one()
+    cost, settings = renaming.cost, renaming.settings
     if name == before.name:
-        return Renamed(user=views.user_record(before))
+        return Renamed(user=views.user_record(before), cards=UNSET if cost is None else cost.left(tx, who))
     today = tx.now // DAY_MS
     renames = before.renames if before.rename_day == today else 0
     if renames >= settings.renames:
@@ -110,8 +132,10 @@ def rename(settings: UserSettings, tx: Tx, who: str, request: Rename) -> Renamed
         raise RateLimited(
             f"A name can be changed {settings.renames} times a day.", limit=settings.renames, retry_after=again
         )
+    cards: int | UnsetType = UNSET if cost is None else cost.pay(tx, who, ref)
     write_parts(tx.connection, who, name)
-    return Renamed(user=_changed(tx, who, name=name, folded=folded(name), rename_day=today, renames=renames + 1))
+    changed = _changed(tx, who, name=name, folded=folded(name), rename_day=today, renames=renames + 1)
+    return Renamed(user=changed, cards=cards)
 
 
 def call(tx: Tx, who: str, name: str) -> wire.User:
@@ -125,6 +149,11 @@ def wear(attachments: Attachments, tx: Tx, who: str, request: Wear) -> Worn:
     attachments.wear(tx.connection, who, request.file)
     address = None if request.file is None else f"avatars/{request.file}"
     return Worn(user=_changed(tx, who, avatar=address))
+
+
+def pin(tx: Tx, who: str, badge: wire.Badge | None) -> wire.User:
+    """Another badge beside the name, or none, seen by everybody who sees this user."""
+    return _changed(tx, who, badge=None if badge is None else views.as_json(badge))
 
 
 def _changed(tx: Tx, who: str, **values: Any) -> wire.User:

@@ -63,11 +63,13 @@ user = _table(
     _number("renames"),
     Column("role", Bytewise, nullable=False, server_default="user"),
     _number("deleted_at", None),
+    _number("items_version"),
     Index("chat_user_folded", "folded", "user"),
 )
 """``folded``: the name as search compares it. ``version``: when the profile changed, in its user's own count.
 ``renames``: how many there were on the day ``rename_day`` (since 1970). ``role``: ``user`` or ``admin``, who may call
-``admin.*``. ``deleted_at``: the account is gone; the row stays for what others hold of it."""
+``admin.*``. ``deleted_at``: the account is gone; the row stays for what others hold of it. ``items_version``: the
+newest version of what is in the backpack, so that nobody looks in vain."""
 
 deletion = _table(
     "chat_deletion",
@@ -79,6 +81,22 @@ deletion = _table(
 )
 """Accounts that were deleted and whose traces have not all gone yet: how far that has come, see
 `chat_server.admin.deletion`. ``messages``: what they have said goes as well."""
+
+item = _table(
+    "chat_item",
+    _id("key", primary_key=True),
+    _id("user"),
+    _id("item"),
+    Column("source", Bytewise, nullable=False),
+    Column("once", Bytewise, unique=True),
+    _number("granted_at"),
+    _number("spent_at", None),
+    Column("spent_on", Bytewise),
+    _number("version"),
+    Index("chat_item_version", "user", "version"),
+)
+"""What users were given, one row a piece. ``key``: what it was given for; a second grant under it finds this row.
+``once``: ``user:item`` of what one user owns once. ``spent_on``: the ref of the request that used it up."""
 
 name_part = _table(
     "chat_name_part",

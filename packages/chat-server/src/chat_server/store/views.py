@@ -42,6 +42,12 @@ def user_record(row: Row[Any]) -> wire.User:
     )
 
 
+def item_record(row: Row[Any]) -> wire.Item:
+    return wire.Item(
+        key=row.key, item=row.item, granted_at=row.granted_at, version=row.version, spent_at=or_unset(row.spent_at)
+    )
+
+
 def users_by_id(connection: Connection, ids: Iterable[str]) -> dict[str, wire.User]:
     wanted = sorted(set(ids))
     if not wanted:

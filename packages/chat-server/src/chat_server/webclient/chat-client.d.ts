@@ -6,7 +6,7 @@ export interface User {
   user: string;
   name: string;
   avatar?: string;
-  badge?: { item: string; name: string; picture?: string };
+  badge?: { item: string; name: string; picture?: string; names?: Record<string, string> };
 }
 
 export interface Message {
