@@ -39,7 +39,8 @@ def serve(choice: Choice, dev: int = 0) -> int:
     """Run until SIGTERM or SIGINT; the exit code. ``dev``: how often ``--dev`` was said."""
     run(
         Server(
-            settings={"auth": {"dev": True}, "items": {"enabled": True}} if dev else None,
+            # Names may be tried at will: without this the second one would wait for a rename card.
+            settings={"auth": {"dev": True}, "items": {"enabled": True, "free_renames": True}} if dev else None,
             config=choice.config,
             environ=choice.environ,
         ),
