@@ -125,3 +125,20 @@ def test_rocketmq_topics_names_what_the_server_uses(tmp_path: Path) -> None:
     assert '"+message.type": "DELAY"' in result.output
     groups = CliRunner().invoke(main, ["--data", str(tmp_path), "rocketmq", "groups"], env={})
     assert '"groupName": "chat-fanout"' in groups.output
+
+
+def test_rocketmq_groups_follow_the_settings_and_no_other_server_is_asked(tmp_path: Path) -> None:
+    """Items, lists of words and webhooks are consumed for only where they are on, and a group that the broker does not
+    know keeps a server from starting."""
+    config = tmp_path / "chat.toml"
+    config.write_text(
+        '[ports]\nbroker = "rocketmq"\ndatabase = "postgresql"\ndirectory = "redis"\n'
+        '[database.postgresql]\nurl = "postgresql://127.0.0.1:1/nothing"\n[items]\nenabled = true\n'
+    )
+    said = {
+        what: CliRunner().invoke(main, ["--config", str(config), "rocketmq", what]) for what in ("topics", "groups")
+    }
+    assert '"groupName": "chat-items"' in said["groups"].output
+    assert '"topicName": "chat-registered"' in said["topics"].output
+    config.write_text("")
+    assert "chat-items" not in CliRunner().invoke(main, ["--config", str(config), "rocketmq", "groups"]).output

@@ -108,6 +108,7 @@ async def test_on_postgresql_and_rocketmq(database: str, tmp_path: Path) -> None
         rocketmq.start()
         settings = f'endpoints = "{rocketmq.endpoint}"\nqueues = 4'
         config = CONFIG.format(broker="rocketmq", url=database, settings=settings)
+        config += "\n[items]\nenabled = true\n"  # On with --dev; it needs a topic and a group.
         topics, groups = (json.loads(_command(tmp_path, config, "rocketmq", what)) for what in ("topics", "groups"))
         rocketmq.create(topics, groups)
         # What a killed consumer had in hand stays its own until the broker takes it for lost.

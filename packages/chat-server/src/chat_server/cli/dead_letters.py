@@ -111,13 +111,27 @@ def provision(choice: Choice, broker: str, what: str) -> str:
     return json.dumps(found[what], indent=2)
 
 
+ALONE = {
+    "BROKER": "memory",
+    "CACHE": "memory",
+    "DATABASE": "sqlite",
+    "DIRECTORY": "memory",
+    "IDENTITY_PROVIDER": "password",
+    "OBJECT_STORE": "local",
+    "RPC": "direct",
+}
+"""The backends of a server that needs no other one."""
+
+
 async def _subscriptions(choice: Choice) -> tuple[list[str], list[str]]:
-    """The topics and groups of a server with these plugins: of one that is opened for a moment, in an empty folder."""
+    """The topics and groups of a server with these plugins and settings: of one that is opened for a moment, in an
+    empty folder, and that reaches for no other server. Who consumes depends on settings: items, words, webhooks."""
     from chat_server.server import Server
 
     with TemporaryDirectory() as folder:
-        settings = {"server": {"data": folder}, "ports": {"broker": "memory", "database": "sqlite"}}
-        async with Server(settings=settings, environ={}) as server:
+        alone = {f"CHAT__PORTS__{port}": backend for port, backend in ALONE.items()}
+        environ = {**choice.environ, "CHAT__SERVER__DATA": folder, **alone}
+        async with Server(config=choice.config, environ=environ) as server:
             consumers = [owned.record for owned in server.contributions.consumers]
     return sorted({each.topic for each in consumers}), sorted({each.group for each in consumers})
 
