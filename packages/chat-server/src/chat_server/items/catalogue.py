@@ -13,6 +13,7 @@ from typing import Any, Final
 import msgspec
 from attrs import fields, frozen
 from chat_common import wire
+from chat_common.decoding import prepare
 from chat_common.errors import NotFound
 from chat_common.records import CatalogueItem, ItemGrant
 from chat_common.settings import SetupError, nearest
@@ -41,6 +42,8 @@ _TERM = re.compile(r"number (<=|>=|==|<|>) (0|[1-9][0-9]{0,14})\Z")
 _COMPARISONS: Mapping[str, Callable[[int, int], bool]] = {
     "<": operator.lt, "<=": operator.le, "==": operator.eq, ">=": operator.ge, ">": operator.gt,
 }  # fmt: skip
+
+prepare(CatalogueItem)
 
 
 @frozen
