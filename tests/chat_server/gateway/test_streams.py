@@ -409,3 +409,25 @@ async def test_who_was_put_out_within_a_gap_knows_that_what_was_changed_since_is
         assert [(await ann.get())["data"].get("since") for _ in range(2)] == [3, None]
         assert await seqs(ann, 1) == [5]
         assert eve.rest() == []
+
+
+@pytest.mark.parametrize("back", [False, True], ids=["put out", "put out and let in again"])
+async def test_who_is_in_it_by_an_older_account_than_the_answer_is_judged_by_the_answer(back: bool) -> None:
+    """That he was put out was lost on its way, and it turned normal and hot again in between."""
+    async with House() as house:
+        house.im.hot["c"] = (3, {"ann", "eve"})
+        ann, _ = await house.enter("ann")
+        eve, _ = await house.enter("eve")
+        await deliver(house, range(3, 4), None)
+        house.im.hot["c"] = (9, {"ann", "eve"} if back else {"ann"})
+        house.im.spans["eve"] = [[1, 3], [9]]
+        house.gateway.streams.is_hot("c", 9, hot_at=5)
+        stream = house.gateway.streams.get("c")
+        assert stream is not None
+        await until(lambda: not stream.reading)
+        house.im.log["c"] = []
+        await hand(house, message("c", 8, rev=10, since=3))
+        assert await seqs(ann, 1) == [8]
+        told = eve.rest()
+        assert told[0]["op"] == "lagged"
+        assert [frame for frame in told if frame.get("event") == "message"] == []

@@ -136,13 +136,22 @@ class Stream:
         else:
             self.enter(user, membership.spans, membership.rev, max(entry.floor if entry is not None else 0, floor))
 
-    def complete(self, rev: int, found: Mapping[str, Membership], hot_at: int) -> set[str]:
-        """The answer to who is in it, read at ``rev`` or later. Those who were not known here have missed what came
-        before: they are returned with the ones that are lagging, to be told to sync."""
+    def complete(self, rev: int, asked: Mapping[str, int], found: Mapping[str, Membership], hot_at: int) -> set[str]:
+        """The answer to who is in it. ``asked``: the users asked for, each with the rev as of which it holds; who is
+        not found is out. ``rev``: the lowest of these. Those of whom something else was known here have missed what
+        came in between: they are returned with the ones that are lagging, to be told to sync."""
         assert self.known is not None
         told, self.lagging = set(self.lagging), frozenset()
-        for user, membership in found.items():
-            if user not in self.known:
+        for user, as_of in asked.items():
+            entry, membership = self.known.get(user), found.get(user)
+            if entry is not None and entry.rev >= as_of:
+                continue
+            if membership is None:
+                if entry is not None:
+                    del self.known[user]
+                    self.audience = None
+                    told.add(user)
+            elif entry is None or [*map(list, entry.spans)] != [*map(list, membership.spans)]:
                 self.enter(user, membership.spans, membership.rev, membership.rev)
                 told.add(user)
         # Nobody needs what is at or below every floor.

@@ -281,12 +281,15 @@ class Streams:
     async def _ask(self, conversation: str, stream: Stream) -> None:
         """Who of this node's users is in it. Deliveries wait meanwhile, so the answer is merged before they pass."""
         users = list(self._index.by_user)
+        asked: dict[str, int] = {}
         found: dict[str, Membership] = {}
         rev = hot_at = 0
         for start in range(0, len(users), PAGE):
-            answer = await self._im.present(conversation, users[start : start + PAGE])
+            page = users[start : start + PAGE]
+            answer = await self._im.present(conversation, page)
             rev = min(rev or answer.rev, answer.rev)
             hot_at = answer.hot_at
+            asked.update(dict.fromkeys(page, answer.rev))
             found.update((user, Membership(answer.rev, spans)) for user, spans in answer.spans.items())
         if self._streams.get(conversation) is not stream:
             return
@@ -295,10 +298,10 @@ class Streams:
             rev = announced  # Whoever comes later reads what is committed by now.
         if rev < announced:
             raise Unavailable(f"the store is at {rev}, and {announced} was announced")
-        online, asked = self._index.by_user, set(users)
+        online = self._index.by_user
         here = {user: membership for user, membership in found.items() if user in online}
-        lagging = stream.complete(rev, here, hot_at)
-        for user in self._arriving.keys() - asked:  # Came meanwhile: what passed him by is not known.
+        lagging = stream.complete(rev, asked, here, hot_at)
+        for user in self._arriving.keys() - asked.keys():  # Came meanwhile: what passed him by is not known.
             for noted in self._arriving[user]:
                 noted[conversation] = None
         self._pushing.lag(lagging)
