@@ -16,14 +16,13 @@ from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from attrs import evolve
 from chat_common.events import MembersChanged
 from chat_common.records import Push
 
 from chat_server.services import Delivery, Membership, Spans
 
 Step = tuple[Sequence[str] | None, Sequence[Push]]
-"""Pushes, and the users who get them; None: everybody in `Stream.known`."""
+"""Pushes, and the users who get them; None: everybody in `Stream.known`. No pushes: these users are to sync."""
 
 
 NONE: Mapping[str, Any] = {}
@@ -48,13 +47,15 @@ class Stream:
     The rest is of what is read or was heard at another moment. ``incomplete``: the members must be asked for before
     anything is handed on; ``lagging``: users who are told to sync once that is done; ``waiting``: what comes after what
     is being read; ``target``: the rev that the log is known to have. ``later``: memberships that the log has above the
-    position; ``newer``: accounts of users that are not older than the delivery that turned it normal. ``refused``: an
-    interceptor refused a push of it.
+    position; ``newer``: accounts of users that are not older than the delivery that turned it normal. ``holed``: stamps
+    that were handed on cover others, of rows that were changed again and come later: who is put out before they come
+    lacks them, and is told to sync. ``refused``: an interceptor refused a push of it.
     """
 
     __slots__ = (
         "audience",
         "generation",
+        "holed",
         "hot_at",
         "incomplete",
         "known",
@@ -82,6 +83,7 @@ class Stream:
         self.target = 0
         self.reading = False
         self.refused = False
+        self.holed = False
         self.newer: Mapping[str, Entry] = NONE
         self.later: Mapping[str, Membership] = NONE
         self.newest_from = 0  # No span of an entry begins above this seq,
@@ -97,6 +99,7 @@ class Stream:
         self.audience = None
         self.position = self.since = max(self.position, rev)
         self.incomplete = members is None
+        self.holed = False
         for user, spans in (members or {}).items():
             self.enter(user, spans, rev, self.position)
         newer, self.newer = self.newer, NONE
@@ -194,6 +197,7 @@ class Stream:
         run: list[Push] = []
         away = self._away(ahead) if ahead else set()
         for push in fresh:
+            self.holed = self.holed or push.since < push.rev - 1
             if push.event == "members":
                 if run:
                     yield None, run
@@ -267,12 +271,10 @@ class Stream:
                 ahead[user] = rest
             else:
                 ahead.pop(user, None)
-        if gone and push.since < push.rev - 1:
-            # What was said between and changed since stands under a later stamp, which does not come to who is gone: by
-            # a stamp that does not join on he knows that he has to sync.
+        if gone and self.holed:
             here = [user for user, entry in known.items() if push.rev > entry.floor and user not in away | gone]
             yield here, [push]
-            yield sorted(gone), [evolve(push, since=push.rev - 1)]
+            yield sorted(gone), []
         elif away or gone - known.keys() or push.rev <= self.top_floor:
             here = [user for user, entry in known.items() if push.rev > entry.floor and user not in away]
             yield [*here, *sorted(gone - known.keys())], [push]

@@ -125,6 +125,9 @@ class Streams:
             self._note(conversation, pushes, stream.position)
         by_user = self._index.by_user
         for users, some in stream.steps(pushes, later, by_user):
+            if not some:
+                self._pushing.lag(users or ())
+                continue
             sessions = self._audience(stream) if users is None else tuple(self._index.of(users))
             if not self._pushing.together(sessions, some, conversation):
                 stream.refused = True
