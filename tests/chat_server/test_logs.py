@@ -13,10 +13,13 @@ from chat_server import logs
 
 
 @pytest.fixture(autouse=True)
-def told() -> Iterator[None]:
-    """httpx2's own lines as at the start of a process: whoever makes a client raises their level."""
+def told(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """httpx2's own lines as at the start of a process: whoever makes a client raises their level, and another library's
+    way to configure logging may have disabled them."""
     logger = logging.getLogger("httpx2")
     level = logger.level
+    monkeypatch.setattr(logger, "disabled", False)
+    monkeypatch.setattr(logger, "propagate", True)
     logger.setLevel(logging.NOTSET)
     yield
     logger.setLevel(level)
