@@ -13,16 +13,18 @@ from chat_server import logs
 
 
 @pytest.fixture(autouse=True)
-def told(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """httpx2's own lines as at the start of a process: whoever makes a client raises their level, and another library's
-    way to configure logging may have disabled them."""
-    logger = logging.getLogger("httpx2")
-    level = logger.level
-    monkeypatch.setattr(logger, "disabled", False)
-    monkeypatch.setattr(logger, "propagate", True)
-    logger.setLevel(logging.NOTSET)
+def told() -> Iterator[None]:
+    """The lines of other libraries as at the start of a process: whoever makes a client of httpx2, or has run uvicorn
+    without its access log, has silenced them."""
+    loggers = [logging.getLogger(name) for name in ("httpx2", "uvicorn.access")]
+    before = [(logger, logger.level, logger.propagate, logger.disabled) for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.NOTSET)
+        logger.propagate, logger.disabled = True, False
     yield
-    logger.setLevel(level)
+    for logger, level, propagate, disabled in before:
+        logger.setLevel(level)
+        logger.propagate, logger.disabled = propagate, disabled
 
 
 @pytest.fixture

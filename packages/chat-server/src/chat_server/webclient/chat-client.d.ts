@@ -7,6 +7,8 @@ export interface User {
   name: string;
   avatar?: string;
   badge?: { item: string; name: string; picture?: string; names?: Record<string, string> };
+  /** The account is gone, and the name only says so. */
+  deleted?: true;
 }
 
 export interface Message {
