@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 from chat_common.errors import Invalid
-from chat_server.names import cleaned, display_name, folded, one_emoji, parts
+from chat_server.names import RESERVED, cleaned, display_name, folded, one_emoji, parts
+from chat_server.names.handles import NameRules
+
+RULES = NameRules.of((), RESERVED)
 
 
 @pytest.mark.parametrize(
@@ -47,12 +50,14 @@ def test_a_name_is_kept_in_one_form(given: str, kept: str) -> None:
         "Admin",
         "SYSTEM",
         "Ádmin",
+        "adrnin",
     ],
 )
 def test_what_deceives_or_is_not_seen_may_not_stand_in_a_name(given: str) -> None:
     with pytest.raises(Invalid) as refused:
-        display_name(given)
+        RULES.display(given)
     assert refused.value.field == "name"
+    assert refused.value.reason is not None
 
 
 @pytest.mark.parametrize(

@@ -110,7 +110,8 @@ async def test_a_new_name_is_pushed_to_all_who_see_it(site: Site) -> None:
     await ada.call("group.create", {"name": "g", "members": [site.users["cem"]]})
     await ada.call("user.rename", {"name": "Ada Lovelace"})
     for client in (bob, cem):
-        assert (await told(client, "user"))["user"] == {"user": site.users["ada"], "name": "Ada Lovelace"}
+        seen = {"user": site.users["ada"], "name": "Ada Lovelace", "handle": "ada"}
+        assert (await told(client, "user"))["user"] == seen
     assert (await told(ada, "user"))["version"] > 0
     assert await quiet(dan, "user")
 

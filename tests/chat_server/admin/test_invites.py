@@ -56,7 +56,7 @@ async def test_one_is_good_until_its_time_and_not_after_it_was_revoked(house: Ho
 
     async def good(code: str) -> bool:
         now = clock.wall_ms()
-        return await house.database.read(lambda connection: invites.is_good(connection, code, now))
+        return await house.database.read(lambda connection: invites.role_by(connection, code, now)) == "user"
 
     first, second = await admin.make("me", MakeInvite(days=1)), await admin.make("me", MakeInvite(days=2))
     assert await good(first.code)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from chat_common.errors import ChatError, Conflict, Invalid, NotAuthenticated, NotFound, NotPermitted
-from chat_server.admin.records import AddUser
+from chat_server.admin.records import AddUser, RenameUser
 from chat_server.server import Server
 from msgspec import UNSET
 
@@ -189,8 +189,11 @@ async def test_somebody_is_found_by_id_login_name_or_the_only_name(server: Serve
     ada = (await server.ensure_user("1", "Ada")).user
     assert await find("ada") == ada
     other = (await server.ensure_user("2", "Ada")).user
+    assert (await find("ada"), await find("@ada2")) == (ada, other), "each by a login name of its own"
+    for who in (ada, other):
+        await server.rooms.admin.users.rename("console:test", RenameUser(user=who, name="Countess"))
     with pytest.raises(Conflict) as error:
-        await find("ada")
+        await find("countess")
     assert ada in str(error.value)
     assert other in str(error.value)
     with pytest.raises(NotFound):

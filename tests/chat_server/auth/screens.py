@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -47,8 +47,10 @@ class Site:
 
 
 @asynccontextmanager
-async def site(data: Path, *, settings: Settings | None = None, clock: Clock | None = None) -> AsyncIterator[Site]:
-    async with in_process(data, settings=settings, clock=clock) as (server, url):
+async def site(
+    data: Path, *, settings: Settings | None = None, clock: Clock | None = None, plugins: Iterable[object] = ()
+) -> AsyncIterator[Site]:
+    async with in_process(data, settings=settings, clock=clock, plugins=plugins) as (server, url):
         server.public_address.listening("127.0.0.1", int(url.rpartition(":")[2]))
         made = Site(server, url)
         try:

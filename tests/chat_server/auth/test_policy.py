@@ -69,4 +69,12 @@ def test_a_preset_fills_what_is_not_set() -> None:
     assert (single.sessions, single.on_conflict, single.token_lifetime) == ("one", "replace", 5 * 86_400)
     mine = with_preset(AuthSettings(preset="single", token_lifetime=60.0))
     assert (mine.sessions, mine.token_lifetime) == ("one", 60.0)
-    assert with_preset(AuthSettings()) == AuthSettings()
+    assert with_preset(AuthSettings()) == AuthSettings(registration="invite")
+
+
+@pytest.mark.parametrize(
+    ("dev", "given", "meant"),
+    [(False, "", "invite"), (True, "", "open"), (True, "invite", "invite"), (False, "open", "open")],
+)
+def test_registration_is_by_invite_unless_names_alone_let_people_in(dev: bool, given: Any, meant: str) -> None:
+    assert with_preset(AuthSettings(dev=dev, registration=given)).registration == meant

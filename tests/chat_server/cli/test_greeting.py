@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from chat_server.cli.greeting import greeting
+from chat_server.cli.greeting import first_admin, greeting
 from chat_server.server import Server
 
 URL = "http://127.0.0.1:8080"
@@ -34,6 +34,29 @@ async def test_a_start_says_mode_data_phone_and_how_to_stop(
         assert words in text
     for words in unsaid:
         assert words not in text
+
+
+@pytest.mark.parametrize("public", ["", "https://chat.example.org"])
+async def test_the_first_start_shows_a_link_for_the_first_admin(tmp_path: Path, public: str) -> None:
+    settings = {"server": {"data": str(tmp_path), "public_url": public}}
+    async with Server(settings=settings, environ={}) as server:
+        code = await first_admin(server)
+        assert code is not None
+        text = "\n".join(greeting(server, URL, code, terminal=True))
+        assert f"admin  {public or URL}/?invite={code} makes the first one: once, within a day" in text
+        assert "registration is invite" in text
+        for word in (str(tmp_path), "phone  ", "Ctrl+C"):
+            assert word in text
+        made = await server.call("auth.register", {"name": "Ada", "password": "correct horse", "invite": code})
+        assert await server.rooms.admin.users.role_of(made.user.user) == "admin"
+        assert await first_admin(server) is None
+        assert "`chat-server user add NAME --role admin`" in "\n".join(greeting(server, URL, None, terminal=True))
+
+
+async def test_who_needs_no_link_gets_none(tmp_path: Path) -> None:
+    for name, settings in [("dev", {"auth": {"dev": True}}), ("qr", {"ports": {"identity_provider": ["qr"]}})]:
+        async with Server(settings={"server": {"data": str(tmp_path / name)}, **settings}, environ={}) as server:
+            assert await first_admin(server) is None, name
 
 
 async def test_what_is_no_terminal_gets_no_code(tmp_path: Path) -> None:

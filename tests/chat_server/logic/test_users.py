@@ -60,13 +60,15 @@ async def test_twenty_a_page_each_user_once(house: House) -> None:
     assert names == [f"anna anders {number:02}" for number in range(45)]
 
 
-async def test_a_directory_of_contacts_finds_others_by_the_exact_name_alone(store: Store) -> None:
+async def test_a_directory_of_contacts_finds_others_by_the_exact_handle_alone(store: Store) -> None:
     async with with_directory(store, "contacts") as house:
         ada, bob, eve = await house.users("ada", "bob miller", "eve miller")
         await house.call(ada, "contact.request", user=bob)
         await house.call(bob, "contact.accept", user=ada)
         assert await found(house, ada, "mil") == ["bob miller"]
-        assert await found(house, ada, "Eve Miller") == ["eve miller"]
+        assert await found(house, ada, "Eve Miller") == []
+        assert await found(house, ada, "eve.mille") == []
+        assert await found(house, ada, "eve.miller") == await found(house, ada, "@Eve.Miller") == ["eve miller"]
         assert await found(house, ada, eve) == ["eve miller"]
 
 
@@ -88,10 +90,11 @@ async def test_names_from_before_the_index_are_found_once_it_is_made(house: Hous
 
 
 async def test_a_new_name_is_found_and_the_old_one_is_not(house: House) -> None:
-    ada, bob = await house.users("ada", "bob")
+    ada, bob = await house.users("ada", "bob miller")
     await house.call(bob, "user.rename", name="Robert")
     assert await found(house, ada, "rob") == ["Robert"]
-    assert await found(house, ada, "bob") == []
+    assert await found(house, ada, "mil") == []
+    assert await found(house, ada, "@bob.") == ["Robert"], "the login name stays"
 
 
 async def test_a_name_changes_five_times_a_day(store: Store) -> None:

@@ -30,13 +30,15 @@ class ChatError(Exception):
     """The root. ``message`` is for a person and names the field and the limit.
 
     ``retry_after`` is in seconds. ``field`` is the path of the offending parameter, without ``$.``. ``details``: what a
-    client needs beyond that to go on, for example the devices that keep a login out.
+    client needs beyond that to go on, for example the devices that keep a login out. ``reason``: a word of the code
+    that says more than `code`, for the metrics of this process; it is not sent.
     """
 
     code: ClassVar[str] = "internal"
     status: ClassVar[int] = 500
     carried: ClassVar[tuple[str, ...]] = ()
     """Further attributes of a kind, in plain data, which another node is told and a client is not."""
+    reason: str | None = None
 
     def __init__(
         self,

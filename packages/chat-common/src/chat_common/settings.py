@@ -325,7 +325,7 @@ def _choice(kind: Any, value: Any) -> str | None:
     """What is wrong with a value that is not one of the words allowed; None for settings of other kinds."""
     if get_origin(kind) is not Literal:
         return None
-    words = [repr(word) for word in get_args(kind)]
+    words = [repr(word) for word in get_args(kind) if word != ""]
     return f"{', '.join(words[:-1])} or {words[-1]} is expected, got {value!r}"
 
 

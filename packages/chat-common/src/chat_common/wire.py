@@ -49,13 +49,17 @@ class Item:
 
 @define(kw_only=True)
 class User:
-    """``deleted``: the account is gone, and ``name`` only says so; absent for all others."""
+    """``deleted``: the account is gone, and ``name`` only says so; absent for all others. ``handle``: the login name,
+    one user's alone. ``skeleton``: what the name looks like (UTS 39), where that is not the name itself in small
+    letters: two users whose names have one skeleton can be mixed up."""
 
     user: Id
     name: str
     avatar: str | UnsetType = UNSET
     badge: Badge | UnsetType = UNSET
     deleted: Literal[True] | UnsetType = UNSET
+    handle: str | UnsetType = UNSET
+    skeleton: str | UnsetType = UNSET
 
 
 @define(kw_only=True)
@@ -225,9 +229,9 @@ class SubmitMessage:
 class OtherText(SubmitMessage):
     """What a user says to others otherwise than by a new message, as interceptors at the point ``submit`` get it.
 
-    ``target``: ``message.edit`` (with the kind of that message), ``message.react``, ``user.name``, ``group.name``,
-    ``group.announcement``, ``contact.text`` or ``file.name`` (all of kind ``text``). ``conversation`` is empty where
-    there is none.
+    ``target``: ``message.edit`` (with the kind of that message), ``message.react``, ``user.name``, ``user.handle``,
+    ``group.name``, ``group.announcement``, ``contact.text`` or ``file.name`` (all of kind ``text``). ``conversation``
+    is empty where there is none.
     """
 
     target: str = ""

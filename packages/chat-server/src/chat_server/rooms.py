@@ -19,7 +19,7 @@ from chat_common.ports.files import Attachments, NoAttachments
 from chat_common.ports.identity import IdentityProvider
 from chat_common.ports.outbox import Outbox
 from chat_common.ports.push import PushProvider
-from chat_common.records import CatalogueItem, ContentKind, Task
+from chat_common.records import CatalogueItem, Check, ContentKind, Task
 
 from chat_server.admin.neighbours import Leaving
 from chat_server.admin.neighbours import Neighbours as AdminNeighbours
@@ -46,6 +46,8 @@ from chat_server.logic.groups import roles
 from chat_server.logic.groups.invitations import OneConversation
 from chat_server.logic.service import Logic
 from chat_server.logic.settings import LogicSettings
+from chat_server.names.screening import Naming, unscreened
+from chat_server.refusals import Refusals
 from chat_server.router.push import OfflinePush
 from chat_server.router.service import Router
 from chat_server.store import epoch
@@ -60,7 +62,7 @@ TIDY_EVERY = 60.0
 
 @frozen(kw_only=True)
 class RoomPorts:
-    """What the rooms stand on: the ports of this process, and where it is."""
+    """What the rooms stand on: the ports of this process, and where it is. ``screen``: the interceptors at `submit`."""
 
     database: Database
     outbox: Outbox
@@ -74,6 +76,8 @@ class RoomPorts:
     public_address: PublicAddress = field(factory=lambda: PublicAddress("", "127.0.0.1", 8080))
     attachments: Attachments = field(factory=NoAttachments)
     items: Sequence[CatalogueItem] = ()
+    screen: Check = unscreened
+    refusals: Refusals = field(factory=Refusals)
 
 
 @frozen(kw_only=True)
@@ -164,7 +168,8 @@ async def build(ports: RoomPorts, settings: RoomSettings, observe: Callable[[str
         await users.tell(database, router.deliver, who)
 
     items = Items(database, executor, ItemNeighbours(users.pin, seen), settings.items, ports.items)
-    create_user = items.counted(users.create)
+    rules = settings.logic.users.rules
+    create_user = items.counted(partial(users.create, rules))
 
     def first_start(connection: Any) -> tuple[str, Mapping[str, str]]:
         items.begin(connection)
@@ -178,7 +183,14 @@ async def build(ports: RoomPorts, settings: RoomSettings, observe: Callable[[str
     sweeper = Sweeper(database, outbox, clock, fanout)
     auth = Auth(
         auth_neighbours.Ports(database, executor, ports.cache, clock, ports.node),
-        auth_neighbours.Neighbours(create_user, router.close, router.online, router.tell, router.deliver),
+        auth_neighbours.Neighbours(
+            create_user,
+            router.close,
+            router.online,
+            router.tell,
+            router.deliver,
+            Naming(rules, ports.screen, partial(ports.refusals.note_name, "registration")),
+        ),
         settings.auth,
         keys,
         ports.identity_providers,
@@ -207,6 +219,7 @@ async def build(ports: RoomPorts, settings: RoomSettings, observe: Callable[[str
         executor,
         AdminNeighbours(
             auth.accounts,
+            rules,
             create_user,
             users.call,
             lambda who: users.tell(database, router.deliver, who),

@@ -55,6 +55,7 @@ from chat_server.http.app import http_app
 from chat_server.im.kinds import Kinds
 from chat_server.metrics import Metrics
 from chat_server.moderation.moderation import Moderation
+from chat_server.names.handles import NameRules
 from chat_server.nodes import Nodes, Place
 from chat_server.outbox_metrics import OutboxMetrics
 from chat_server.pipeline import Observers, Pipeline
@@ -134,6 +135,7 @@ class Server:
         )
         self.public_address = PublicAddress(server.public_url, server.host, server.port)
         assembly.provide(PublicAddress, self.public_address)
+        assembly.provide(NameRules, section("users").rules)
         assembly.provide(AuthSettings, section("auth"))
         assembly.provide(DataFolder, DataFolder(Path(server.data)))
         self._file_telemetry = FileTelemetry()
@@ -241,6 +243,9 @@ class Server:
             public_address=self.public_address,
             attachments=await attachments(self.assembly),
             items=[owned.record for owned in self.plugins.items],
+            # The pipeline is made after the rooms, from their commands.
+            screen=lambda caller, said: self.pipeline.screen(caller, said),
+            refusals=self.refusals,
         )
 
     def _app(self, stores: Sequence[str]) -> Starlette:

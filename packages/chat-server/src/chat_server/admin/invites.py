@@ -82,6 +82,12 @@ class Invites:
         )
         return InviteMade(invite=name, code=code, expires_at=expires_at)
 
+    async def first_admin(self) -> str | None:
+        """Make the code of the first admin's account, good for a day, in the place of one that was made before; None:
+        there are accounts."""
+        now = self.clock.wall_ms()
+        return await self.database.change(lambda connection: invites.for_first_admin(connection, now, DAY_MS))
+
     async def list(self, by: str, request: ListInvites) -> InvitesPage:
         """Those that are good, used or not over for long."""
         rows = await self.database.read(lambda connection: invites.newest(connection, request.limit))

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from attrs import frozen
 from chat_common import wire
 
+from chat_server.names.handles import NameRules
 from chat_server.store.tx import Tx
 
 
@@ -22,7 +23,7 @@ class Accounts(Protocol):
         """A name as login names are compared."""
         ...
 
-    def set_password(self, tx: Tx, user: str, name: str, secret: str) -> str:
+    def set_password(self, tx: Tx, user: str, secret: str) -> str:
         """Write a password that `hashed` has made; the name to log in by."""
         ...
 
@@ -58,13 +59,15 @@ class Leaving:
 
 @frozen
 class Neighbours:
-    """``create_user(tx, name)`` and ``rename(tx, user, name)``: of the room logic. ``renamed(user)``: tell those who
-    see the user, after the commit. ``dissolve(tx, owner, group)``, ``transfer(tx, owner, group, user)``: what a group's
-    owner may do, done in the owner's name. ``take_down(tx, conversation, seq)``: recall a message, of the room im.
-    ``open_direct(tx, user, other)``: the id of their direct chat, made at the first time."""
+    """``rules``: what names are judged by. ``create_user(tx, name, handle)`` and ``rename(tx, user, name)``: of the
+    room logic. ``renamed(user)``: tell those who see the user, after the commit. ``dissolve(tx, owner, group)``,
+    ``transfer(tx, owner, group, user)``: what a group's owner may do, done in the owner's name.
+    ``take_down(tx, conversation, seq)``: recall a message, of the room im. ``open_direct(tx, user, other)``: the id of
+    their direct chat, made at the first time."""
 
     accounts: Accounts
-    create_user: Callable[[Tx, str], wire.User]
+    rules: NameRules
+    create_user: Callable[[Tx, str, str | None], wire.User]
     rename: Callable[[Tx, str, str], Any]
     renamed: Callable[[str], Awaitable[None]]
     dissolve: Callable[[Tx, str, str], Any]

@@ -26,14 +26,15 @@ class Ban:
 
 @define(kw_only=True)
 class Account:
-    """``logs_in``: as ``provider name`` for each way in; ``logins``: how many live at this moment. ``deleted_at``: the
-    account is gone, and what others hold of it is called so."""
+    """``logs_in``: as ``provider name`` for each way in; ``logins``: how many live at this moment. ``handle``: the
+    login name. ``deleted_at``: the account is gone, and what others hold of it is called so."""
 
     user: str
     name: str
     role: Role
     created_at: int
     logins: int
+    handle: str | UnsetType = UNSET
     seen_at: int | UnsetType = UNSET
     logs_in: list[str] = field(factory=list)
     ban: Ban | UnsetType = UNSET
@@ -64,9 +65,11 @@ class OneUser:
 
 @define(kw_only=True)
 class AddUser:
-    """``password``: what the person logs in with, under this name."""
+    """``password``: what the person logs in with. ``handle``: under which login name; absent: the one that goes with
+    the name."""
 
     name: Name  # type: ignore[valid-type]
+    handle: Name | None = None  # type: ignore[valid-type]
     password: Password
     role: Role = "user"
 

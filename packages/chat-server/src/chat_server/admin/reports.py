@@ -207,7 +207,7 @@ class Reports:
         # The lock lets one of two first warnings make the account, and the other one find it.
         known = tx.connection.execute(select(meta.c.value).where(mine).with_for_update()).scalar_one()
         if tx.connection.execute(select(user.c.user).where(user.c.user == known)).first() is None:
-            known = self.neighbours.create_user(tx, SENDER).user
+            known = self.neighbours.create_user(tx, SENDER, None).user
             tx.connection.execute(update(meta).where(mine).values(value=known))
         return str(known)
 

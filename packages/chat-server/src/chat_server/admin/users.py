@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from attrs import frozen
+from attrs import evolve, frozen
 from chat_common.errors import Conflict
 from chat_common.ports.database import Database
 from msgspec import UNSET
@@ -24,7 +24,8 @@ from chat_server.admin.records import (
     SetPassword,
     SetRole,
 )
-from chat_server.names import RESERVED, cleaned, display_name, folded
+from chat_server.names import cleaned, display_name, folded
+from chat_server.names.handles import NameRules, typed
 from chat_server.store import audit, pages
 from chat_server.store.executor import CommandExecutor
 from chat_server.store.rights import role_of
@@ -104,18 +105,23 @@ class Users:
         return await self.database.read(look)
 
     def _logging_in_as(self, name: str) -> Any:
-        return select(identity.c.user).where(identity.c.subject == self.neighbours.accounts.login_name(name))
+        subject = self.neighbours.accounts.login_name(name)
+        by_handle = select(user.c.user).where(user.c.handle == typed(name))
+        return select(identity.c.user).where(identity.c.subject == subject).union(by_handle)
 
     # --- changing -----------------------------------------------------------------------------------------------------
 
     async def add(self, by: str, request: AddUser) -> Account:
         """Make an account with a password, whatever the setting for registration; `Conflict`: the name is taken."""
         secret = await self.neighbours.accounts.hashed(request.password)
-        name = accepted(request.name)
+        rules = self.neighbours.rules
+        name = accepted(rules, request.name)
+        # Who runs the server may give reserved ones.
+        handle = evolve(rules, reserved=frozenset()).checked(request.handle or rules.derived(name))
 
         def work(tx: Tx) -> Account:
-            who = self.neighbours.create_user(tx, name).user
-            self.neighbours.accounts.set_password(tx, who, name, secret)
+            who = self.neighbours.create_user(tx, name, handle).user
+            self.neighbours.accounts.set_password(tx, who, secret)
             tx.connection.execute(update(user).where(user.c.user == who).values(role=request.role))
             audit.note(tx.connection, tx.now, by, "user.add", who, role=request.role)
             return _account(tx.connection, who, tx.now)
@@ -124,7 +130,7 @@ class Users:
 
     async def rename(self, by: str, request: RenameUser) -> Account:
         """Give a user another name, seen by everybody who sees the user."""
-        name = accepted(request.name)
+        name = accepted(self.neighbours.rules, request.name)
 
         def work(tx: Tx) -> None:
             self.neighbours.rename(tx, request.user, name)
@@ -139,8 +145,7 @@ class Users:
         ended: list[Any] = []
 
         def work(tx: Tx) -> None:
-            name = _row(tx.connection, request.user).name
-            self.neighbours.accounts.set_password(tx, request.user, name, secret)
+            self.neighbours.accounts.set_password(tx, request.user, secret)
             ended[:] = self.neighbours.accounts.log_out(tx, request.user)
 
         account = await self._change(by, request.user, "user.password", work)
@@ -200,9 +205,9 @@ class Users:
         return await self.executor.apply(once)
 
 
-def accepted(name: str) -> str:
-    """The name as it is kept; `Invalid` says what may not stand in it. Who runs the server may give reserved ones."""
-    return cleaned(name) if folded(name) in RESERVED else display_name(name)
+def accepted(rules: NameRules, name: str) -> str:
+    """The name as it is kept; `BadName` says what may not stand in it. Who runs the server may give reserved ones."""
+    return cleaned(name) if rules.is_reserved(name) else display_name(name)
 
 
 def _not_oneself(by: str, who: str) -> None:
@@ -248,6 +253,7 @@ def _accounts(connection: Connection, rows: Sequence[Any], now: int) -> list[Acc
             name=row.name,
             role=row.role,
             created_at=row.created_at,
+            handle=UNSET if row.handle is None else row.handle,
             logins=logins.get(row.user, (0, 0))[0],
             seen_at=logins[row.user][1] if row.user in logins else UNSET,
             logs_in=ways.get(row.user, []),

@@ -31,17 +31,16 @@ class Accounts:
         return await self.hasher.hash(password)
 
     def login_name(self, name: str) -> str:
-        """Return a name as login names are compared."""
+        """Return a login name as providers' subjects are compared with it."""
         return folded(name)
 
-    def set_password(self, tx: Tx, user: str, name: str, secret: str) -> str:
-        """Write the user's first password, with ``name`` to log in by, or another one; the name to log in by."""
+    def set_password(self, tx: Tx, user: str, secret: str) -> str:
+        """Write the user's first password, or another one; the name to log in by."""
         lock_user(tx.connection, user)
         has = select(identity.c.user).where(identity.c.provider == PROVIDER, identity.c.user == user)
         if tx.connection.execute(has).first() is not None:
             return replace(tx.connection, user, secret)
-        keep(tx.connection, user, name, secret)
-        return folded(name)
+        return keep(tx.connection, user, secret)
 
     def ban(self, tx: Tx, user: str, until: int | None, reason: str | None, by: str) -> Sequence[Ended]:
         """Keep the user out; the logins that this has ended."""

@@ -49,6 +49,12 @@ def keep(connection: Connection, user: str, identities: Sequence[tuple[str, str]
             connection.execute(identity.insert(), {"provider": provider, "subject": subject, "user": user})
 
 
+def _refusal(reason: str, message: str, field: str | None = None) -> NotPermitted:
+    error = NotPermitted(message, field=field)
+    error.reason = reason
+    return error
+
+
 @frozen
 class Identities:
     """Finds the user of a proof, or makes one where registration allows it."""
@@ -56,15 +62,15 @@ class Identities:
     neighbours: Neighbours
     settings: AuthSettings
 
-    def admit(self, invite: str | None) -> None:
+    def admit(self, invite: str | None = None) -> None:
         """`NotPermitted` unless a new person may come in with this code."""
         if self.settings.registration == "closed":
-            raise NotPermitted("New accounts cannot be made here.")
+            raise _refusal("closed", "New accounts cannot be made here.")
         if self.settings.registration == "invite":
             given = (invite or "").strip().encode()
             # Every code is compared, so that the time tells nothing.
             if not sum(hmac.compare_digest(given, code.encode()) for code in self.settings.invite if code):
-                raise NotPermitted("invite: An invite code is needed here, and this one is not good.", field="invite")
+                raise _refusal("invite", "invite: An invite code is needed here, and this one is not good.", "invite")
 
     def resolve(self, tx: Tx, proof: Proof, *, invited: bool = False) -> wire.User:
         """Return the user of this proof, made at its first use, with all its identities kept.
@@ -79,7 +85,7 @@ class Identities:
             try:
                 # A savepoint: of two nodes that meet somebody new at once, the later one finds the earlier one's user.
                 with tx.connection.begin_nested():
-                    who = self.neighbours.create_user(tx, proof.name)
+                    who = self.neighbours.create_user(tx, proof.name, None)
                     # Not by `keep`: what was not there a moment ago and is there now must fail, not be passed over.
                     mine = {"provider": proof.provider, "subject": proof.subject, "user": who.user}
                     tx.connection.execute(identity.insert(), mine)

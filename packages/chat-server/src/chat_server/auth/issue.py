@@ -6,8 +6,9 @@ from collections.abc import Collection
 
 from attrs import evolve, frozen
 from chat_common import wire
-from chat_common.errors import Conflict
+from chat_common.errors import ChatError, Conflict
 from chat_common.ports.identity import Proof
+from chat_common.records import Caller
 from sqlalchemy import Connection
 
 from chat_server.auth.bans import refuse_banned
@@ -70,6 +71,7 @@ class Issuer:
 
         `NotPermitted`: banned, or new where registration is not open. `TooManyLogins`: the policy refuses.
         """
+        who = await self._screened(who, newcomer)
         online = await self._online(who)
         provider = who.provider if isinstance(who, Proof) else provider
 
@@ -94,6 +96,22 @@ class Issuer:
         name = self.signer.read(made.token).login
         await self.endings.news.added(made.user.user, name, device, provider, self.ports.clock.wall_ms())
         return made
+
+    async def _screened(self, who: Proof | str, newcomer: Newcomer) -> Proof | str:
+        """Somebody who comes the first time may come, under a name that the interceptors let pass."""
+        if isinstance(who, str):
+            return who
+        proof = who
+        if await self.ports.database.read(lambda connection: find(connection, proof)) is not None:
+            return proof
+        naming = self.neighbours.naming
+        caller = Caller(None, "", device=newcomer.device, address=newcomer.address, command=f"auth.{proof.provider}")
+        try:
+            self.identities.admit()
+            return evolve(proof, name=await naming.screened(caller, proof.name))
+        except ChatError as error:
+            naming.refused(error)
+            raise
 
     def _person(self, tx: Tx, who: Proof | str) -> wire.User:
         if isinstance(who, Proof):

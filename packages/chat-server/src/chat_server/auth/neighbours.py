@@ -10,6 +10,7 @@ from chat_common.clock import Clock
 from chat_common.ports.cache import Cache
 from chat_common.ports.database import Database
 
+from chat_server.names.screening import Naming
 from chat_server.services import CloseSessions, Deliver, SessionPush
 from chat_server.store.executor import CommandExecutor
 from chat_server.store.tx import Tx
@@ -28,12 +29,14 @@ class Ports:
 
 @frozen
 class Neighbours:
-    """``create_user(tx, name)``: the logic room makes a user. ``close``: end sessions on every node. ``online(users)``:
-    the (user, device) pairs that sit somewhere. ``tell``: one push to one session, False when it has gone.
-    ``deliver``: pushes to the nodes of their receivers."""
+    """``create_user(tx, name, handle)``: the logic room makes a user; without a handle it finds one. ``close``: end
+    sessions on every node. ``online(users)``: the (user, device) pairs that sit somewhere. ``tell``: one push to one
+    session, False when it has gone. ``deliver``: pushes to the nodes of their receivers. ``naming``: what the names of
+    new people pass."""
 
-    create_user: Callable[[Tx, str], wire.User]
+    create_user: Callable[[Tx, str, str | None], wire.User]
     close: Callable[[CloseSessions], Awaitable[int]]
     online: Callable[[Sequence[str]], Awaitable[Sequence[tuple[str, str]]]]
     tell: Callable[[SessionPush], Awaitable[bool]]
     deliver: Deliver
+    naming: Naming

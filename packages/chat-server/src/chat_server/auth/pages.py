@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from attrs import frozen
 from chat_common.errors import ChatError, Conflict, NotAuthenticated, NotPermitted, RateLimited
 from chat_common.ports.identity import Attempt, Waiting
+from chat_common.records import Caller
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
@@ -20,10 +21,11 @@ from chat_server.auth.frame import CSRF_COOKIE, Frame, language_of, read_form
 from chat_server.auth.issue import TooManyLogins
 from chat_server.auth.passwords import PASSWORD_MAX, PASSWORD_MIN, PasswordCredentials, PasswordIdentity
 from chat_server.auth.phones import Phones
-from chat_server.auth.register import Registration
+from chat_server.auth.register import Joining, Registration
 from chat_server.auth.templates import STYLE, Confirmation, confirmation, notice
 from chat_server.auth.tickets import TicketLogins
 from chat_server.auth.translations import texts
+from chat_server.names import BadName
 
 PHONE_COOKIE = "chat_phone"
 
@@ -130,7 +132,8 @@ class LoginPages:
         if action == "create":
             if password and not (self._passwords and PASSWORD_MIN <= len(password) <= PASSWORD_MAX):
                 raise _FieldError("password.bad")
-            return await self._registration.create(name, password or None, form.get("invite"), address)
+            who = Joining(name=name, password=password or None, invite=form.get("invite"))
+            return await self._registration.join(Caller(None, "", address=address, command="auth.register"), who)
         return None
 
     async def _ask(
@@ -169,6 +172,10 @@ class _FieldError(Exception):
 
 
 def _said(t: Mapping[str, str], action: str, error: ChatError) -> str:
+    if error.reason == "interceptor":  # A plugin's own sentence: we do not know what it is about.
+        return error.message
+    if isinstance(error, BadName):
+        return t.get(f"name.{error.reason}", t["name.bad"])
     if isinstance(error, RateLimited):
         return t["slow"].format(n=round(error.retry_after or 1))
     if isinstance(error, NotAuthenticated):

@@ -19,8 +19,9 @@ from sqlalchemy import Connection, select, update
 from chat_server.auth.hashing import Hasher
 from chat_server.auth.settings import AuthSettings
 from chat_server.counting import allow_address_everywhere
+from chat_server.names.handles import NameRules, typed
 from chat_server.store import audit
-from chat_server.store.schema import identity, login
+from chat_server.store.schema import identity, login, user
 
 PROVIDER = "password"
 PASSWORD_MIN, PASSWORD_MAX = 8, 256
@@ -30,8 +31,23 @@ Password = Annotated[str, Meta(min_length=PASSWORD_MIN, max_length=PASSWORD_MAX)
 
 
 def folded(name: str) -> str:
-    """Return a login name as it is compared."""
+    """Return a login name as those were kept that are older than handles."""
     return unicodedata.normalize("NFKC", name).casefold().strip()
+
+
+def subject_of(connection: Connection, rules: NameRules, name: str) -> str | None:
+    """Return what the account that is meant by this login name is kept under; None: nobody logs in by it.
+
+    That is what the account was made with; else its handle; else the handle that goes with the name that was typed.
+    """
+    mine = identity.c.provider == PROVIDER
+    found = connection.execute(select(identity.c.subject).where(mine, identity.c.subject == folded(name)))
+    subject: str | None = found.scalar_one_or_none()
+    for handle in dict.fromkeys((typed(name), rules.derived(name))):
+        if subject is None and handle:
+            by_handle = select(identity.c.subject).join(user, user.c.user == identity.c.user)
+            subject = connection.execute(by_handle.where(mine, user.c.handle == handle)).scalar_one_or_none()
+    return subject
 
 
 @define(kw_only=True)
@@ -56,7 +72,9 @@ class PasswordIdentity:
         settings: AuthSettings,
         hasher: Hasher | None = None,
         clock: Clock | None = None,
+        rules: NameRules | None = None,
     ) -> None:
+        self._rules = rules or NameRules()
         self._clock = clock or SystemClock()
         self._noted = Rates(self._clock, entries=1)
         self._database = database
@@ -66,8 +84,9 @@ class PasswordIdentity:
 
     async def prove(self, credentials: PasswordCredentials, attempt: Attempt) -> Proof:
         """See `DirectIdentity.prove`."""
-        subject = folded(credentials.name)
-        row, known = await self._database.read(lambda connection: self._look(connection, subject, attempt.device))
+        subject, row, known = await self._database.read(
+            lambda connection: self._look(connection, credentials.name, attempt.device)
+        )
         await self.throttle(f"{subject} {attempt.device}" if known else subject, attempt.address)
         kept = None if row is None else row[1]
         if not await self.hasher.verify(kept, credentials.password, attempt.address) or row is None:
@@ -109,34 +128,39 @@ class PasswordIdentity:
             return None
         return password is not None and await self.hasher.verify(kept, password)
 
-    @staticmethod
-    def _look(connection: Connection, subject: str, device: str | None) -> tuple[tuple[str, str | None] | None, bool]:
-        """(user and hash, or None), and whether this device has come in as this user before."""
+    def _look(
+        self, connection: Connection, name: str, device: str | None
+    ) -> tuple[str, tuple[str, str | None] | None, bool]:
+        """What the tries are counted by, (user and hash, or None), and whether this device has come in as this user
+        before."""
+        subject = subject_of(connection, self._rules, name) or folded(name)
         row = connection.execute(
             select(identity.c.user, identity.c.secret).where(
                 identity.c.provider == PROVIDER, identity.c.subject == subject
             )
         ).one_or_none()
         if row is None:
-            return None, False
+            return subject, None, False
         mine = select(login.c.login).where(login.c.user == row.user, login.c.device == device)
         known = device is not None and connection.execute(mine.limit(1)).first() is not None
-        return (str(row.user), row.secret), known
+        return subject, (str(row.user), row.secret), known
 
 
-def keep(connection: Connection, user: str, name: str, secret: str) -> None:
-    """Write this user's first password; `Conflict` when somebody else logs in by that name."""
-    subject = folded(name)
-    taken = connection.execute(
-        select(identity.c.user).where(identity.c.provider == PROVIDER, identity.c.subject == subject)
-    ).scalar_one_or_none()
-    if taken is not None:
+def keep(connection: Connection, who: str, secret: str) -> str:
+    """Write this user's first password; the handle to log in by. `Conflict` when an account that is older than handles
+    logs in by that."""
+    subject: str | None = connection.execute(select(user.c.handle).where(user.c.user == who)).scalar_one_or_none()
+    if subject is None:
+        raise Conflict("This account has no login name yet: it gets one within a minute.")
+    taken = select(identity.c.user).where(identity.c.provider == PROVIDER, identity.c.subject == subject)
+    if connection.execute(taken).first() is not None:
         raise Conflict("name: Somebody else logs in by this name: choose another.", field="name")
-    connection.execute(identity.insert(), {"provider": PROVIDER, "subject": subject, "user": user, "secret": secret})
+    connection.execute(identity.insert(), {"provider": PROVIDER, "subject": subject, "user": who, "secret": secret})
+    return subject
 
 
-def replace(connection: Connection, user: str, secret: str) -> str:
+def replace(connection: Connection, who: str, secret: str) -> str:
     """Write another password for a user who has one; the name that goes with it."""
-    mine = (identity.c.provider == PROVIDER) & (identity.c.user == user)
+    mine = (identity.c.provider == PROVIDER) & (identity.c.user == who)
     connection.execute(update(identity).where(mine).values(secret=secret))
     return str(connection.execute(select(identity.c.subject).where(mine)).scalar_one())

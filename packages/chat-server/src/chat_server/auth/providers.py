@@ -16,6 +16,7 @@ from chat_server.auth import oidc, qq, wechat_web
 from chat_server.auth.passwords import PasswordIdentity
 from chat_server.auth.public_address import PublicAddress
 from chat_server.auth.settings import AuthSettings
+from chat_server.names.handles import NameRules
 
 
 class QrIdentity:
@@ -61,6 +62,7 @@ async def _password(context: Context) -> AsyncIterator[IdentityProvider]:
         await context.get(Cache),  # type: ignore[type-abstract]
         await context.get(AuthSettings),
         clock=context.clock,
+        rules=await context.get(NameRules),
     )
 
 

@@ -217,7 +217,7 @@ class Auth:
                     callers="guests",
                     summary="A new account.",
                     cost=20,
-                    screens=screens_texts(name="user.name"),
+                    screens=screens_texts(name="user.name", handle="user.handle"),
                 ),
                 # Kept replies hold a hash of the request, from which a password could be guessed: hence not "changes".
                 Command(

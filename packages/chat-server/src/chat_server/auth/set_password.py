@@ -13,7 +13,7 @@ from sqlalchemy import select
 from chat_server.auth.endings import Endings
 from chat_server.auth.logins import Ended, end, lives, lock_user, renewed
 from chat_server.auth.neighbours import Ports
-from chat_server.auth.passwords import PASSWORD_MAX, Password, PasswordIdentity, folded, keep, replace
+from chat_server.auth.passwords import PASSWORD_MAX, Password, PasswordIdentity, keep, replace
 from chat_server.auth.settings import AuthSettings
 from chat_server.auth.signer import TokenSigner
 from chat_server.store import views
@@ -63,8 +63,7 @@ class ChangePassword:
                 found = views.users_by_id(tx.connection, [me])
                 if me not in found:
                     raise NotFound("This user does not exist.")
-                keep(tx.connection, me, found[me].name, secret)
-                return PasswordSet(name=folded(found[me].name)), []
+                return PasswordSet(name=keep(tx.connection, me, secret)), []
             answer = PasswordSet(name=replace(tx.connection, me, secret))
             # Remembered phones too: whoever knew the old password may have made them.
             others = (login.c.user == me) & (login.c.login != (caller.token or ""))

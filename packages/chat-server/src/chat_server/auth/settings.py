@@ -42,9 +42,10 @@ class AuthSettings:
         60.0, help="Seconds for which a renewed token stays good after its successor was first used."
     )
     dev: bool = setting(False, help="Offer the provider dev: log in by name alone. For trying out.")
-    registration: Literal["open", "invite", "closed"] = setting(
-        "open",
-        help="Who may make an account: everybody, who knows a code of `invite` or `chat-server invite new`, or nobody.",
+    registration: Literal["", "open", "invite", "closed"] = setting(
+        "",
+        help="Who may make an account: everybody, who knows a code of `invite` or `chat-server invite new`, or nobody."
+        " Empty: `invite`, and `open` with `dev`.",
     )
     invite: list[str] = setting(
         Factory(list), help="Codes with which people may register; each as often as they like.", secret=True
@@ -71,11 +72,13 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 
 def with_preset(settings: AuthSettings) -> AuthSettings:
-    """Return the settings with the preset's values in place of those that are still at their default."""
+    """Return the settings with the preset's values in place of those that are still at their default, and with the
+    registration that an empty one stands for."""
     defaults = AuthSettings()
     chosen = {
         name: value
         for name, value in PRESETS[settings.preset].items()
         if getattr(settings, name) == getattr(defaults, name)
     }
+    chosen["registration"] = settings.registration or ("open" if settings.dev else "invite")
     return attrs.evolve(settings, **chosen)

@@ -20,11 +20,13 @@ from chat_common.settings import Settings, SetupError
 from chat_server.cli import surroundings
 from chat_server.cli.choice import Choice
 from chat_server.cli.data import data_folder, furnish, is_embedded, load, sqlite_file
-from chat_server.store import migrate
+from chat_server.store import first_handles, migrate
 from chat_server.transports.admission import RESERVE, file_limit
 from chat_server.transports.settings import ConnectionSettings
 
 PATIENCE = 10.0
+NAMED = 10
+"""Login names that one line gives."""
 
 
 def problems(choice: Choice, clock: Clock | None = None) -> Sequence[str]:
@@ -88,6 +90,32 @@ async def _files(plugins: Plugins, settings: Settings) -> str:
         found = await (await assembly.get(Files)).room()  # type: ignore[type-abstract]
     most = f" of {found.total}" if found.total else ""
     return f"files: {found.kept}{most} bytes kept" + ("" if found.free is None else f", room for {found.free} more")
+
+
+def handles(choice: Choice) -> Sequence[str]:
+    """A line about accounts from before there were login names that did not get their own; none: there are none."""
+    plugins, settings = load(choice)
+    if is_embedded(settings) and not sqlite_file(choice).exists():
+        return []
+    return asyncio.run(_handles(plugins, settings))
+
+
+async def _handles(plugins: Plugins, settings: Settings) -> Sequence[str]:
+    async with Assembly(plugins, settings) as assembly:
+        furnish(assembly, settings)
+        database = await assembly.get(Database)  # type: ignore[type-abstract]
+        owned = [tables.record for tables in plugins.tables]
+        if await database.read(lambda connection: migrate.pending(connection, owned)):
+            return []
+        moved = await database.read(lambda connection: first_handles.moved(connection, NAMED + 1))
+    if not moved:
+        return []
+    named = ", ".join(f"@{each}" for each in moved[:NAMED])
+    more = " and others" if len(moved) > NAMED else ""
+    return [
+        f"login names: {named}{more} were given to accounts whose own was taken, or looked like another's;"
+        f" they log in as before, and `chat-server audit --act {first_handles.ACT}` lists them"
+    ]
 
 
 async def _look(plugins: Plugins, settings: Settings, clock: Clock) -> list[str]:

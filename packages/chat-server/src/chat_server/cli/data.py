@@ -20,6 +20,7 @@ from chat_server.auth.public_address import PublicAddress
 from chat_server.auth.settings import AuthSettings
 from chat_server.cli.choice import Choice
 from chat_server.files.rights import SqlFileRights
+from chat_server.names.handles import NameRules
 from chat_server.settings import ServerSettings
 from chat_server.store import backup, epoch, migrate
 
@@ -42,6 +43,7 @@ def furnish(assembly: Assembly, settings: Settings) -> None:
     assembly.provide(ServerSettings, settings.section("server"))
     server: ServerSettings = settings.section("server")
     assembly.provide(PublicAddress, PublicAddress(server.public_url, server.host, server.port))
+    assembly.provide(NameRules, settings.section("users").rules)
     assembly.provide(AuthSettings, settings.section("auth"))
     assembly.provide(DataFolder, DataFolder(data_folder(settings)))
     assembly.provide(FileRights, SqlFileRights())  # type: ignore[type-abstract]

@@ -66,7 +66,7 @@ def config_(ctx: click.Context, config: Path | None, data: str | None, markdown:
 def check(ctx: click.Context, config: Path | None, data: str | None) -> None:
     """Whether it could run: settings, plugins, database, tables, every chosen backend, clock, disk, who may read the
     files. Changes nothing, but that the store is closed to other users of this machine when it is opened."""
-    from chat_server.cli.check import connections, files, notes, problems
+    from chat_server.cli.check import connections, files, handles, notes, problems
 
     choice = chosen(ctx, config, data)
     said = notes(choice)
@@ -79,6 +79,8 @@ def check(ctx: click.Context, config: Path | None, data: str | None) -> None:
         click.echo(note)
     click.echo(connections(choice))
     click.echo(files(choice))
+    for line in handles(choice):
+        click.echo(line)
     click.echo("everything is in order")
 
 

@@ -19,7 +19,7 @@ from chat_common.settings import SetupError
 
 from chat_server import logs
 from chat_server.cli.choice import Choice
-from chat_server.cli.greeting import greeting
+from chat_server.cli.greeting import first_admin, greeting
 from chat_server.http.settings import HttpSettings
 from chat_server.refusals import Refusals
 from chat_server.server import Server
@@ -65,7 +65,9 @@ def run(server: Server, dev: int = 1) -> None:
         )
     listener = listen(host, port)
     with asyncio.Runner(loop_factory=_loop_factory(http_settings)) as runner:
-        runner.run(_serve(server, listener, host, lambda url: print("\n".join(greeting(server, url)), flush=True)))
+        runner.run(
+            _serve(server, listener, host, lambda url, code: print("\n".join(greeting(server, url, code)), flush=True))
+        )
 
 
 def is_loopback(host: str) -> bool:
@@ -99,7 +101,7 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-async def _serve(server: Server, listener: socket.socket, host: str, ready: Callable[[str], None]) -> None:
+async def _serve(server: Server, listener: socket.socket, host: str, ready: Callable[[str, str | None], None]) -> None:
     with listener:
         async with server:
             http: HttpSettings = server.settings.section("http")
@@ -129,7 +131,8 @@ async def _serve(server: Server, listener: socket.socket, host: str, ready: Call
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, web.stop)
             shown = f"[{host}]" if ":" in host else host
-            web.ready = lambda: ready(f"http://{shown}:{listener.getsockname()[1]}")
+            code = await first_admin(server)
+            web.ready = lambda: ready(f"http://{shown}:{listener.getsockname()[1]}", code)
             dying = asyncio.create_task(server.assembly.failed())
             dying.add_done_callback(lambda task: None if task.cancelled() else web.stop())
             # What stands now lives as long as the process: the collector need not walk it again and again. It is not

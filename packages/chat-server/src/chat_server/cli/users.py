@@ -63,6 +63,7 @@ def list_(
 @user.command()
 @shared
 @click.argument("name")
+@click.option("--handle", help="What it logs in by, where that is not to go by NAME.")
 @click.option("--role", type=click.Choice(["user", "admin"]), default="user", show_default=True)
 @PASSWORD
 @AS_JSON
@@ -72,6 +73,7 @@ def add(
     config: Path | None,
     data: str | None,
     name: str,
+    handle: str | None,
     role: Any,
     password_stdin: bool,
     as_json: bool,
@@ -81,7 +83,7 @@ def add(
     from chat_server.cli.console import on_console
 
     password = _password(password_stdin)
-    request = AddUser(name=_checked(name), password=password, role=role)
+    request = AddUser(name=_checked(name), handle=handle, password=password, role=role)
     account = on_console(chosen(ctx, config, data), lambda console: console.rooms.admin.users.add(console.by, request))
     said = [] if password_stdin else [f"password  {password}"]
     show(_with_password(account, None if password_stdin else password), as_json, [*_page(account), *said])
@@ -252,6 +254,7 @@ def _page(account: Any) -> list[str]:
     lines = [
         f"user      {account.user}",
         f"name      {account.name}",
+        *([] if account.handle is UNSET else [f"handle    {account.handle}"]),
         f"role      {account.role}",
         f"created   {moment(account.created_at)}",
         f"logins    {account.logins}" + ("" if account.seen_at is UNSET else f", last seen {moment(account.seen_at)}"),

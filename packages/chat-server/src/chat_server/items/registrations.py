@@ -21,7 +21,7 @@ from chat_server.store.tx import Tx
 TOPIC = "registered"
 KEY = "registrations"
 _NUMBER = cast(meta.c.value, BigInteger)
-Create = Callable[[Tx, str], wire.User]
+Create = Callable[[Tx, str, str | None], wire.User]
 
 
 @frozen
@@ -35,8 +35,8 @@ class Registered:
 def counted(create: Create) -> Create:
     """The same, and the new user is counted and announced."""
 
-    def create_and_count(tx: Tx, name: str) -> wire.User:
-        made = create(tx, name)
+    def create_and_count(tx: Tx, name: str, handle: str | None = None) -> wire.User:
+        made = create(tx, name, handle)
         number = _next(tx.connection)
         entry = OutboxEntry(TOPIC, made.user, msgspec.json.encode(Registered(made.user, number)))
         announce(tx.connection, tx.outbox, [entry])

@@ -34,6 +34,7 @@ def erase_profile(attachments: Attachments, tx: Tx, who: str) -> None:
     attachments.forget(tx.connection, who)
     version = tx.versions([who])[who]
     nothing = {"name": NAME, "folded": "", "avatar": None, "badge": None, "role": "user", "renames": 0}
+    nothing |= {"handle": None, "skeleton": None}
     tx.connection.execute(update(user).where(user.c.user == who).values(deleted_at=tx.now, version=version, **nothing))
 
 

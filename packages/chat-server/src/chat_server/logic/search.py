@@ -1,4 +1,4 @@
-"""``user.search``: users by their names, from any word on, and from any Chinese, Japanese or Korean character."""
+"""``user.search``: users by login name, and by name from any word on or any Chinese, Japanese or Korean character."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from sqlalchemy import Connection, and_, delete, exists, or_, select, update
 
 from chat_server.logic.settings import UserSettings
 from chat_server.names import folded, long_enough, parts
+from chat_server.names.handles import typed
 from chat_server.store import pages, views
 from chat_server.store.executor import caller_user
 from chat_server.store.schema import contact, name_part, user
@@ -25,8 +26,9 @@ PORTION = 200
 
 @define(kw_only=True)
 class SearchUsers:
-    """``query``: the beginning of a word of the name, any part of a Chinese, Japanese or Korean one, or a whole user
-    id; at least two letters or one such character. Absent: everybody, where the server lists everybody."""
+    """``query``: the beginning of a word of the name, any part of a Chinese, Japanese or Korean one, the beginning of a
+    login name (with an @ or without), or a whole user id; at least two letters or one such character. Absent:
+    everybody, where the server lists everybody."""
 
     query: named(64) | None = None  # type: ignore[valid-type]
     cursor: pages.Cursor | None = None
@@ -70,10 +72,13 @@ def _found(settings: UserSettings, me: str, query: str | None) -> Any:
     if not text or not (long_enough(text) or settings.directory == "open"):
         raise Invalid("query: Give at least two letters, or one Chinese, Japanese or Korean character.", field="query")
     begins = select(name_part.c.user).where(name_part.c.part >= text, name_part.c.part < text + "\U0010ffff")
+    handle = typed(query)
     by_name = user.c.user.in_(begins)
+    if handle:
+        by_name = or_(by_name, and_(user.c.handle >= handle, user.c.handle < handle + "\U0010ffff"))
     if settings.directory == "contacts":
         mine = select(contact.c.other).where(contact.c.user == me, contact.c.state == "friends")
-        by_name = or_(and_(by_name, user.c.user.in_(mine)), user.c.folded == text)
+        by_name = or_(and_(by_name, user.c.user.in_(mine)), user.c.handle == handle)
     return or_(by_name, user.c.user == query)
 
 

@@ -18,6 +18,7 @@ from chat_server.logic.restamping import Restamping
 from chat_server.logic.settings import LogicSettings
 from chat_server.services import Deliver
 from chat_server.store.executor import CommandExecutor
+from chat_server.store.first_handles import give_portion
 from chat_server.store.reports import Reported
 
 
@@ -52,6 +53,8 @@ class Logic:
         async def index(_context: Context) -> None:
             while await self._database.change(search.index_names):
                 pass
+            while await self._database.change(give_portion):
+                pass
 
         tasks = [Task("changed-names", restamp), Task("name-index", index)]
         return RoomContributions(room="logic", commands=self.commands(), tasks=tasks)
@@ -59,7 +62,7 @@ class Logic:
     def commands(self) -> Sequence[Command]:
         """The client commands of this room."""
         run, reads, inbox_of = self._executor.run, self._database, self._inbox_of
-        groups = self._settings.groups
+        groups, rules = self._settings.groups, self._settings.users.rules
 
         def change(
             name: str,
@@ -92,7 +95,7 @@ class Logic:
                 "group.create",
                 create.CreateGroup,
                 wire.Inbox,
-                partial(create.create, groups, inbox_of),
+                partial(create.create, groups, rules, inbox_of),
                 "Make a group.",
                 cost=20,
                 screens=screens_texts(name="group.name"),
@@ -102,7 +105,7 @@ class Logic:
                 "group.update",
                 create.UpdateGroup,
                 wire.Conversation,
-                create.change,
+                partial(create.change, rules),
                 "Change name, avatar, announcement, or who may invite.",
                 cost=5,
                 screens=screens_texts(name="group.name", announcement="group.announcement"),

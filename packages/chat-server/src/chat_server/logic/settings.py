@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from attrs import define, field, frozen
+from attrs import Factory, define, field, frozen
 from chat_common.settings import setting
 from msgspec import Meta
 
+from chat_server.names import RESERVED
+from chat_server.names.handles import NameRules, Script
 from chat_server.store.reports import ReportSettings
 
 Positive = Annotated[int, Meta(ge=1)]
@@ -33,9 +35,22 @@ class UserSettings:
     directory: Literal["search", "open", "contacts"] = setting(
         "search",
         help="Who is found by user.search: those whose name matches; open: everybody, also without a query; contacts:"
-        " contacts, and others by their exact name or id.",
+        " contacts, and others by their exact login name or id.",
     )
     renames: Positive = setting(5, help="How often one user may change the name within a day (UTC).")
+    handle_letters: list[Script] = setting(
+        Factory(list),
+        help="Scripts whose letters may stand in login names, beside a-z, 0-9, `_`, `.` and `-`.",
+    )
+    reserved: list[str] = setting(
+        Factory(lambda: list(RESERVED)),
+        help="Names and login names that nobody may take, nor what looks like them; admins may give them.",
+    )
+
+    @property
+    def rules(self) -> NameRules:
+        """What names are judged by."""
+        return NameRules.of(self.handle_letters, self.reserved)
 
 
 @frozen

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Protocol
 
 from attrs import define, frozen
 from chat_common import wire
-from chat_common.errors import NotAuthenticated, RateLimited
+from chat_common.errors import Conflict, NotAuthenticated, RateLimited
 from chat_common.events import UserChanged
 from chat_common.ports.database import Database
 from chat_common.ports.files import Attachments
@@ -18,24 +18,41 @@ from sqlalchemy import Connection, select, update
 from chat_server.logic.restamping import begin_restamping, known_by
 from chat_server.logic.search import write_parts
 from chat_server.logic.settings import UserSettings
-from chat_server.names import cleaned, display_name, folded
+from chat_server.names import cleaned, folded
+from chat_server.names.confusables import look, skeleton
+from chat_server.names.handles import NameRules
 from chat_server.services import Deliver, Delivery
 from chat_server.store import views
 from chat_server.store.executor import caller_user
 from chat_server.store.schema import conversation, member, user, version
+from chat_server.store.statements import upsert
 from chat_server.store.tx import Tx, new_id
 
 DAY_MS = 86_400_000
 Name = named(64)
 
 
-def create(tx: Tx, name: str) -> wire.User:
-    """A new user; the id is random. What may not stand in a name is left out of it."""
+def create(rules: NameRules, tx: Tx, name: str, handle: str | None = None) -> wire.User:
+    """A new user; the id is random. What may not stand in a name is left out of it.
+
+    ``handle``: the login name, as `NameRules.checked` gives it; `Conflict`: it is another's, or looks like another's.
+    Without one the nearest to the name that is free.
+    """
     who, name = new_id(), cleaned(name)
-    tx.connection.execute(user.insert(), {"user": who, "name": name, "folded": folded(name), "created_at": tx.now})
+    row = {"user": who, "name": name, "folded": folded(name), "created_at": tx.now}
+    for candidate in rules.candidates(name) if handle is None else [handle]:
+        # Of two nodes that take one handle at once, the later one waits here for the earlier one, and goes on.
+        taken = upsert(tx.connection, user).on_conflict_do_nothing()
+        made = tx.connection.execute(taken, {**row, "handle": candidate, "skeleton": skeleton(candidate)})
+        if made.rowcount:
+            break
+    else:
+        error = Conflict("name: Somebody else logs in by this name, or by one that looks like it.", field="name")
+        error.reason = "taken"
+        raise error
     tx.connection.execute(version.insert(), {"user": who})
     write_parts(tx.connection, who, name)
-    return wire.User(user=who, name=name)
+    return wire.User(user=who, name=name, handle=candidate, skeleton=views.or_unset(look(name)))
 
 
 @define(kw_only=True)
@@ -120,7 +137,7 @@ def rename(renaming: Renaming, ref: str, tx: Tx, who: str, request: Rename) -> R
     """A new name, seen by everybody who sees this user: friends, and members of common conversations. Their rows are
     stamped afterwards, in portions (`Restamping`). `RateLimited`: as often as allowed within this day. `Conflict`: it
     costs a card, and there is none."""
-    name = display_name(request.name)
+    name = renaming.settings.rules.display(request.name)
     before = tx.connection.execute(select(user).where(user.c.user == who).with_for_update()).one()
     cost, settings = renaming.cost, renaming.settings
     if name == before.name:

@@ -36,7 +36,7 @@ ORDER = 9_000
 """Behind the plugins', so that what those put into a text is looked at as well."""
 NOT_WORDS = frozenset({"file", "poster", "user", "type", "format", "entities"})
 """Keys of a body that hold ids and ranges."""
-WHOLE = frozenset({"user.name", "message.react"})
+WHOLE = frozenset({"user.name", "user.handle", "message.react"})
 """Targets of which nothing can be masked: the rest would be no name, and no emoji. They are refused."""
 MOST_WAITING = 1_000
 PAGE = 200

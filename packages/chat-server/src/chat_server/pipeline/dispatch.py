@@ -29,7 +29,7 @@ from chat_common.settings import nearest
 from chat_server.pipeline.chain import Stage, chains
 from chat_server.pipeline.idempotency import Once, Replies
 from chat_server.pipeline.limits import LimitSettings, RateLimit
-from chat_server.refusals import Refusals
+from chat_server.refusals import NAMING, Refusals
 from chat_server.store.replies import request_hash
 
 _log = structlog.get_logger("chat_server.pipeline")
@@ -135,7 +135,9 @@ class Pipeline:
 
     def _note(self, caller: Caller, command: str, error: ChatError) -> None:
         """Whatever meets a limit is counted by its command, and said once a minute: a full group, a name that is too
-        long, tries for a password."""
+        long, tries for a password. Names that were refused are counted by their reason too."""
+        if (act := NAMING.get(command)) is not None:
+            self.refusals.note_name(act, error)
         if error.limit is not None or isinstance(error, RateLimited | TooLarge):
             which = {"code": error.code, "field": error.field, "limit": error.limit}
             self.refusals.note(command, **which, user=caller.user, address=caller.address)
@@ -185,15 +187,20 @@ class Pipeline:
         chain = self._chains["command"]
         request = await chain.run_waiting(caller, request) if chain.waits else chain.run(caller, request)
         if command.screens is not None and self._chains["submit"].stages:
-            request = await command.screens(self._check, caller, request)
+            request = await command.screens(self.screen, caller, request)
         if not changes or caller.user is None:
             return await command.handler(caller, request)
         handler = command.handler if command.mode == "keeps" else self._keeping(command, caller.user)
         return await self._once.run(caller.user, caller, request, handler)
 
-    async def _check(self, caller: Caller, said: Any) -> Any:
+    async def screen(self, caller: Caller, said: Any) -> Any:
+        """What the interceptors at the point ``submit`` make of what somebody says; `ChatError`: one refuses it."""
         chain = self._chains["submit"]
-        return await chain.run_waiting(caller, said) if chain.waits else chain.run(caller, said)
+        try:
+            return await chain.run_waiting(caller, said) if chain.waits else chain.run(caller, said)
+        except ChatError as error:
+            error.reason = "interceptor"
+            raise
 
     def _keeping(self, command: Command, user: str) -> Any:
         async def handler(caller: Caller, request: Any) -> Any:

@@ -64,12 +64,17 @@ user = _table(
     Column("role", Bytewise, nullable=False, server_default="user"),
     _number("deleted_at", None),
     _number("items_version"),
+    Column("handle", Bytewise),
+    Column("skeleton", Bytewise),
     Index("chat_user_folded", "folded", "user"),
+    Index("chat_user_handle", "handle", unique=True),
+    Index("chat_user_skeleton", "skeleton", unique=True),
 )
 """``folded``: the name as search compares it. ``version``: when the profile changed, in its user's own count.
 ``renames``: how many there were on the day ``rename_day`` (since 1970). ``role``: ``user`` or ``admin``, who may call
 ``admin.*``. ``deleted_at``: the account is gone; the row stays for what others hold of it. ``items_version``: the
-newest version of what is in the backpack, so that nobody looks in vain."""
+newest version of what is in the backpack, so that nobody looks in vain. ``handle``: the login name, ``skeleton``: what
+it looks like; both are one user's alone (null: deleted, or older than handles with none yet)."""
 
 deletion = _table(
     "chat_deletion",
@@ -347,8 +352,10 @@ invite = _table(
     _number("created_at"),
     _number("expires_at"),
     _id("used_by", nullable=True),
+    Column("role", Bytewise, nullable=False, server_default="user"),
 )
-"""``digest``: of the code, which is kept nowhere. ``used_by``: the user who was made with it."""
+"""``digest``: of the code, which is kept nowhere. ``used_by``: the user who was made with it. ``role``: what that user
+becomes."""
 
 report = _table(
     "chat_report",

@@ -12,6 +12,7 @@ from chat_common.records import Push
 from msgspec import UNSET
 from sqlalchemy import Connection, Row, and_, or_, select
 
+from chat_server.names.confusables import look
 from chat_server.store.schema import conversation, former, member, message, user
 
 _recalled = msgspec.json.Decoder(wire.Recalled)
@@ -39,6 +40,8 @@ def user_record(row: Row[Any]) -> wire.User:
         avatar=or_unset(row.avatar),
         badge=UNSET if row.badge is None else _badge.decode(row.badge),
         deleted=UNSET if row.deleted_at is None else True,
+        handle=or_unset(row.handle),
+        skeleton=or_unset(look(row.name)),
     )
 
 

@@ -9,6 +9,10 @@ export interface User {
   badge?: { item: string; name: string; picture?: string; names?: Record<string, string> };
   /** The account is gone, and the name only says so. */
   deleted?: true;
+  /** The login name, one user's alone. */
+  handle?: string;
+  /** What the name looks like, where that is not the name in small letters: two names with one can be mixed up. */
+  skeleton?: string;
 }
 
 export interface Message {

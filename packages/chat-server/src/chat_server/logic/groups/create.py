@@ -17,7 +17,8 @@ from chat_server.logic.direct import InboxOf
 from chat_server.logic.groups.invitations import OneConversation, ask, refuse_full, sort_invited
 from chat_server.logic.groups.membership import join
 from chat_server.logic.settings import GroupSettings
-from chat_server.names import display_name, folded
+from chat_server.names import folded
+from chat_server.names.handles import NameRules
 from chat_server.store import pages, views
 from chat_server.store.executor import caller_user
 from chat_server.store.rights import enter_group, may_manage, standing
@@ -60,10 +61,12 @@ class MembersPage:
     cursor: str | UnsetType = UNSET
 
 
-def create(settings: GroupSettings, inbox_of: InboxOf, tx: Tx, me: str, request: CreateGroup) -> wire.Inbox:
+def create(
+    settings: GroupSettings, rules: NameRules, inbox_of: InboxOf, tx: Tx, me: str, request: CreateGroup
+) -> wire.Inbox:
     """A group of the caller, who owns it, and these users; strangers are asked first. An unknown user → `NotFound`, one
     who has blocked the caller → `NotPermitted`: nothing is done."""
-    name = display_name(request.name)
+    name = rules.display(request.name)
     others = [who for who in dict.fromkeys(request.members) if who != me]
     require_users(tx.connection, others)
     refuse_full(settings, tx, me, owner=True)
@@ -94,12 +97,12 @@ async def get(database: Database, caller: Caller, request: OneConversation) -> w
     return await database.read(look)
 
 
-def change(tx: Tx, me: str, request: UpdateGroup) -> wire.Conversation:
+def change(rules: NameRules, tx: Tx, me: str, request: UpdateGroup) -> wire.Conversation:
     """Change name, avatar, announcement, or who may invite; owner and admins."""
     room, here = enter_group(tx, me, request.conversation)
     may_manage(here, "settings")
     wanted = {
-        "name": None if request.name is None else display_name(request.name),
+        "name": None if request.name is None else rules.display(request.name),
         "avatar": request.avatar,
         "announcement": request.announcement,
         "invites": request.invites,

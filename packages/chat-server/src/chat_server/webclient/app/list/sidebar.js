@@ -1,5 +1,6 @@
 /** The list of conversations, and the search above it. */
 import { useEffect, useRef, useState } from "../../vendor/preact.js";
+import { mixedUp } from "../alike.js";
 import { findConversations } from "../desk.js";
 import { nameOf, presentMembers, summaryOf, titleOf } from "../people.js";
 import { go, open as openConversation } from "../route.js";
@@ -8,6 +9,7 @@ import { Avatar } from "../views/avatar.js";
 import { h, icon, iconButton, useClient, useListener, useSignal } from "../views/h.js";
 import { showMenu } from "../views/menu.js";
 import { Rows } from "../views/rows.js";
+import { named } from "../views/named.js";
 import { shortTime, t } from "../words.js";
 
 const HEIGHTS = { normal: 72, compact: 52 };
@@ -126,6 +128,7 @@ export function Sidebar({ desk, open, acts, focus, requests }) {
   const query = text.trim().toLowerCase();
   const items = listed(client, open, query, filter);
   const found = useFound(client, text.trim());
+  const mixed = mixedUp([...(found ?? []), ...client.list().flatMap(({ peer }) => peer ?? []), client.me]);
   useEffect(() => {
     const present = presentMembers(client.conversation(open)).map(({ user }) => user.user);
     client.watch([...items.slice(0, WATCHED).map(({ peer }) => peer?.user), ...present].filter(Boolean));
@@ -230,7 +233,7 @@ export function Sidebar({ desk, open, acts, focus, requests }) {
               "button.list-button.person",
               { key: user.user, type: "button", onclick: () => choose(() => acts.openUser(user)) },
               h(Avatar, { id: user.user, name: user.name, picture: user.avatar, online: client.online.has(user.user) }),
-              h("span.list-text", h("span.list-title", user.name)),
+              h("span.list-text", named(user, mixed)),
             ),
           ),
         ),

@@ -1,10 +1,12 @@
 /** One's contacts: requests on top, then everybody by name; in Chinese by pinyin. */
 import { useState } from "../../vendor/preact.js";
+import { mixedUp } from "../alike.js";
 import { leavePage, open } from "../route.js";
 import { matches } from "../text/mentions.js";
 import { Avatar } from "../views/avatar.js";
 import { Dialog } from "../views/dialog.js";
 import { h, icon, useClient } from "../views/h.js";
+import { named } from "../views/named.js";
 import { byName, t } from "../words.js";
 import { useContacts } from "./profile.js";
 
@@ -18,6 +20,7 @@ export function Contacts({ desk }) {
   const friends = all
     .filter(({ state, user }) => state === "friends" && matches(user.name, query.trim()))
     .sort((a, b) => byName(a.user.name, b.user.name));
+  const mixed = mixedUp([...all.map(({ user }) => user), client.me]);
   const answer = (command, user) => desk.attempt(() => client.call(command, { user })).then(load);
   const write = async (user) => {
     const opened = await desk.attempt(() => client.openDirect(user));
@@ -35,7 +38,7 @@ export function Contacts({ desk }) {
           "div.member",
           { key: user.user },
           h(Avatar, { id: user.user, name: user.name }),
-          h("span.list-text", h("span.list-title", user.name), text && h("span.list-preview", text)),
+          h("span.list-text", named(user, mixed), text && h("span.list-preview", text)),
           h("button.primary", { type: "button", onclick: () => answer("contact.accept", user.user) }, t("contact.accept")),
           h("button.secondary", { type: "button", onclick: () => answer("contact.reject", user.user) }, t("contact.reject")),
         ),
@@ -47,7 +50,7 @@ export function Contacts({ desk }) {
           h(
             "li",
             { key: user.user },
-            h("button.list-button.person", { type: "button", onclick: () => write(user.user) }, h(Avatar, { id: user.user, name: user.name, online: client.online.has(user.user) }), h("span.list-text", h("span.list-title", user.name))),
+            h("button.list-button.person", { type: "button", onclick: () => write(user.user) }, h(Avatar, { id: user.user, name: user.name, online: client.online.has(user.user) }), h("span.list-text", named(user, mixed))),
           ),
         ),
       ),

@@ -1,5 +1,6 @@
 /** A conversation's people and switches, beside it or over it; follows what changes while it is open. */
 import { useEffect, useRef, useState } from "../../vendor/preact.js";
+import { mixedUp } from "../alike.js";
 import { isLarger, useMembers } from "../members.js";
 import { presentMembers, titleOf } from "../people.js";
 import { open } from "../route.js";
@@ -7,6 +8,7 @@ import { Avatar } from "../views/avatar.js";
 import { confirmDialog, Dialog, promptDialog } from "../views/dialog.js";
 import { h, icon, iconButton, useClient } from "../views/h.js";
 import { showMenu } from "../views/menu.js";
+import { named } from "../views/named.js";
 import { byName, errorText, t } from "../words.js";
 import { inviteDialog } from "./groups.js";
 
@@ -57,6 +59,7 @@ function Details({ desk, id, close }) {
   const manages = inside && ["owner", "admin"].includes(one.role);
   const present = presentMembers(one);
   const found = members.sort((a, b) => RANK[a.role] - RANK[b.role] || byName(a.user.name, b.user.name));
+  const mixed = mixedUp(present.map(({ user }) => client.user(user.user) ?? user).concat(found.map(({ user }) => client.user(user.user) ?? user)));
   const rename = async () => {
     const name = await promptDialog(t("group.rename"), t("group.name"), one.name, t("save"));
     if (name && name !== one.name) await attempt(() => client.updateGroup(id, { name }));
@@ -104,7 +107,7 @@ function Details({ desk, id, close }) {
       h(
         "ul.members",
         { key: "members" },
-        found.slice(0, whole ? undefined : SHOWN).map((member) => h(MemberRow, { key: member.user.user, desk, one, member, call, asked })),
+        found.slice(0, whole ? undefined : SHOWN).map((member) => h(MemberRow, { key: member.user.user, desk, one, member, mixed, call, asked })),
       ),
       found.length === 0 && query && h("p.list-hint", { key: "none" }, t("search.none")),
       !whole && found.length > SHOWN && h("button.secondary", { key: "more", type: "button", onclick: () => setWhole(true) }, t("show.more")),
@@ -135,7 +138,7 @@ function JoinLink({ client, id, attempt }) {
   );
 }
 
-function MemberRow({ desk, one, member, call, asked }) {
+function MemberRow({ desk, one, member, mixed, call, asked }) {
   const { client } = desk;
   const user = client.user(member.user.user) ?? member.user;
   const id = user.user;
@@ -155,7 +158,7 @@ function MemberRow({ desk, one, member, call, asked }) {
   return h(
     "li.member",
     h(Avatar, { id, name: user.name, picture: user.avatar, online: client.online.has(id) }),
-    h("span.list-text", h("span.list-title", me ? `${user.name} (${t("you")})` : user.name), facts && h("span.list-preview", facts)),
+    h("span.list-text", named(user, mixed, me ? `${user.name} (${t("you")})` : user.name), facts && h("span.list-preview", facts)),
     above
       ? iconButton("more", `${t("more.member")}: ${user.name}`, (event) => showMenu(event.currentTarget, items), { "aria-haspopup": "menu" })
       : !me && iconButton("person", `${t("profile")}: ${user.name}`, () => desk.profile(id)),

@@ -1,5 +1,6 @@
 /** Ctrl+K: one field for chats, people and what can be done. */
 import { useState } from "../../vendor/preact.js";
+import { mixedUp } from "../alike.js";
 import { findConversations } from "../desk.js";
 import { useFound } from "../list/sidebar.js";
 import { titleOf } from "../people.js";
@@ -31,11 +32,12 @@ function Jump({ desk, acts, done }) {
     picture: h(Avatar, { id: one.kind === "direct" ? (one.peer?.user ?? one.id) : one.id, name: titleOf(client, one), group: one.kind === "group" }),
     act: () => open(one.id),
   }));
+  const mixed = mixedUp([...(found ?? []), ...client.list().flatMap(({ peer }) => peer ?? []), client.me]);
   const shown = new Set(chats.map(({ peer }) => peer));
   const people = (found ?? []).filter(({ user }) => !shown.has(user)).slice(0, PEOPLE).map((user) => ({
     key: `user ${user.user}`,
     label: user.name,
-    detail: t("search.people"),
+    detail: mixed.has(user.user) && user.handle ? `@${user.handle}` : t("search.people"),
     picture: h(Avatar, { id: user.user, name: user.name }),
     act: () => acts.openUser(user),
   }));

@@ -1,7 +1,9 @@
 /** A search for people with a list to tick. */
 import { useRef, useState } from "../../vendor/preact.js";
+import { mixedUp } from "../alike.js";
 import { Avatar } from "../views/avatar.js";
 import { h, icon } from "../views/h.js";
+import { named } from "../views/named.js";
 import { t } from "../words.js";
 import { useFound } from "../list/sidebar.js";
 
@@ -21,6 +23,7 @@ export function PeoplePicker({ client, chosen, change, without = new Set() }) {
     .slice(0, KNOWN);
   const ids = new Set(near.map(({ user }) => user));
   const offered = [...near, ...(found ?? []).filter(({ user }) => !ids.has(user))].filter(({ user }) => user !== client.me.user && !without.has(user));
+  const mixed = mixedUp([...offered, ...chosen.values(), client.me]);
   const toggle = (user) => {
     const after = new Map(chosen);
     if (!after.delete(user.user)) after.set(user.user, user);
@@ -32,7 +35,7 @@ export function PeoplePicker({ client, chosen, change, without = new Set() }) {
     "div.picker",
     h(
       "div.chips",
-      [...chosen.values()].map((one) => h("button.chip", { key: one.user, type: "button", "aria-label": t("remove", one.name), onclick: () => toggle(one) }, h("span", one.name), icon("close"))),
+      [...chosen.values()].map((one) => h("button.chip", { key: one.user, type: "button", "aria-label": t("remove", one.name), onclick: () => toggle(one) }, h("span", one.name, mixed.has(one.user) && one.handle && ` @${one.handle}`), icon("close"))),
     ),
     h("input", {
       ref: input,
@@ -55,7 +58,7 @@ export function PeoplePicker({ client, chosen, change, without = new Set() }) {
           "button.list-button.person",
           { key: user.user, type: "button", "aria-pressed": String(chosen.has(user.user)), onclick: () => toggle(user) },
           h(Avatar, { id: user.user, name: user.name }),
-          h("span.list-text", h("span.list-title", user.name)),
+          h("span.list-text", named(user, mixed)),
           chosen.has(user.user) && icon("check"),
         ),
       ),

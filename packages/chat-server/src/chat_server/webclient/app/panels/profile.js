@@ -74,7 +74,8 @@ function Profile({ desk, user, done }) {
     { title: t("profile"), close: () => done(), kind: ".profile" },
     h(
       "div.dialog-body.details",
-      h("div.details-top", h(Avatar, { id: user, name, picture: client.user(user)?.avatar, size: "large", online: client.online.has(user) }), h("h3", name), client.online.has(user) && h("p.list-hint", t("online"))),
+      h("div.details-top", h(Avatar, { id: user, name, picture: client.user(user)?.avatar, size: "large", online: client.online.has(user) }), h("h3", name),
+        client.user(user)?.handle && h("p.list-hint", h("bdi.handle", `@${client.user(user).handle}`)), client.online.has(user) && h("p.list-hint", t("online"))),
       h("p.form-error", { role: "alert" }, error),
       !me &&
         h(

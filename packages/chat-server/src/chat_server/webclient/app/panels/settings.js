@@ -97,6 +97,7 @@ function Profile({ desk }) {
     h("button.detail-button", { type: "button", onclick: () => chooser.current.click() }, icon("picture"), h("span", t("picture.choose"))),
     h("input", { ref: chooser, type: "file", accept: "image/png,image/jpeg,image/webp", hidden: true, "aria-label": t("picture.choose"), onchange: wear }),
     h("label", t("login.name"), h("input", { type: "text", value: name, maxlength: 64, oninput: (event) => setName(event.target.value) })),
+    client.me.handle && h("p.list-hint", t("handle.yours"), " ", h("bdi.handle", `@${client.me.handle}`)),
     h("p.form-error", { role: "alert" }, error),
     h("p.list-hint", { role: "status" }, done),
     h("div.dialog-buttons", h("button.primary", { type: "submit", disabled: !name.trim() || name.trim() === client.me.name }, t("save"))),

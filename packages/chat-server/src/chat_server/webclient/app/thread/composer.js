@@ -1,5 +1,6 @@
 /** Where one writes: text with mentions and marks, a reply, an edit, emoji, files, voice. */
 import { Component } from "../../vendor/preact.js";
+import { mixedUp } from "../alike.js";
 import { findMembers, isLarger } from "../members.js";
 import { nameOf, nameOrYou, presentMembers, summaryOf } from "../people.js";
 import { preview } from "../../chat-client.js";
@@ -9,6 +10,7 @@ import { asked, fromWire, guessed, matches, moved, toWire, trimmed, typedByHand 
 import { confirmDialog } from "../views/dialog.js";
 import { Avatar } from "../views/avatar.js";
 import { h, icon, iconButton } from "../views/h.js";
+import { named } from "../views/named.js";
 import { errorText, inEveryLanguage, moment, t } from "../words.js";
 import { EmojiPanel } from "./emoji-panel.js";
 import { pastedFiles, sendFiles } from "./outgoing.js";
@@ -289,7 +291,7 @@ export class Composer extends Component {
     client.loadMembers(id);
     const found = presentMembers(conversation)
       .filter(({ user }) => user.user !== client.me.user)
-      .map(({ user }) => ({ user: user.user, name: client.user(user.user)?.name ?? user.name }))
+      .map(({ user }) => client.user(user.user) ?? user)
       .filter(({ name }) => matches(name, wanted.query))
       .slice(0, SUGGESTED);
     if (found.length < SUGGESTED && wanted.query && isLarger(conversation)) this.#findMore(wanted);
@@ -310,7 +312,7 @@ export class Composer extends Component {
     this.more = { query, people: [] };
     const members = await findMembers(desk.client, id, query);
     if (this.more.query !== query) return;
-    this.more.people = members.filter(({ user }) => user.user !== desk.client.me.user).map(({ user }) => ({ user: user.user, name: user.name }));
+    this.more.people = members.filter(({ user }) => user.user !== desk.client.me.user).map(({ user }) => user);
     this.#suggestFor();
   }
 
@@ -493,6 +495,7 @@ export class Composer extends Component {
   #suggestions() {
     const { people, at } = this;
     if (people.length === 0) return null;
+    const mixed = mixedUp([...people, this.props.desk.client.me]);
     return h(
       "div.suggestions",
       { role: "listbox", id: "suggestions", "aria-label": t("mention") },
@@ -510,7 +513,7 @@ export class Composer extends Component {
             },
           },
           h(Avatar, { id: person.user, name: person.name }),
-          h("span.list-title", person.name),
+          named(person, mixed),
         ),
       ),
     );

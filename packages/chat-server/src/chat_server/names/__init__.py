@@ -19,9 +19,9 @@ LOOKED_AT = 256
 """Code points of a foreign name that `cleaned` looks at."""
 MOST_MARKS = 7
 """Marks on one letter: what is drawn as one has at most 8 code points."""
-RESERVED = frozenset({"admin", "administrator", "moderator", "official", "root", "support", "system", "server"})
-"""Names that would pass for the operator's, as `folded` writes them."""
-_LOOKALIKES = frozenset({"LATIN", "CYRILLIC", "GREEK", "ARMENIAN", "CHEROKEE", "COPTIC"})
+RESERVED = ("admin", "administrator", "moderator", "official", "root", "support", "system", "server")
+"""Names that would pass for the operator's."""
+LOOKALIKES = frozenset({"LATIN", "CYRILLIC", "GREEK", "ARMENIAN", "CHEROKEE", "COPTIC"})
 """Scripts whose letters look like one another's: one word is written in one of them."""
 _BLANK = "\u2800"
 """Braille without a dot: a sign by its class, and nothing to be seen."""
@@ -30,54 +30,62 @@ _CJK = re.compile(
 )
 
 
+class BadName(Invalid):
+    """A name that is refused. ``reason``: one word of blank, long, short, characters, marks, mixed and reserved."""
+
+    def __init__(self, reason: str, message: str, *, field: str, limit: int | None = None) -> None:
+        super().__init__(message, field=field, limit=limit)
+        self.reason = reason
+
+
 def display_name(value: str, field: str = "name") -> str:
-    """The name as it is kept; `Invalid` says what may not stand in it. Reserved names are refused."""
-    name = _plain(value, field)
-    if folded(name) in RESERVED:
-        raise Invalid(f"{field}: this name is reserved for who runs this server", field=field)
+    """The name as it is kept; `BadName` says what may not stand in it. `NameRules.display` asks for reserved ones."""
+    given = unicodedata.normalize("NFC", value)
+    name = " ".join(given.split())
+    if not name.replace(_BLANK, "").strip():
+        raise BadName("blank", f"{field} is empty or blank", field=field)
+    if len(name) > MOST:
+        raise BadName("long", f"{field}: at most {MOST} characters", field=field, limit=MOST)
+    bare = emoji_bare(given)
+    try:
+        _profile().enforce(bare)
+    except UnicodeEncodeError:
+        message = f"{field}: invisible characters, line breaks and controls may not stand in a name"
+        raise BadName("characters", message, field=field) from None
+    marks = 0
+    for character in bare:
+        marks = marks + 1 if unicodedata.category(character).startswith("M") else 0
+        if marks > MOST_MARKS:
+            message = f"{field}: at most {MOST_MARKS} marks on one letter"
+            raise BadName("marks", message, field=field, limit=MOST_MARKS)
+    for word in bare.split():
+        refuse_mixed(word, field)
     return name
+
+
+def refuse_mixed(word: str, field: str) -> None:
+    """`BadName` for a word in letters of several scripts that look like one another's."""
+    scripts = {unicodedata.name(letter, "?").split()[0] for letter in word if letter.isalpha()} & LOOKALIKES
+    if len(scripts) > 1:
+        raise BadName(
+            "mixed", f"{field}: letters of {' and '.join(sorted(scripts))} are mixed in one word", field=field
+        )
 
 
 def cleaned(value: str) -> str:
     """The nearest name to one that somebody else vouches for (an application, a login provider): what may not stand in
     it is left out. Never raises."""
     try:
-        return _plain(value, "name")
+        return display_name(value)
     except Invalid:
         kept = ""
     for character in unicodedata.normalize("NFC", value[:LOOKED_AT]):
         try:
-            _plain(kept + character, "name")
+            display_name(kept + character)
         except Invalid:
             continue
         kept += character
     return " ".join(kept.split()) or "user"
-
-
-def _plain(value: str, field: str) -> str:
-    given = unicodedata.normalize("NFC", value)
-    name = " ".join(given.split())
-    if not name.replace(_BLANK, "").strip():
-        raise Invalid(f"{field} is empty or blank", field=field)
-    if len(name) > MOST:
-        raise Invalid(f"{field}: at most {MOST} characters", field=field, limit=MOST)
-    bare = emoji_bare(given)
-    try:
-        _profile().enforce(bare)
-    except UnicodeEncodeError:
-        raise Invalid(
-            f"{field}: invisible characters, line breaks and controls may not stand in a name", field=field
-        ) from None
-    marks = 0
-    for character in bare:
-        marks = marks + 1 if unicodedata.category(character).startswith("M") else 0
-        if marks > MOST_MARKS:
-            raise Invalid(f"{field}: at most {MOST_MARKS} marks on one letter", field=field, limit=MOST_MARKS)
-    for word in bare.split():
-        scripts = {unicodedata.name(letter, "?").split()[0] for letter in word if letter.isalpha()} & _LOOKALIKES
-        if len(scripts) > 1:
-            raise Invalid(f"{field}: letters of {' and '.join(sorted(scripts))} are mixed in one word", field=field)
-    return name
 
 
 def folded(name: str) -> str:

@@ -1,0 +1,22 @@
+/** Names that can be mixed up. */
+
+/** What a name looks like: the server says so where that is not the name in small letters. */
+const looks = ({ name, skeleton }) => skeleton ?? name.toLowerCase();
+
+/** The ids of those among these users who can be mixed up with another of them: their names look the same, or the name of
+ * one is the login name of another. */
+export function mixedUp(users) {
+  const byLook = new Map();
+  const byHandle = new Map();
+  for (const one of users) {
+    if (one.handle) byHandle.set(one.handle, one.user);
+    byLook.set(looks(one), (byLook.get(looks(one)) ?? new Set()).add(one.user));
+  }
+  const found = new Set();
+  for (const one of users) {
+    if (byLook.get(looks(one)).size > 1) found.add(one.user);
+    const other = byHandle.get(one.name.toLowerCase()) ?? byHandle.get(looks(one));
+    if (other !== undefined && other !== one.user) found.add(one.user).add(other);
+  }
+  return found;
+}
