@@ -15,8 +15,17 @@ from tests.e2e.server import Server
 FOCUSED = "document.activeElement.getAttribute('aria-label') || document.activeElement.textContent"
 
 
+# What fades in has less contrast on its way than where it ends; what turns for ever is not waited for.
+SETTLED = """Promise.all(
+  document.getAnimations()
+    .filter((one) => one.effect && one.effect.getComputedTiming().endTime !== Infinity)
+    .map((one) => one.finished.catch(() => null))
+)"""
+
+
 async def serious(page: Page) -> list[dict[str, Any]]:
-    """What axe finds serious or critical, as few words."""
+    """What axe finds serious or critical once nothing moves any more, as few words."""
+    await page.evaluate(f"() => {SETTLED}.then(() => null)")
     found = (await Axe().run(page)).response["violations"]
     return [
         {"rule": one["id"], "where": [node["html"][:160] for node in one["nodes"]][:5]}
