@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -39,14 +41,14 @@ class Api:
     """Calls commands; one kept-alive connection for each thread that calls."""
 
     def __init__(self, server: Running) -> None:
-        self._server = server
+        self.server = server
         self._local = threading.local()
 
     def __call__(self, command: str, params: dict[str, Any], token: str | None = None) -> dict[str, Any]:
         """The command's result. Raises `Refused`."""
         connection = getattr(self._local, "connection", None)
         if connection is None:
-            connection = http.client.HTTPConnection(self._server.host, self._server.port, timeout=60)
+            connection = http.client.HTTPConnection(self.server.host, self.server.port, timeout=60)
             self._local.connection = connection
         headers = {"Content-Type": "application/json", "Idempotency-Key": str(uuid.uuid4())}
         if token:
@@ -65,14 +67,29 @@ class Api:
             return list(pool.map(call, over))
 
 
+def settled(api: Api) -> None:
+    """Return when the outbox owes nothing more: what was made has then had all its effects, on every device."""
+    connection = http.client.HTTPConnection(api.server.host, api.server.port, timeout=60)
+    for _ in range(3000):
+        connection.request("GET", "/metrics")
+        rows = re.findall(r"^chat_outbox_rows\{.*\} ([0-9.e+]+)$", connection.getresponse().read().decode(), re.M)
+        if not any(map(float, rows)):
+            connection.close()
+            return
+        time.sleep(0.1)
+    raise TimeoutError("The outbox still has rows after five minutes.")
+
+
 def users(api: Api, count: int, prefix: str = "bench") -> list[User]:
-    """`count` users of provider `dev`, logged in."""
+    """`count` users of provider `dev`, logged in; what registrations give has arrived, and burdens no later window."""
 
     def make(i: int) -> User:
         answer = api("auth.dev", {"name": f"{prefix}-{i}"})
         return User(answer["user"]["user"], answer["token"])
 
-    return api.each(make, range(count))
+    made = api.each(make, range(count))
+    settled(api)
+    return made
 
 
 def room(api: Api, members: Sequence[User], name: str = "bench") -> str:

@@ -107,3 +107,18 @@ async def test_a_user_who_is_gone_stops_nobody_elses_items(house: House) -> None
     lost = evolve(records[0], payload=msgspec.json.encode(Registered("nobody", 7)))
     await house.rooms.items.registered([lost, *records])
     assert len(await house.rows(select(item))) == 2
+
+
+async def test_many_registrations_are_served_in_few_transactions(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    await house.users(*(f"user {number}" for number in range(120)))
+    records = house.outbox.take(TOPIC)
+    finish, commits = Tx.finish, []
+
+    def counted(tx: Tx) -> None:
+        commits.append(tx)
+        finish(tx)
+
+    monkeypatch.setattr(Tx, "finish", counted)
+    await house.rooms.items.registered(records)
+    assert len(commits) == 3  # portions of 50
+    assert len(await house.rows(select(item).where(item.c.item == "rename_card"))) == 120

@@ -30,6 +30,8 @@ from chat_server.store.tx import Tx, new_id, require_users
 
 log = structlog.get_logger("chat.items")
 Ref = Annotated[str, Meta(min_length=1, max_length=64)]
+PORTION = 50
+"""Registrations whose items one transaction gives, in the order of their users: so two never wait for each other."""
 _registered = msgspec.json.Decoder(registrations.Registered)
 
 
@@ -109,24 +111,28 @@ class Items:
 
     async def registered(self, records: Sequence[BrokerRecord]) -> None:
         """Give new users what there is for them. Done again, it gives nothing more."""
-        for record in records:
-            told = _registered.decode(record.payload)
+        told = sorted((_registered.decode(record.payload) for record in records), key=lambda each: each.user)
+        for start in range(0, len(told), PORTION):
+            portion = told[start : start + PORTION]
 
-            def give(tx: Tx, told: registrations.Registered = told) -> bool:
-                worn = False
-                for name, entry in self.catalogue.entries.items():
-                    for piece in range(entry.given_at(REGISTERED, told.number)):
-                        business = f"u:{told.user}" if not piece else f"u:{told.user}:{piece}"
-                        worn |= self.grants.grant(tx, told.user, name, "registered", business).worn
-                return worn
+            def give(tx: Tx, portion: Sequence[registrations.Registered] = portion) -> list[str]:
+                return [each.user for each in portion if self._give(tx, each)]
 
-            try:
-                worn = await self._executor.apply(give)
-            except NotFound:
-                log.info("registered_user_is_gone", user=told.user)
-                continue
-            if worn:
-                await self._neighbours.seen(told.user)
+            for user in await self._executor.apply(give):
+                await self._neighbours.seen(user)
+
+    def _give(self, tx: Tx, told: registrations.Registered) -> bool:
+        """Whether the user wears something new by it. Nothing is written for one who is gone."""
+        worn = False
+        for name, entry in self.catalogue.entries.items():
+            for piece in range(entry.given_at(REGISTERED, told.number)):
+                business = f"u:{told.user}" if not piece else f"u:{told.user}:{piece}"
+                try:
+                    worn |= self.grants.grant(tx, told.user, name, "registered", business).worn
+                except NotFound:
+                    log.info("registered_user_is_gone", user=told.user)
+                    return worn
+        return worn
 
     # --- what those who run the server do -----------------------------------------------------------------------------
 
