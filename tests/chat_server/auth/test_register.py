@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from chat_common.clock import ManualClock
@@ -71,6 +72,15 @@ async def test_registration_asks_for_an_invite_unless_names_alone_let_people_in(
         answer = await here.call("auth.register", name="Ada", password=GOOD)
         assert (answer.status_code, answer.json()["field"]) == (403, "invite")
         assert here.server.refusals.names["registration", "invite"] == 1
+
+
+@pytest.mark.parametrize(
+    ("auth", "said"),
+    [({"dev": True}, "open"), ({"dev": False}, "invite"), ({"dev": False, "registration": "closed"}, "closed")],
+)
+async def test_a_guest_is_told_who_may_make_an_account(tmp_path: Path, auth: dict[str, Any], said: str) -> None:
+    async with site(tmp_path, settings={"auth": auth}) as here:
+        assert (await here.call("auth.methods")).json()["registration"] == said
 
 
 @pytest.mark.parametrize("policy", ["invite", "closed", "open"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Mapping, Sequence
+from typing import Literal, cast
 
 from attrs import define
 from chat_common import wire
@@ -61,7 +62,10 @@ class Method:
 
 @define(kw_only=True)
 class Methods:
+    """``registration``: who may make an account, see the setting of that name."""
+
     methods: list[Method]
+    registration: Literal["open", "invite", "closed"]
 
 
 class Auth:
@@ -232,7 +236,8 @@ class Auth:
             methods=[
                 Method(name=each.name, title=each.title, tickets=isinstance(each, TicketIdentity))
                 for each in self._providers.values()
-            ]
+            ],
+            registration=cast('Literal["open", "invite", "closed"]', self._settings.registration),
         )
 
 

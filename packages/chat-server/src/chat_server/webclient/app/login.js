@@ -10,7 +10,7 @@ const SHORTEST_PASSWORD = 8;
 /** @param props `url` of the socket; `notice`: why one is here again; `done(token)` */
 export function Login({ url, notice, done }) {
   useSignal(language);
-  const [{ client, methods, live }, setState] = useState({});
+  const [{ client, methods, registration, live }, setState] = useState({});
   useEffect(() => {
     const guest = new ChatClient({ url, device: device() });
     let asked = false;
@@ -19,7 +19,7 @@ export function Login({ url, notice, done }) {
       if (asked) return;
       asked = true;
       const answer = await guest.call("auth.methods");
-      setState((before) => ({ ...before, client: guest, methods: answer.methods }));
+      setState((before) => ({ ...before, client: guest, ...answer }));
     });
     guest.start();
     return () => guest.stop();
@@ -44,7 +44,7 @@ export function Login({ url, notice, done }) {
             h(
               "div.login-forms",
               names.has("dev") && h(NameForm, { client, done: finish }),
-              names.has("password") && h(PasswordForm, { client, done: finish, first: !names.has("dev") }),
+              names.has("password") && h(PasswordForm, { client, registration, done: finish, first: !names.has("dev") }),
               names.size === 0 && h("p", t("login.none")),
             ),
         ),
@@ -173,26 +173,40 @@ function NameForm({ client, done }) {
   );
 }
 
-function PasswordForm({ client, done, first }) {
-  const [making, setMaking] = useState(/[?&]invite=/.test(location.search));
-  const [{ name, password, again, invite }, setState] = useState({ name: "", password: "", again: "", invite: new URLSearchParams(location.search).get("invite") ?? "" });
+/** Takes the code of an invitation out of the address: it is spent, and who logs out here wants to log in again. */
+function forgetInvitation() {
+  const here = new URL(location.href);
+  here.searchParams.delete("invite");
+  history.replaceState(history.state, "", here);
+}
+
+/** @param props `registration`: who may make an account, as `auth.methods` says; who brings a code may try it anyhow */
+function PasswordForm({ client, registration, done, first }) {
+  const brought = useState(() => new URLSearchParams(location.search).get("invite") ?? "")[0];
+  const [making, setMaking] = useState(brought !== "");
+  const [{ name, handle, password, again, invite }, setState] = useState({ name: "", handle: "", password: "", again: "", invite: brought });
   const change = (field) => (value) => setState((before) => ({ ...before, [field]: value }));
+  const asked = registration === "invite" || brought !== "";
   const submit = async (replace) => {
     if (!making) return done(await client.call("auth.password", { name: name.trim(), password, device: device(), replace }));
     if (password.length < SHORTEST_PASSWORD) throw t("error.invalid.password");
     if (password !== again) throw t("login.password.differs");
-    return done(await client.call("auth.register", { name: name.trim(), password, invite: invite.trim() || undefined, device: device() }));
+    const made = await client.call("auth.register", { name: name.trim(), handle: handle.trim() || undefined, password, invite: invite.trim() || undefined, device: device() });
+    forgetInvitation();
+    return done(made);
   };
   const title = t(making ? "login.register" : "login.password.title");
+  const own = making && handle.trim() !== ""; // one logs in by that, and a keeper of passwords should know it
   return [
     h(
       Form,
       { key: making ? "make" : "enter", title, submit, yes: t(making ? "login.register.do" : "login.enter") },
-      h(Field, { label: t("login.name"), name: "username", value: name, change: change("name"), maxlength: 64, autocomplete: "username", first }),
+      h(Field, { label: t(making ? "login.name" : "login.name.or"), name: "username", value: name, change: change("name"), maxlength: 64, autocomplete: own ? "nickname" : "username", first }),
+      making && h(Field, { label: t("login.handle"), name: "handle", value: handle, change: change("handle"), maxlength: 64, required: false, autocapitalize: "none", spellcheck: false, autocomplete: own ? "username" : "off" }),
       h(Field, { label: t("login.password"), name: "password", type: "password", value: password, change: change("password"), maxlength: 256, autocomplete: making ? "new-password" : "current-password" }),
       making && h(Field, { label: t("login.password.again"), name: "again", type: "password", value: again, change: change("again"), maxlength: 256, autocomplete: "new-password" }),
-      making && h(Field, { label: t("login.invite"), name: "invite", value: invite, change: change("invite"), maxlength: 256, required: false, autocomplete: "off" }),
+      making && asked && h(Field, { label: t("login.invite"), name: "invite", value: invite, change: change("invite"), maxlength: 256, autocomplete: "off" }),
     ),
-    h("button.link", { key: "other", type: "button", onclick: () => setMaking(!making) }, t(making ? "login.have" : "login.register")),
+    (making || registration !== "closed") && h("button.link", { key: "other", type: "button", onclick: () => setMaking(!making) }, t(making ? "login.have" : "login.register")),
   ];
 }
