@@ -94,3 +94,18 @@ async def test_today_ends_at_midnight(browser: Browser, server: Server) -> None:
     await ada.page.clock.fast_forward(24 * 3600 * 1000)
     await expect(ada.page.locator(".day")).to_have_text(["Yesterday"])
     assert ada.problems + bob.problems == []
+
+
+async def test_a_chat_in_which_something_happens_all_the_time_is_read_all_the_same(
+    browser: Browser, server: Server
+) -> None:
+    ada, bob = await two(browser, server)
+    await ada.find("Bob")
+    await ada.say("one")
+    await bob.open("Ada")
+    # More often than the pause after which what is seen is read, as new messages would.
+    await bob.page.evaluate("setInterval(() => globalThis.dispatchEvent(new Event('focus')), 100)")
+    await ada.say("two")
+    await bob.sees("two")
+    await expect(bob.row("Ada").locator(".unread")).to_have_count(0)
+    assert ada.problems + bob.problems == []

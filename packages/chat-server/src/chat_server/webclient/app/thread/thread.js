@@ -63,10 +63,13 @@ export function Thread({ desk, id, seq, back, panel, friend }) {
 
   const reading = useRef();
   const read = () => {
-    clearTimeout(reading.current);
-    reading.current = setTimeout(() => {
+    const upTo = place.seen;
+    // A pause that has begun goes on: if each message began it anew, a busy chat would never be read.
+    reading.current ??= setTimeout(() => {
+      reading.current = undefined;
       const one = client.conversation(id);
-      if (looking() && one && place.seen > one.floor) client.read(id, place.seen);
+      if (looking() && one && upTo > one.floor) client.read(id, upTo);
+      if (place.seen > upTo) read();
     }, READ_AFTER);
   };
   useEffect(() => () => clearTimeout(reading.current), []);
