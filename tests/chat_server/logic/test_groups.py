@@ -214,3 +214,20 @@ async def test_members_are_found_by_a_part_of_their_name_page_by_page(house: Hou
     second, end = await found("le", limit=1, cursor=cursor)
     assert first | second == {"Bob Lee", "Leo 100%"}
     assert end is None
+
+
+async def test_a_group_may_be_for_everyone_but_not_pass_for_the_operators(house: House) -> None:
+    ada, _, _, _, room = await crew(house)
+    for name in ("all", "Everyone", "here"):
+        made = await house.call(ada, "group.create", name=name, members=[])
+        assert made["name"] == name
+        await house.call(ada, "group.update", conversation=room, name=name)
+    for name in ("Support", "adrnin"):
+        with pytest.raises(Invalid) as refused:
+            await house.call(ada, "group.create", name=name, members=[])
+        assert refused.value.reason == "reserved"
+        with pytest.raises(Invalid) as refused:
+            await house.call(ada, "group.update", conversation=room, name=name)
+        assert refused.value.reason == "reserved"
+    with pytest.raises(Invalid):
+        await house.call(ada, "user.rename", name="Everyone")

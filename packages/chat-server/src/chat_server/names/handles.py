@@ -22,7 +22,7 @@ LEAST, MOST = 2, 32
 PLAIN = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_.-")
 SIGNS = "_.-"
 RESERVED = ("all", "anybody", "everybody", "everyone", "here", "nobody", "postmaster", "webmaster")
-"""Handles, beside the reserved names, that mean somebody else than one person."""
+"""What, beside the reserved names, means somebody else than one person. A group may well be called so."""
 
 Script = Literal[
     "latin", "greek", "cyrillic", "armenian", "georgian", "hebrew", "arabic", "devanagari", "bengali", "tamil", "thai",
@@ -38,10 +38,12 @@ _ENDINGS = "23456789abcdefghjkpqrstuvwxyz"
 
 @frozen
 class NameRules:
-    """``letters``: scripts whose letters may stand in handles. ``reserved``: names and handles that nobody may take."""
+    """``letters``: scripts whose letters may stand in handles. ``reserved``: names and handles that nobody may take;
+    ``no_group``: those of them that a group may not have either."""
 
     letters: tuple[Script, ...] = ()
     reserved: frozenset[str] = frozenset()
+    no_group: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, letters: Iterable[Script], reserved: Iterable[str]) -> NameRules:
@@ -49,11 +51,12 @@ class NameRules:
         return _rules(tuple(letters), tuple(reserved))
 
     def display(self, value: str, field: str = "name") -> str:
-        """The name as it is kept. `BadName`: what may not stand in a name, or reserved."""
-        name = display_name(value, field)
-        if self.is_reserved(name):
-            raise BadName("reserved", f"{field}: this name is reserved for who runs this server", field=field)
-        return name
+        """The name of a user as it is kept. `BadName`: what may not stand in a name, or reserved."""
+        return _unreserved(display_name(value, field), self.reserved, field)
+
+    def group(self, value: str, field: str = "name") -> str:
+        """The name of a group as it is kept. `BadName`: see `display`."""
+        return _unreserved(display_name(value, field), self.no_group, field)
 
     def is_reserved(self, name: str) -> bool:
         """Whether the name is, or looks like, one that nobody may take."""
@@ -111,7 +114,14 @@ class NameRules:
 
 @functools.lru_cache(maxsize=64)
 def _rules(letters: tuple[Script, ...], reserved: tuple[str, ...]) -> NameRules:
-    return NameRules(letters, frozenset(skeleton(folded(name)) for name in (*reserved, *RESERVED)))
+    no_group = frozenset(skeleton(folded(name)) for name in reserved)
+    return NameRules(letters, no_group | {skeleton(name) for name in RESERVED}, no_group)
+
+
+def _unreserved(name: str, reserved: frozenset[str], field: str) -> str:
+    if skeleton(folded(name)) in reserved:
+        raise BadName("reserved", f"{field}: this name is reserved for who runs this server", field=field)
+    return name
 
 
 def typed(text: str) -> str:

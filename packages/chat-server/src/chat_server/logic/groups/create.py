@@ -66,7 +66,7 @@ def create(
 ) -> wire.Inbox:
     """A group of the caller, who owns it, and these users; strangers are asked first. An unknown user → `NotFound`, one
     who has blocked the caller → `NotPermitted`: nothing is done."""
-    name = rules.display(request.name)
+    name = rules.group(request.name)
     others = [who for who in dict.fromkeys(request.members) if who != me]
     require_users(tx.connection, others)
     refuse_full(settings, tx, me, owner=True)
@@ -102,7 +102,7 @@ def change(rules: NameRules, tx: Tx, me: str, request: UpdateGroup) -> wire.Conv
     room, here = enter_group(tx, me, request.conversation)
     may_manage(here, "settings")
     wanted = {
-        "name": None if request.name is None else rules.display(request.name),
+        "name": None if request.name is None else rules.group(request.name),
         "avatar": request.avatar,
         "announcement": request.announcement,
         "invites": request.invites,

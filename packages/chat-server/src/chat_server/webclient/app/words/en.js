@@ -354,7 +354,7 @@ export default {
   "error.muted.ever": "You are muted here.",
   "error.invalid": (e) => (e.limit ? `This is not accepted: the limit is ${e.limit}.` : "The server does not accept this."),
   "error.invalid.text": (e) => `A message has 1 to ${e.limit ?? 8192} characters.`,
-  "error.invalid.name": "A name has 1 to 64 characters and is not blank.",
+  "error.invalid.name": "This name is not accepted. A name has 1 to 64 characters, none of them invisible, and some names are reserved.",
   "error.invalid.handle": "A login name has 2 to 32 characters: letters a–z, digits, “_”, “.” and “-”.",
   "error.invalid.password": "A password has at least 8 characters.",
   "error.invalid.mentions": "Somebody you mention is not in this chat.",

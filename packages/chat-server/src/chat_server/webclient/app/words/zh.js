@@ -352,7 +352,7 @@ export default {
   "error.muted.ever": "你已被禁言。",
   "error.invalid": (e) => (e.limit ? `服务器不接受：上限为 ${e.limit}。` : "服务器不接受此内容。"),
   "error.invalid.text": (e) => `消息须为 1 至 ${e.limit ?? 8192} 个字。`,
-  "error.invalid.name": "名字须为 1 至 64 个字，且不能为空白。",
+  "error.invalid.name": "不能使用这个名字。名字须为 1 至 64 个字，不能含有不可见字符，有些名字已被保留。",
   "error.invalid.handle": "登录名须为 2 至 32 个字符：小写字母 a–z、数字、“_”、“.”和“-”。",
   "error.invalid.password": "密码至少 8 个字符。",
   "error.invalid.mentions": "你提到的人不在此聊天中。",
