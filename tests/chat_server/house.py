@@ -24,6 +24,7 @@ from chat_common.plugins import Owned, Owner, Plugins
 from chat_common.ports.broker import BrokerRecord
 from chat_common.ports.identity import IdentityProvider, Proof
 from chat_common.ports.outbox import OutboxEntry
+from chat_common.ports.push import PushProvider
 from chat_common.records import Caller, Interceptor, Tables
 from chat_server.auth.settings import AuthSettings
 from chat_server.im.heat import FanoutSettings
@@ -203,6 +204,7 @@ async def opened(
     logic: LogicSettings | None = None,
     interceptors: Sequence[Interceptor] = (),
     items: ItemSettings | None = None,
+    push_providers: Mapping[str, PushProvider] | None = None,
 ) -> AsyncIterator[House]:
     """A house over this store, in which strangers are put into groups unasked and names change often."""
     clock, outbox = ManualClock(), HandOutbox()
@@ -218,6 +220,7 @@ async def opened(
             kinds={owned.record.name: owned.record for owned in plugins.kinds},
             identity_providers=identity_providers or {},
             items=[owned.record for owned in plugins.items],
+            push_providers=push_providers or {},
         )
         settings = RoomSettings(
             fanout=fanout or FanoutSettings(),

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from attrs import define, field
 from chat_common.errors import ChatError
 from chat_common.ports.directory import Route
+from chat_common.ports.push import PushProvider
 from chat_common.records import Caller
 from chat_server.auth.settings import AuthSettings
 from chat_server.services import CloseSessions, Identity
@@ -82,8 +83,10 @@ class Desk:
 
 
 @contextlib.asynccontextmanager
-async def desk(store: Store, **settings: Any) -> AsyncIterator[Desk]:
-    async with opened(store, auth=AuthSettings(dev=True, **settings)) as house:
+async def desk(
+    store: Store, *, push_providers: Mapping[str, PushProvider] | None = None, **settings: Any
+) -> AsyncIterator[Desk]:
+    async with opened(store, auth=AuthSettings(dev=True, **settings), push_providers=push_providers) as house:
         made = Desk(house)
         close = house.rooms.router.close
 

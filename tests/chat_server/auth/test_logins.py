@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from chat_common.errors import ChatError, NotAuthenticated
 from chat_server.auth.issue import TooManyLogins
-from chat_server.store.schema import login, push_subscription
+from chat_server.store.schema import login, push_address
 from sqlalchemy import select
 
 from tests.chat_server.auth.desks import Desk, desk
@@ -172,15 +172,15 @@ async def test_two_in_the_same_millisecond_on_two_nodes(store: Store, policy: di
 async def test_a_kicked_device_is_out_for_good(store: Store, policy: dict[str, Any]) -> None:
     async with desk(store, **{**policy, "sessions": "per_device"}) as here:
         mine, other = await enter(here, "web"), await enter(here, "pixel")
-        user = (await here.hello(other)).user.user
-        row = {"user": user, "device": "pixel", "provider": "log", "address": "{}"}
-        await here.house.database.change(lambda connection: connection.execute(push_subscription.insert(), row))
+        who = await here.hello(other)
+        row = {"user": who.user.user, "login": who.token, "provider": "log", "address": "{}"}
+        await here.house.database.change(lambda connection: connection.execute(push_address.insert(), row))
         assert (await here.call(mine, "auth.kick", device="pixel")).kicked == ["pixel"]
         assert await here.ended() == {"pixel": "kick"}
         assert await here.is_in(other, "pixel") == "not_authenticated 4409"
         assert await here.is_in(other) == "not_authenticated 4409"
-        assert await here.house.rows(push_subscription.select()) == []
-        assert [(each.code, each.user) for each in here.closed] == [(4409, user)]
+        assert await here.house.rows(push_address.select()) == []
+        assert [(each.code, each.user) for each in here.closed] == [(4409, who.user.user)]
 
 
 async def test_a_thief_with_the_token_can_only_be_the_device_that_it_belongs_to(store: Store) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 import pytest
 from chat_common.errors import ChatError
-from chat_server.store.schema import push_subscription, reply, token
+from chat_server.store.schema import push_address, reply, token
 from sqlalchemy import select
 
 from tests.chat_server.auth.desks import Desk, desk
@@ -124,16 +124,16 @@ async def test_no_kept_reply_holds_a_token(store: Store) -> None:
 
 async def test_tokens_that_are_over_are_forgotten_and_logins_a_month_later(store: Store) -> None:
     async with desk(store) as here:
-        user = (await here.hello(await here.log_in("web"), "web")).user.user
+        who = await here.hello(await here.log_in("web"), "web")
         auth, database = here.house.rooms.auth, here.house.database
-        row = {"user": user, "device": "web", "provider": "log", "address": "{}"}
-        await database.change(lambda connection: connection.execute(push_subscription.insert(), row))
+        row = {"user": who.user.user, "login": who.token, "provider": "log", "address": "{}"}
+        await database.change(lambda connection: connection.execute(push_address.insert(), row))
         assert await database.change(auth.forget_old) == 0
         here.house.clock.advance(31 * DAY)
         assert await database.change(auth.forget_old) == 1
         assert await here.house.rows(select(token)) == []
         assert await here.ended() == {"web": "expired"}
-        assert await here.house.rows(select(push_subscription)) == []
+        assert await here.house.rows(select(push_address)) == []
         here.house.clock.advance(30 * DAY)
         assert await database.change(auth.forget_old) == 1
 

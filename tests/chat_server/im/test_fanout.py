@@ -15,7 +15,7 @@ from chat_server.im.fanout import Fanout
 from chat_server.im.heat import FanoutSettings
 from chat_server.im.sweeper import Sweeper
 from chat_server.store import epoch
-from chat_server.store.schema import conversation, fanned, member, message, meta, push_due, push_subscription, version
+from chat_server.store.schema import conversation, fanned, member, message, meta, push_address, push_due, version
 from sqlalchemy import Connection, delete, insert, select, update
 
 from tests.chat_server.house import House, Store, opened
@@ -382,8 +382,8 @@ async def test_a_change_of_an_old_message_owes_no_push_and_takes_none_away(house
 
 
 async def subscribe(house: House, who: str) -> None:
-    row = {"user": who, "device": "phone", "provider": "log", "address": "{}"}
-    await house.database.change(lambda connection: connection.execute(insert(push_subscription), row))
+    row = {"user": who, "login": "phone", "provider": "log", "address": "{}"}
+    await house.database.change(lambda connection: connection.execute(insert(push_address), row))
 
 
 # --- hot rooms ----------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from chat_common.clock import ManualClock
 from chat_common.memory.push import MemoryPush
 from chat_common.ports.push import Outcome, Result
 from chat_server.router.push import KEPT_MS, OfflinePush
-from chat_server.store.schema import push_due, push_subscription
+from chat_server.store.schema import login, push_address, push_due
 from sqlalchemy import select, update
 
 from tests.chat_server.house import House
@@ -54,13 +54,18 @@ def pushing(house: House, memory: Any, clock: ManualClock) -> OfflinePush:
     )
 
 
+async def write(house: House, statement: Any) -> None:
+    await house.database.change(lambda connection: connection.execute(statement))
+
+
 @pytest.fixture
 async def phones(house: House) -> Phones:
     ada, bob = await house.users("ada", "bob")
     room = await house.group(ada, bob, name="Tea")
     for device in ("d1", "d2"):
-        row = {"user": bob, "device": device, "provider": "memory", "address": "{}"}
-        await house.database.change(lambda connection: connection.execute(push_subscription.insert().values(row)))  # noqa: B023
+        family = {"user": bob, "login": f"login of {device}"}
+        await write(house, login.insert().values(family | {"device": device, "expires_at": 10**15}))
+        await write(house, push_address.insert().values(family | {"provider": "memory", "address": "{}"}))
     await house.say(ada, room, "hello")
     await house.pump()
     memory, clock = MemoryPush(), ManualClock(wall_ms=house.clock.wall_ms() + 60_000)
@@ -98,29 +103,45 @@ async def test_retry_after_holds_its_address_alone(phones: Phones) -> None:
     assert phones.told() == [("d2", 1), ("d1", 1)]
 
 
+async def test_an_address_that_was_renewed_is_not_held_by_what_was_said_of_the_old_one(phones: Phones) -> None:
+    phones.memory.answers["d1"] = [Outcome(Result.LATER, 600.0)]
+    await phones.push.send_due()
+    await write(phones.house, update(push_address).where(push_address.c.login == "login of d1").values(address="[]"))
+    assert await phones.later(31) == 1
+    assert phones.told() == [("d2", 1), ("d1", 1)]
+
+
+@pytest.mark.parametrize("over", [{"ended_at": 1}, {"expires_at": 1}, {"audience": "phone"}], ids=str)
+async def test_a_login_that_does_not_live_is_told_nothing(phones: Phones, over: dict[str, Any]) -> None:
+    await write(phones.house, update(login).where(login.c.device == "d1").values(over))
+    assert await phones.push.send_due() == 1
+    assert phones.memory.asked == ["d2"]
+    assert await phones.owed() == []
+
+
 async def test_a_dead_address_is_dropped_and_nothing_more_is_owed(phones: Phones) -> None:
     phones.memory.answers["d1"] = [Outcome(Result.GONE)]
     assert await phones.push.send_due() == 1
-    assert [row.device for row in await phones.house.rows(select(push_subscription))] == ["d2"]
+    assert [row.login for row in await phones.house.rows(select(push_address))] == ["login of d2"]
     assert await phones.owed() == []
 
 
 async def test_an_address_renewed_while_the_old_one_died_stays(phones: Phones) -> None:
     class Renewing(MemoryPush):
         async def send(self, notification: Any, addresses: Any) -> Any:
-            new = update(push_subscription).where(push_subscription.c.device == "d1").values(address='{"new":1}')
-            await phones.house.database.change(lambda connection: connection.execute(new))
+            first = push_address.c.login == "login of d1"
+            await write(phones.house, update(push_address).where(first).values(address='{"new":1}'))
             return [Outcome(Result.GONE), Outcome(Result.DELIVERED)]
 
     await pushing(phones.house, Renewing(), phones.clock).send_due()
-    assert {row.device for row in await phones.house.rows(select(push_subscription))} == {"d1", "d2"}
+    assert {row.login for row in await phones.house.rows(select(push_address))} == {"login of d1", "login of d2"}
 
 
 async def test_a_refusal_is_not_tried_again_and_keeps_the_address(phones: Phones) -> None:
     phones.memory.answers["d1"] = [Outcome(Result.REFUSED, reason="too large")]
     assert await phones.push.send_due() == 1
     assert await phones.owed() == []
-    assert len(await phones.house.rows(select(push_subscription))) == 2
+    assert len(await phones.house.rows(select(push_address))) == 2
 
 
 @pytest.mark.parametrize("fault", ["raises", "answers for one"])

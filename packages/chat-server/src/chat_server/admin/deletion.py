@@ -21,7 +21,7 @@ from chat_server.admin.neighbours import Neighbours, Portion
 from chat_server.store import audit
 from chat_server.store.executor import CommandExecutor
 from chat_server.store.replies import forget_replies_of
-from chat_server.store.schema import deletion, member, push_due, push_subscription, report, restamp, user
+from chat_server.store.schema import deletion, member, push_address, push_due, report, restamp, user
 from chat_server.store.statements import upsert
 from chat_server.store.tx import Tx, missing
 
@@ -120,7 +120,7 @@ class Deletions:
     def _erase(self, tx: Tx, who: str) -> Sequence[Any]:
         ended = self._neighbours.accounts.erase(tx, who)
         self._neighbours.leaving.profile(tx, who)
-        for table in (push_subscription, push_due, restamp):
+        for table in (push_address, push_due, restamp):
             tx.connection.execute(delete(table).where(table.c.user == who))
         return ended
 

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Row, bindparam, select, update
 
 from chat_server.auth.endings import Endings, why_ended
 from chat_server.auth.issue import decided
-from chat_server.auth.logins import Ended, end, held, lock_user
+from chat_server.auth.logins import Ended, Heir, end, held, lock_user
 from chat_server.auth.neighbours import Neighbours, Ports
 from chat_server.auth.policy import Newcomer, Policy
 from chat_server.auth.settings import AuthSettings
@@ -82,7 +82,8 @@ class Binding:
                 raise NotAuthenticated("token: The token belongs to another device. Log in on this one.", field="token")
             others = [each for each in held(connection, row.user, now, online) if each.login != row.login]
             decision = decided(policy.decide(device, others))
-            ended = end(connection, login.c.login.in_(decision.end), "replaced", now, stays=arrival.device)
+            heir = Heir(row.login, arrival.device)
+            ended = end(connection, login.c.login.in_(decision.end), "replaced", now, heir=heir)
             connection.execute(
                 update(login)
                 .where(login.c.login == row.login)

@@ -7,10 +7,11 @@ from chat_common import wire
 from sqlalchemy import Connection, select
 
 from chat_server.auth.endings import Endings
-from chat_server.auth.logins import LoggedIn, end, lives, signed
+from chat_server.auth.logins import LoggedIn, end, signed
 from chat_server.auth.neighbours import Ports
 from chat_server.auth.signer import Claims, TokenSigner
 from chat_server.store import views
+from chat_server.store.rights import lives
 from chat_server.store.schema import login
 
 

@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from chat_server.auth.bans import refuse_banned
 from chat_server.auth.endings import Endings
 from chat_server.auth.identities import Identities, find
-from chat_server.auth.logins import Ended, LoggedIn, end, held, known_device, lock_user, open_login, signed
+from chat_server.auth.logins import Ended, Heir, LoggedIn, end, held, known_device, lock_user, open_login, signed
 from chat_server.auth.neighbours import Neighbours, Ports
 from chat_server.auth.policy import Decision, Held, Newcomer, Policy
 from chat_server.auth.settings import AuthSettings
@@ -83,8 +83,9 @@ class Issuer:
             device = self._described(tx.connection, person.user, newcomer)
             others = held(tx.connection, person.user, tx.now, online)
             decision = decided(Policy.of(self.settings).decide(device, others))
-            ended = end(tx.connection, login.c.login.in_(decision.end), "replaced", tx.now, stays=device.device)
             claims = open_login(tx.connection, person.user, device, self.settings, tx.now, provider=provider)
+            heir = Heir(claims.login, device.device)
+            ended = end(tx.connection, login.c.login.in_(decision.end), "replaced", tx.now, heir=heir)
             audit.note(
                 tx.connection, tx.now, person.user, "login", person.user,
                 provider=provider, device=device.device, platform=device.platform, address=device.address,

@@ -21,11 +21,12 @@ from sqlalchemy import Connection, delete, func, select
 from chat_server.auth.direct import DirectLogins
 from chat_server.auth.endings import Endings
 from chat_server.auth.identities import find, keep
-from chat_server.auth.logins import Ended, end, lives, lock_user
+from chat_server.auth.logins import Ended, end, lock_user
 from chat_server.auth.neighbours import Ports
 from chat_server.auth.passwords import PROVIDER as PASSWORD
 from chat_server.auth.requests import Nothing
 from chat_server.store.executor import caller_user
+from chat_server.store.rights import lives
 from chat_server.store.schema import identity, login
 
 log = structlog.get_logger("chat.auth")

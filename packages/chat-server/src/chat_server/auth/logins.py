@@ -7,12 +7,14 @@ from typing import Any, Literal
 
 from attrs import define, frozen
 from chat_common import wire
-from sqlalchemy import Connection, Row, and_, delete, or_, select, update
+from sqlalchemy import Connection, Row, delete, or_, select, update
 
 from chat_server.auth.policy import Held, Newcomer
 from chat_server.auth.settings import AuthSettings
 from chat_server.auth.signer import Claims, TokenSigner
-from chat_server.store.schema import login, push_subscription, token, user
+from chat_server.store import push_addresses
+from chat_server.store.rights import lives
+from chat_server.store.schema import login, token, user
 from chat_server.store.tx import new_id
 
 EndedBy = Literal["logout", "kick", "replaced", "password", "ban", "reuse", "expired", "unlinked", "admin", "deleted"]
@@ -32,6 +34,14 @@ class LoggedIn:
 
 
 @frozen
+class Heir:
+    """A login under which a device goes on whose earlier login is ended."""
+
+    login: str
+    device: str | None
+
+
+@frozen
 class Ended:
     """A login that this transaction has ended."""
 
@@ -44,11 +54,6 @@ class Ended:
     expires_at: int
     audience: str | None
     by: EndedBy
-
-
-def lives(now: int) -> Any:
-    """Condition: the login is a client's, was not ended, and is not over."""
-    return and_(login.c.ended_at.is_(None), login.c.expires_at > now, login.c.audience.is_(None))
 
 
 def lock_user(connection: Connection, name: str) -> None:
@@ -142,11 +147,10 @@ def signed(signer: TokenSigner, claims: Claims, who: wire.User) -> LoggedIn:
     return LoggedIn(token=signer.sign(claims), expires_at=claims.expires_at, user=who)
 
 
-def end(connection: Connection, condition: Any, by: EndedBy, now: int, *, stays: str | None = None) -> list[Ended]:
-    """End every login that fits and was not ended yet, with the push address of its device.
-
-    ``stays``: a device that goes on under another login, so that its push address is kept. The caller announces what
-    was ended after the commit (`chat_server.auth.endings`).
+def end(connection: Connection, condition: Any, by: EndedBy, now: int, *, heir: Heir | None = None) -> list[Ended]:
+    """End every login that fits and was not ended yet, with its push address, which the ``heir`` takes over from an
+    earlier login of the same device. The caller announces what was ended after the commit
+    (`chat_server.auth.endings`).
     """
     doomed = connection.execute(
         select(login).where(condition, login.c.ended_at.is_(None)).order_by(login.c.login).with_for_update()
@@ -157,12 +161,10 @@ def end(connection: Connection, condition: Any, by: EndedBy, now: int, *, stays:
     ]
     for each in ended:
         connection.execute(update(login).where(login.c.login == each.login).values(ended_at=now, ended_by=by))
-        if each.device is not None and each.device != stays:
-            connection.execute(
-                delete(push_subscription).where(
-                    push_subscription.c.user == each.user, push_subscription.c.device == each.device
-                )
-            )
+        if heir is not None and heir.device is not None and heir.device == each.device:
+            push_addresses.hand_over(connection, each.user, each.login, heir.login)
+        else:
+            push_addresses.drop(connection, each.user, each.login)
     return ended
 
 

@@ -11,13 +11,14 @@ from msgspec import UNSET, Meta, UnsetType
 from sqlalchemy import select
 
 from chat_server.auth.endings import Endings
-from chat_server.auth.logins import Ended, end, lives, lock_user, renewed
+from chat_server.auth.logins import Ended, end, lock_user, renewed
 from chat_server.auth.neighbours import Ports
 from chat_server.auth.passwords import PASSWORD_MAX, Password, PasswordIdentity, keep, replace
 from chat_server.auth.settings import AuthSettings
 from chat_server.auth.signer import TokenSigner
 from chat_server.store import views
 from chat_server.store.executor import caller_user
+from chat_server.store.rights import lives
 from chat_server.store.schema import login, token
 from chat_server.store.tx import Tx
 

@@ -11,24 +11,22 @@ from typing import Any
 
 import msgspec
 import structlog
-from attrs import define, field, frozen
+from attrs import field, frozen
 from cachetools import LRUCache
-from chat_common import wire
 from chat_common.clock import Clock
-from chat_common.errors import ChatError, Invalid
+from chat_common.errors import ChatError
 from chat_common.ports.database import Database
 from chat_common.ports.directory import Directory
 from chat_common.ports.push import Address, Notification, Outcome, PushProvider, Result
-from chat_common.records import Caller, Command, Task
-from chat_common.validation import named
-from sqlalchemy import Connection, delete, select
+from chat_common.records import Task
+from sqlalchemy import Connection, select
 
 from chat_server.contributions import RoomContributions, every
-from chat_server.store import push_due, views
+from chat_server.router.addresses import AddressBook
+from chat_server.store import push_addresses, push_due, views
 from chat_server.store.executor import CommandExecutor
-from chat_server.store.schema import message, push_subscription
-from chat_server.store.statements import upsert
-from chat_server.store.tx import Tx
+from chat_server.store.push_addresses import PushAddress
+from chat_server.store.schema import message
 
 log = structlog.get_logger("chat.push")
 PAGE = 200
@@ -40,25 +38,6 @@ KEPT_MS = 86_400_000
 TOLD = 100_000
 
 
-@define(kw_only=True)
-class Subscribe:
-    """``address``: what the provider needs to reach this device, for example a Web Push subscription."""
-
-    provider: named(32)  # type: ignore[valid-type]
-    address: dict[str, Any]
-    device: wire.Id | None = None
-
-
-@define(kw_only=True)
-class Unsubscribe:
-    device: wire.Id | None = None
-
-
-@define(kw_only=True)
-class Nothing:
-    """An empty answer."""
-
-
 @frozen
 class _Due:
     user: str
@@ -66,12 +45,12 @@ class _Due:
     last_seq: int
     time: int = 0
     notification: Notification | None = None
-    addresses: Mapping[str, Sequence[Address]] = field(factory=dict)
+    addresses: Mapping[str, Sequence[PushAddress]] = field(factory=dict)
     held: bool = False
 
 
 class OfflinePush:
-    """The commands ``push.subscribe`` and ``push.unsubscribe``, and the background work that sends what is due."""
+    """The background work that sends what is due, and the commands of `AddressBook`."""
 
     def __init__(
         self,
@@ -84,71 +63,26 @@ class OfflinePush:
         lease: float,
     ) -> None:
         self._database = database
-        self._executor = executor
+        self._book = AddressBook(database, executor, clock, providers)
         self._directory = directory
         self._clock = clock
         self._providers = providers
         self._preview = preview
         self._lease = lease
-        # (user, device, conversation) → (seq, time) of a message. One address that fails makes the whole row due
+        # (login, conversation) → (seq, time) of a message. One address that fails makes the whole row due
         # again; those that have been told are not told again each time. Lost with the process: then the platform
         # collapses it.
-        self._told: LRUCache[tuple[str, str, str], tuple[int, int]] = LRUCache(TOLD)
-        self._held: LRUCache[tuple[str, str], float] = LRUCache(TOLD)
+        self._told: LRUCache[tuple[str, str], tuple[int, int]] = LRUCache(TOLD)
+        # An address → the moment of the monotonic clock until which it is left alone; one that was renewed is another.
+        self._held: LRUCache[tuple[str, int], float] = LRUCache(TOLD)
 
     def contributions(self) -> RoomContributions:
         """Its commands, and the work that sends what is due."""
         return RoomContributions(
-            room="router", commands=self.commands(), tasks=[Task("offline-push", every(PUSH_EVERY, self.send_due))]
+            room="router",
+            commands=self._book.commands(),
+            tasks=[Task("offline-push", every(PUSH_EVERY, self.send_due))],
         )
-
-    def commands(self) -> Sequence[Command]:
-        """Only where there is a provider to push with."""
-
-        def subscribe(caller: Caller) -> Any:
-            return lambda tx, me, request: self._subscribe(tx, me, caller.device, request)
-
-        async def on(caller: Caller, request: Subscribe) -> Nothing:
-            return await self._executor.run(caller, "push.subscribe", request, subscribe(caller), Nothing)
-
-        async def off(caller: Caller, request: Unsubscribe) -> Nothing:
-            def end(tx: Tx, me: str, wanted: Unsubscribe) -> Nothing:
-                device = wanted.device or caller.device
-                tx.connection.execute(
-                    delete(push_subscription).where(
-                        push_subscription.c.user == me, push_subscription.c.device == (device or "")
-                    )
-                )
-                return Nothing()
-
-            return await self._executor.run(caller, "push.unsubscribe", request, end, Nothing)
-
-        if not self._providers:
-            return []
-        return [
-            Command(
-                "push.subscribe", Subscribe, Nothing, on, "keeps", summary="Be told of messages while away.", cost=5
-            ),
-            Command("push.unsubscribe", Unsubscribe, Nothing, off, "keeps", summary="No longer be told while away."),
-        ]
-
-    def _subscribe(self, tx: Tx, me: str, own_device: str | None, request: Subscribe) -> Nothing:
-        if request.provider not in self._providers:
-            known = ", ".join(sorted(self._providers)) or "none"
-            raise Invalid(f"provider: {request.provider!r} is not one of this server's ({known})", field="provider")
-        device = request.device or own_device
-        if not device:
-            raise Invalid("device: Name the device that pushes are for.", field="device")
-        address = views.as_json(request.address)
-        if len(address) > 4096:
-            raise Invalid("address: An address has at most 4096 characters.", field="address", limit=4096)
-        values = {"provider": request.provider, "address": address}
-        tx.connection.execute(
-            upsert(tx.connection, push_subscription)
-            .values(user=me, device=device, **values)
-            .on_conflict_do_update(index_elements=["user", "device"], set_=values)
-        )
-        return Nothing()
 
     async def send_due(self) -> int:
         """Send what is due, a page at a time; to how many addresses notifications went out."""
@@ -172,10 +106,11 @@ class OfflinePush:
         return sent
 
     async def _outcomes(
-        self, provider: str, notification: Notification, addresses: Sequence[Address]
+        self, provider: str, notification: Notification, known: Sequence[PushAddress]
     ) -> Sequence[Outcome]:
         """What the provider says; a provider that raises, or answers for fewer, is asked again later."""
         try:
+            addresses = [Address(each.device, msgspec.json.decode(each.address)) for each in known]
             outcomes = await self._providers[provider].send(notification, addresses)
             if len(outcomes) == len(addresses):
                 return outcomes
@@ -184,23 +119,23 @@ class OfflinePush:
             log.warning("push_failed", provider=provider, code=error.code)
         except Exception:
             log.exception("push_failed", provider=provider)
-        return [Outcome(Result.LATER)] * len(addresses)
+        return [Outcome(Result.LATER)] * len(known)
 
-    async def _noted(self, provider: str, due: _Due, addresses: Sequence[Address], outcomes: Sequence[Outcome]) -> int:
+    async def _noted(
+        self, provider: str, due: _Due, addresses: Sequence[PushAddress], outcomes: Sequence[Outcome]
+    ) -> int:
         """Forget dead addresses, remember who was told and who is to be left alone for a while; how many were told."""
         told = 0
         for address, outcome in zip(addresses, outcomes, strict=True):
             if outcome.result is Result.GONE:
-                values = views.as_json(dict(address.values))
-                await self._database.change(
-                    lambda connection: _forget(connection, due.user, address.device, provider, values)  # noqa: B023
-                )
+                await self._database.change(lambda connection: push_addresses.drop_dead(connection, address))  # noqa: B023
             elif outcome.result is Result.DELIVERED:
                 told += 1
-                self._told[(due.user, address.device, due.conversation)] = (due.last_seq, due.time)
+                self._told[(address.login, due.conversation)] = (due.last_seq, due.time)
             else:
                 if outcome.result is Result.LATER:
-                    self._held[(due.user, address.device)] = self._clock.monotonic() + _wait(outcome.retry_after)
+                    until = self._clock.monotonic() + _wait(outcome.retry_after)
+                    self._held[address.key] = until
                 log.warning("push_not_taken", provider=provider, result=outcome.result.value, reason=outcome.reason)
         return told
 
@@ -231,16 +166,16 @@ class OfflinePush:
             collapse=row.conversation,
             ttl=max(1, (said.time + KEPT_MS - now) // 1000),
         )
-        addresses: dict[str, list[Address]] = {}
+        addresses: dict[str, list[PushAddress]] = {}
         held = False
-        for one in connection.execute(select(push_subscription).where(push_subscription.c.user == row.user)):
-            told = self._told.get((row.user, one.device, row.conversation))
+        for one in push_addresses.of(connection, row.user, now):
+            told = self._told.get((one.login, row.conversation))
             if one.provider not in self._providers or told == (row.last_seq, said.time):
                 continue
-            if self._held.get((row.user, one.device), 0.0) > self._clock.monotonic():
+            if self._held.get(one.key, 0.0) > self._clock.monotonic():
                 held = True
             else:
-                addresses.setdefault(one.provider, []).append(Address(one.device, msgspec.json.decode(one.address)))
+                addresses.setdefault(one.provider, []).append(one)
         return _Due(row.user, row.conversation, row.last_seq, said.time, notification, addresses, held)
 
 
@@ -263,15 +198,3 @@ class LogPush:
 def _wait(retry_after: float | None) -> float:
     """Seconds to leave an address alone: the platform's word, but a clock of its that is wrong silences nobody."""
     return 0.0 if retry_after is None else min(max(retry_after, 0.0), LONGEST_WAIT)
-
-
-def _forget(connection: Connection, user: str, device: str, provider: str, address: str) -> None:
-    """The address is dead; one that the device has subscribed with in the meantime stays."""
-    connection.execute(
-        delete(push_subscription).where(
-            push_subscription.c.user == user,
-            push_subscription.c.device == device,
-            push_subscription.c.provider == provider,
-            push_subscription.c.address == address,
-        )
-    )

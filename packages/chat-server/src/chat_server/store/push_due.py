@@ -9,7 +9,7 @@ from typing import Any
 from attrs import frozen
 from sqlalchemy import Connection, and_, bindparam, delete, exists, select, update
 
-from chat_server.store.schema import conversation, member, push_due, push_subscription
+from chat_server.store.schema import conversation, member, push_address, push_due
 from chat_server.store.statements import CompiledStatement, upsert
 
 
@@ -24,7 +24,7 @@ class Owed:
     due_at: int
 
 
-_ANYBODY = CompiledStatement(select(exists(select(push_subscription.c.user))))
+_ANYBODY = CompiledStatement(select(exists(select(push_address.c.user))))
 _OWED = CompiledStatement(select(exists(select(push_due.c.user))))
 _DROP = CompiledStatement(
     delete(push_due).where(
@@ -39,13 +39,13 @@ _DROP = CompiledStatement(
 
 
 def owe(connection: Connection, items: Sequence[Owed]) -> None:
-    """One row per member with a push subscription who has not muted."""
+    """One row per member with a push address who has not muted."""
     if not items or not _ANYBODY.all(connection)[0][0]:
         return
     wanted = {user for item in items for user in item.users}
     having = set(
         connection.execute(
-            select(push_subscription.c.user).where(push_subscription.c.user.in_(sorted(wanted))).distinct()
+            select(push_address.c.user).where(push_address.c.user.in_(sorted(wanted))).distinct()
         ).scalars()
     )
     for item in items:

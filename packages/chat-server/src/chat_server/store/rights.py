@@ -2,8 +2,8 @@
 
 Where a user stands in a conversation (`standing`, `enter`), what of it the user sees (`visible`), whether the user may
 put words or files into it (`may_speak`, `may_send`), what a role lets one do (`POWERS`, `may_manage`, `outranks`), who
-is banned, who has blocked whom, and whose presence is shown to whom. A use case asks in the transaction in which it
-acts.
+is banned, which logins live, who has blocked whom, and whose presence is shown to whom. A use case asks in the
+transaction in which it acts.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import Any, Literal
 
 from attrs import frozen
 from chat_common.errors import Conflict, NotAMember, NotPermitted
-from sqlalchemy import Connection, Text, bindparam, or_, select
+from sqlalchemy import Connection, Text, and_, bindparam, or_, select
 
 from chat_server.store import views
-from chat_server.store.schema import ban, contact, conversation, member
+from chat_server.store.schema import ban, contact, conversation, login, member
 from chat_server.store.schema import user as user_table
 from chat_server.store.statements import CompiledStatement, any_of, texts
 from chat_server.store.tx import Room, Tx, missing
@@ -35,6 +35,14 @@ _BANS = CompiledStatement(
 def banned(connection: Connection, users: Iterable[str], now: int) -> dict[str, int | None]:
     """Those of ``users`` who are banned at ``now`` (ms), with the time at which the ban ends (None: never)."""
     return {row.user: row.until for row in _BANS.all(connection, texts(connection, users), now)}
+
+
+# --- logins -------------------------------------------------------------------------------------------------------
+
+
+def lives(now: int) -> Any:
+    """Condition: the login is a client's, was not ended, and is not over."""
+    return and_(login.c.ended_at.is_(None), login.c.expires_at > now, login.c.audience.is_(None))
 
 
 # --- roles --------------------------------------------------------------------------------------------------------

@@ -312,13 +312,15 @@ ban = _table(
     Column("reason", Text),
 )
 
-push_subscription = _table(
-    "chat_push_subscription",
+push_address = _table(
+    "chat_push_address",
     _id("user", primary_key=True),
-    _id("device", primary_key=True),
+    _id("login", primary_key=True),
     Column("provider", Bytewise, nullable=False),
     Column("address", Text, nullable=False),
+    _number("subscribed_at"),
 )
+"""One a login, and it ends with the login, in the same transaction. ``address``: JSON, a secret of the device."""
 
 push_due = _table(
     "chat_push_due",
