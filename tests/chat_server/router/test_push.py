@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -154,6 +155,18 @@ async def test_a_provider_that_breaks_its_word_is_asked_again(phones: Phones, fa
 
     assert await pushing(phones.house, Bad(), phones.clock).send_due() == 0
     assert await phones.owed() == [(phones.bob, 1)]
+    assert await phones.later(31) == 2
+
+
+async def test_a_provider_that_hangs_is_left_and_asked_again(phones: Phones, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Hanging(MemoryPush):
+        async def send(self, notification: Any, addresses: Any) -> Any:
+            await asyncio.Event().wait()
+
+    monkeypatch.setattr("chat_server.router.push.PATIENCE", 0.01)
+    assert await pushing(phones.house, Hanging(), phones.clock).send_due() == 0
+    assert await phones.owed() == [(phones.bob, 1)]
+    monkeypatch.undo()
     assert await phones.later(31) == 2
 
 

@@ -6,6 +6,7 @@ memory, absence means *unknown* for one lease, and nothing is pushed on it.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -32,6 +33,8 @@ log = structlog.get_logger("chat.push")
 PAGE = 200
 PUSH_EVERY = 1.0
 RETRY_MS = 30_000
+PATIENCE = 30.0
+"""Seconds that a provider may take for one notification: one that hangs does not keep others from being told."""
 LONGEST_WAIT = 3_600.0
 KEPT_MS = 86_400_000
 """Milliseconds since a message was sent, after which nobody is told of it any more."""
@@ -111,10 +114,13 @@ class OfflinePush:
         """What the provider says; a provider that raises, or answers for fewer, is asked again later."""
         try:
             addresses = [Address(each.device, msgspec.json.decode(each.address)) for each in known]
-            outcomes = await self._providers[provider].send(notification, addresses)
+            async with asyncio.timeout(PATIENCE):
+                outcomes = await self._providers[provider].send(notification, addresses)
             if len(outcomes) == len(addresses):
                 return outcomes
             log.error("push_failed", provider=provider, reason="The provider did not answer for each address.")
+        except TimeoutError:
+            log.warning("push_failed", provider=provider, reason="The provider did not answer in time.")
         except ChatError as error:
             log.warning("push_failed", provider=provider, code=error.code)
         except Exception:
