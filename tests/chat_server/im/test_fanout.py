@@ -15,7 +15,18 @@ from chat_server.im.fanout import Fanout
 from chat_server.im.heat import FanoutSettings
 from chat_server.im.sweeper import Sweeper
 from chat_server.store import epoch
-from chat_server.store.schema import conversation, fanned, member, message, meta, push_address, push_due, version
+from chat_server.store.leases import Leases
+from chat_server.store.schema import (
+    conversation,
+    fanned,
+    lease,
+    member,
+    message,
+    meta,
+    push_address,
+    push_due,
+    version,
+)
 from sqlalchemy import Connection, delete, insert, select, update
 
 from tests.chat_server.house import House, Store, opened
@@ -183,6 +194,37 @@ async def test_the_sweeper_announces_again_what_the_broker_lost(house: House) ->
     await house.rooms.fanout.save()
     house.clock.advance(60)
     assert await sweeper.sweep() == 0
+
+
+async def test_the_sweeper_leaves_what_another_server_sweeps_and_passes_nothing_over_later(house: House) -> None:
+    ada, bob = await house.users("ada", "bob")
+    room = await house.group(ada, bob)
+    await house.say(ada, room)
+    house.outbox.take()  # the broker loses all it had
+    here, there = (Leases(house.database, house.clock, node) for node in ("here", "there"))
+    turn = here.of("sweeper")
+    there.of("sweeper")
+    sweeper = Sweeper(house.database, house.outbox, house.clock, house.rooms.fanout, turn)
+    await there.renew()
+    await here.renew()
+    house.clock.advance(4)
+    assert await sweeper.sweep() == 0
+    await there.give_back()
+    await here.renew()
+    # Taken away behind its back, as from a server that was stopped: its own clock says that it holds it.
+    await house.database.change(lambda connection: connection.execute(update(lease).values(until=0)))
+    there.of("sweeper")
+    await there.renew()
+    house.clock.advance(1)
+    assert turn.held
+    assert await sweeper.sweep() == 0
+    assert house.outbox.take() == []
+    await there.give_back()
+    await here.renew()
+    house.clock.advance(1)
+    assert await sweeper.sweep() == 1
+    await house.pump()
+    assert told(house, bob, room) == [1]
 
 
 async def test_the_sweeper_goes_on_until_it_is_fanned_out_however_often_the_broker_forgets(house: House) -> None:

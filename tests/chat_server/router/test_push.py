@@ -11,6 +11,7 @@ from chat_common.clock import ManualClock
 from chat_common.memory.push import MemoryPush
 from chat_common.ports.push import Outcome, Result
 from chat_server.router.push import KEPT_MS, OfflinePush
+from chat_server.store.leases import Lease
 from chat_server.store.schema import login, push_address, push_due
 from sqlalchemy import select, update
 
@@ -71,6 +72,50 @@ async def phones(house: House) -> Phones:
     await house.pump()
     memory, clock = MemoryPush(), ManualClock(wall_ms=house.clock.wall_ms() + 60_000)
     return Phones(house, clock, memory, pushing(house, memory, clock), room, bob)
+
+
+class Died(BaseException):
+    """The end of the process, as far as the work in it can tell."""
+
+
+class Turn(Lease):
+    """A lease that is lost when the test says so."""
+
+    def __init__(self) -> None:
+        super().__init__("offline-push")
+        self.mine = True
+
+    @property
+    def held(self) -> bool:
+        return self.mine
+
+
+async def test_who_has_not_the_turn_sends_nothing_and_who_loses_it_stops_before_the_next(phones: Phones) -> None:
+    turn = Turn()
+    phones.push._turn = turn
+    turn.mine = False
+    assert await phones.push.send_due() == 0
+    ada = await phones.house.user("ada")
+    other = await phones.house.group(ada, phones.bob, name="Cake")
+    await phones.house.say(ada, other, "cake")
+    await phones.house.pump()
+    phones.clock.advance(60)
+
+    class Losing(MemoryPush):
+        async def send(self, notification: Any, addresses: Any) -> Any:
+            turn.mine = False
+            return await super().send(notification, addresses)
+
+    phones.push._providers = {"memory": Losing()}
+    turn.mine = True
+    assert await phones.push.send_due() == 2, "both devices hear of the first conversation"
+    assert await phones.owed() == [(phones.bob, 1)], "what was sent is written down, and the other is still owed"
+    phones.push._providers = {"memory": phones.memory}
+    turn.mine = True
+    assert await phones.push.send_due() == 2
+    assert await phones.owed() == []
+    (told,) = {note.conversation for _, note in phones.memory.sent}
+    assert told in (phones.room, other)
 
 
 async def test_each_address_is_told_once(phones: Phones) -> None:
@@ -176,10 +221,10 @@ async def test_a_process_that_dies_before_it_settles_sends_again(phones: Phones)
     class Dying(MemoryPush):
         async def send(self, notification: Any, addresses: Any) -> Any:
             await super().send(notification, addresses)
-            raise SystemExit
+            raise Died
 
     dying = Dying()
-    with pytest.raises(SystemExit):
+    with pytest.raises(Died):
         await pushing(phones.house, dying, phones.clock).send_due()
     assert await phones.push.send_due() == 2
     assert {note.collapse for _, note in dying.sent + phones.memory.sent} == {phones.room}

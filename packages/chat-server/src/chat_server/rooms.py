@@ -19,7 +19,7 @@ from chat_common.ports.files import Attachments, NoAttachments
 from chat_common.ports.identity import IdentityProvider
 from chat_common.ports.outbox import Outbox
 from chat_common.ports.push import PushProvider
-from chat_common.records import CatalogueItem, Check, ContentKind, Task
+from chat_common.records import CatalogueItem, Check, ContentKind
 
 from chat_server.admin.neighbours import Leaving
 from chat_server.admin.neighbours import Neighbours as AdminNeighbours
@@ -53,6 +53,7 @@ from chat_server.router.service import Router
 from chat_server.store import epoch
 from chat_server.store.audit import forget_notes
 from chat_server.store.executor import CommandExecutor
+from chat_server.store.leases import Lease
 from chat_server.store.replies import forget_replies
 from chat_server.store.reports import ReportSettings, forget_reports
 from chat_server.store.tx import Tx
@@ -62,7 +63,8 @@ TIDY_EVERY = 60.0
 
 @frozen(kw_only=True)
 class RoomPorts:
-    """What the rooms stand on: the ports of this process, and where it is. ``screen``: the interceptors at `submit`."""
+    """What the rooms stand on: the ports of this process, and where it is. ``screen``: the interceptors at `submit`.
+    ``lease`` gives the lease of a name, for work that one of several servers does."""
 
     database: Database
     outbox: Outbox
@@ -77,6 +79,7 @@ class RoomPorts:
     attachments: Attachments = field(factory=NoAttachments)
     items: Sequence[CatalogueItem] = ()
     screen: Check = unscreened
+    lease: Callable[[str], Lease] = Lease
     refusals: Refusals = field(factory=Refusals)
 
 
@@ -126,6 +129,7 @@ class Rooms:
     clock: Clock
     epoch: str
     reports: ReportSettings
+    tidying: Lease
 
     def contributions(self) -> Sequence[RoomContributions]:
         """What each room contributes."""
@@ -136,21 +140,22 @@ class Rooms:
             self.admin.contributions(),
             self.items.contributions(),
             self.push.contributions(),
-            RoomContributions(room="store", tasks=[Task("tidy", every(TIDY_EVERY, self.tidy))]),
+            RoomContributions(room="store", tasks=[self.tidying.task(every(TIDY_EVERY, self.tidy))]),
         ]
 
     async def tidy(self) -> None:
-        """Delete expired replies and tokens, a limited number at a time, so that other work can run in between."""
-        now = self.clock.wall_ms()
-        while await self.database.change(lambda connection: forget_replies(connection, now)):
-            pass
-        while await self.database.change(self.auth.forget_old):
-            pass
-        while await self.database.change(lambda connection: forget_notes(connection, now)):
-            pass
-        kept_days = self.reports.kept_days
-        while await self.database.change(lambda connection: forget_reports(connection, now, kept_days)):
-            pass
+        """Delete expired replies and tokens, a limited number at a time, so that other work can run in between; nothing
+        while another server has the lease."""
+        now, kept_days = self.clock.wall_ms(), self.reports.kept_days
+        portions: Sequence[Callable[[Any], Any]] = [
+            lambda connection: forget_replies(connection, now),
+            self.auth.forget_old,
+            lambda connection: forget_notes(connection, now),
+            lambda connection: forget_reports(connection, now, kept_days),
+        ]
+        for portion in portions:
+            while self.tidying.held and await self.database.change(portion):
+                pass
 
 
 async def build(ports: RoomPorts, settings: RoomSettings, observe: Callable[[str, Any], None]) -> Rooms:
@@ -180,7 +185,7 @@ async def build(ports: RoomPorts, settings: RoomSettings, observe: Callable[[str
     router = Router(ports.node, ports.directory, database)
     fanout = Fanout(database, executor, clock, settings.fanout, router.deliver, observe)
     own_changes = OwnChanges(database, known.preview, router.deliver)
-    sweeper = Sweeper(database, outbox, clock, fanout)
+    sweeper = Sweeper(database, outbox, clock, fanout, ports.lease("sweeper"))
     auth = Auth(
         auth_neighbours.Ports(database, executor, ports.cache, clock, ports.node),
         auth_neighbours.Neighbours(
@@ -234,7 +239,16 @@ async def build(ports: RoomPorts, settings: RoomSettings, observe: Callable[[str
     )
     parts = ImParts(submit, fanout, own_changes, sweeper, ports.attachments, settings.reports)
     im = Im(database, executor, known, parts, settings.im)
-    push = OfflinePush(database, executor, ports.directory, clock, ports.push_providers, known.preview, settings.lease)
+    push = OfflinePush(
+        database,
+        executor,
+        ports.directory,
+        clock,
+        ports.push_providers,
+        known.preview,
+        settings.lease,
+        ports.lease("offline-push"),
+    )
     return Rooms(
         im=im,
         logic=logic,
@@ -252,4 +266,5 @@ async def build(ports: RoomPorts, settings: RoomSettings, observe: Callable[[str
         clock=clock,
         epoch=current,
         reports=settings.reports,
+        tidying=ports.lease("tidy"),
     )

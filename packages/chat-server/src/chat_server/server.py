@@ -46,7 +46,7 @@ from starlette.routing import WebSocketRoute
 from chat_server import logs
 from chat_server.auth.public_address import PublicAddress
 from chat_server.auth.settings import AuthSettings
-from chat_server.contributions import with_rooms
+from chat_server.contributions import RoomContributions, with_rooms
 from chat_server.files.plugin import attachments, store_origin
 from chat_server.files.rights import SqlFileRights
 from chat_server.files.telemetry import FileTelemetry
@@ -66,6 +66,7 @@ from chat_server.settings import ServerSettings
 from chat_server.store import migrate
 from chat_server.store.backup import data_lock
 from chat_server.store.disk import check_room
+from chat_server.store.leases import Lease, Leases
 from chat_server.store.replies import SqlReplies
 from chat_server.transports.asgi import AsgiTransport
 from chat_server.transports.origins import Origins
@@ -145,6 +146,8 @@ class Server:
             stack.enter_context(data_lock(Path(server.data)))
         self.database: Database = await assembly.get(Database)  # type: ignore[type-abstract]
         await self._migrate()
+        # One file of SQLite has one server, as its lock has just shown.
+        self.leases = None if self.database.dialect == "sqlite" else Leases(self.database, self.clock, self.node)
         providers = await assembly.all(PushProvider)  # type: ignore[type-abstract]
         self.rooms = rooms = await build(await self._ports(), RoomSettings.read(section), self._observe)
         assembly.provide(Kinds, rooms.kinds)
@@ -181,6 +184,7 @@ class Server:
                 *rooms.contributions(),
                 self.gateway.contributions(),
                 *self.moderation.contributions(rooms.executor),
+                RoomContributions(room="leases", tasks=self.leases.tasks() if self.leases is not None else ()),
             ],
         )
         stack.push_async_callback(self.moderation.close)
@@ -191,6 +195,9 @@ class Server:
         await stack.enter_async_context(
             relay.running(_records(self.contributions.consumers), _records(self.contributions.ensured))
         )
+        if self.leases is not None:
+            await self.leases.renew()
+            stack.push_async_callback(self.leases.give_back)  # when the work under them has ended
         await stack.enter_async_context(_tasks(self.contributions, self.assembly))
         await self._join(stack, relay)
         await stack.enter_async_context(self.gateway)
@@ -245,6 +252,7 @@ class Server:
             items=[owned.record for owned in self.plugins.items],
             # The pipeline is made after the rooms, from their commands.
             screen=lambda caller, said: self.pipeline.screen(caller, said),
+            lease=self.leases.of if self.leases is not None else Lease,
             refusals=self.refusals,
         )
 

@@ -152,7 +152,7 @@ class Im:
             ],
             tasks=[
                 Task("fanout-cursors", every(SAVE_EVERY, fanout.save)),
-                Task("sweeper", every(SWEEP_EVERY, self._parts.sweeper.sweep)),
+                self._parts.sweeper.lease.task(every(SWEEP_EVERY, self._parts.sweeper.sweep)),
             ],
         )
 

@@ -1,6 +1,6 @@
 """The sweeper: re-announces conversations whose head has been above the fan-out cursor for some seconds.
 
-That heals a broker that lost what it had accepted.
+That heals a broker that lost what it had accepted. Of several servers on one database one does it at a time.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from sqlalchemy import Connection, func, select
 from chat_server.im.diffusion import drop_beyond_heads
 from chat_server.im.fanout import Fanout
 from chat_server.store import epoch
+from chat_server.store.leases import Lease
 from chat_server.store.schema import conversation, fanned
 from chat_server.store.topics import announce, stored_entry
 
@@ -29,7 +30,10 @@ class Sweeper:
     """``sweep`` is called every few seconds; each looks only at what was touched since the last
     one, and at what was behind then."""
 
-    def __init__(self, database: Database, outbox: Outbox, clock: Clock, fanout: Fanout) -> None:
+    def __init__(
+        self, database: Database, outbox: Outbox, clock: Clock, fanout: Fanout, lease: Lease | None = None
+    ) -> None:
+        self.lease = lease or Lease("sweeper")
         self._database = database
         self._outbox = outbox
         self._clock = clock
@@ -39,8 +43,11 @@ class Sweeper:
         self._told: dict[str, tuple[int, int]] = {}
 
     async def sweep(self) -> int:
-        """How many conversations were announced again."""
+        """How many conversations were announced again; none while another server has the lease."""
+        # What each server remembers for itself is void with a new epoch, whoever sweeps.
         await self._begin_anew()
+        if not self.lease.held:
+            return 0
         now = self._clock.wall_ms()
         self._told = {name: told for name, told in self._told.items() if now - told[1] < AGAIN_MS}
         total = 0
@@ -48,6 +55,8 @@ class Sweeper:
         since = now - OVERLAP_MS
         while True:
             rows = await self._database.change(lambda connection: self._page(connection, now, after))  # noqa: B023
+            if rows is None:
+                return total  # lost on the way: `_since` stays, so that nothing is passed over when it comes back
             total += len(rows)
             since = min([since, *(row.touched_at for row in rows)])  # what is behind is looked at until it is not
             if len(rows) < PAGE:
@@ -68,7 +77,9 @@ class Sweeper:
             self._since = 0
         self._epoch = now
 
-    def _page(self, connection: Connection, now: int, after: str) -> Sequence[Any]:
+    def _page(self, connection: Connection, now: int, after: str) -> Sequence[Any] | None:
+        if not self.lease.verify(connection):
+            return None
         done = func.coalesce(fanned.c.rev, 0)
         rows = connection.execute(
             select(conversation.c.conversation, conversation.c.head_rev, conversation.c.touched_at, done.label("done"))

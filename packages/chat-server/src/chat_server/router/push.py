@@ -2,6 +2,8 @@
 
 Fan-out owes a push (`push_due`); an acknowledgement or the read pointer drops it. After the directory has lost its
 memory, absence means *unknown* for one lease, and nothing is pushed on it.
+
+Of several servers on one database one sends at a time, under a named lease.
 """
 
 from __future__ import annotations
@@ -19,13 +21,13 @@ from chat_common.errors import ChatError
 from chat_common.ports.database import Database
 from chat_common.ports.directory import Directory
 from chat_common.ports.push import Address, Notification, Outcome, PushProvider, Result
-from chat_common.records import Task
 from sqlalchemy import Connection, select
 
 from chat_server.contributions import RoomContributions, every
 from chat_server.router.addresses import AddressBook
 from chat_server.store import push_addresses, push_due, views
 from chat_server.store.executor import CommandExecutor
+from chat_server.store.leases import Lease, whole
 from chat_server.store.push_addresses import PushAddress
 from chat_server.store.schema import message
 
@@ -64,7 +66,9 @@ class OfflinePush:
         providers: Mapping[str, PushProvider],
         preview: Callable[[str, Any], str],
         lease: float,
+        turn: Lease | None = None,
     ) -> None:
+        self._turn = turn or Lease("offline-push")
         self._database = database
         self._book = AddressBook(database, executor, clock, providers)
         self._directory = directory
@@ -84,28 +88,43 @@ class OfflinePush:
         return RoomContributions(
             room="router",
             commands=self._book.commands(),
-            tasks=[Task("offline-push", every(PUSH_EVERY, self.send_due))],
+            tasks=[self._turn.task(every(PUSH_EVERY, self.send_due))],
         )
 
     async def send_due(self) -> int:
-        """Send what is due, a page at a time; to how many addresses notifications went out."""
-        if await self._directory.known_since() < self._lease:
+        """Send what is due, a page at a time, while this server's turn lasts; to how many addresses notifications went
+        out."""
+        if not self._turn.held or await self._directory.known_since() < self._lease:
             return 0
         now = self._clock.wall_ms()
         due = await self._database.read(lambda connection: self._due(connection, now))
         sent = 0
+
+        async def tell(one: _Due) -> None:
+            nonlocal sent
+            sent += await self._tell(one, now)
+
         for one in due:
-            done = not one.held
-            for provider, addresses in one.addresses.items():
-                assert one.notification is not None
-                outcomes = await self._outcomes(provider, one.notification, addresses)
-                sent += await self._noted(provider, one, addresses, outcomes)
-                done = done and not any(outcome.result is Result.LATER for outcome in outcomes)
-            # A platform's own Retry-After holds its address alone: the row is looked at again for the others.
-            again_at = None if done else now + RETRY_MS
-            await self._database.change(
-                lambda connection: push_due.settle(connection, one.user, one.conversation, one.last_seq, again_at)  # noqa: B023
-            )
+            if not self._turn.held:
+                break
+            # Not torn by a stop: what was sent, and is still owed, would be sent again by the next server.
+            await whole(tell(one))
+        return sent
+
+    async def _tell(self, one: _Due, now: int) -> int:
+        """Send this one, and write down that it was; to how many addresses. Written even where the lease was lost
+        meanwhile: it is true, and whoever has the lease now need not send it."""
+        sent, done = 0, not one.held
+        for provider, addresses in one.addresses.items():
+            assert one.notification is not None
+            outcomes = await self._outcomes(provider, one.notification, addresses)
+            sent += await self._noted(provider, one, addresses, outcomes)
+            done = done and not any(outcome.result is Result.LATER for outcome in outcomes)
+        # A platform's own Retry-After holds its address alone: the row is looked at again for the others.
+        again_at = None if done else now + RETRY_MS
+        await self._database.change(
+            lambda connection: push_due.settle(connection, one.user, one.conversation, one.last_seq, again_at)
+        )
         return sent
 
     async def _outcomes(

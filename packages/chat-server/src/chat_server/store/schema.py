@@ -322,6 +322,15 @@ push_address = _table(
 )
 """One a login, and it ends with the login, in the same transaction. ``address``: JSON, a secret of the device."""
 
+lease = _table(
+    "chat_lease",
+    _id("name", primary_key=True),
+    Column("holder", Bytewise, nullable=False, server_default=""),
+    _number("fence"),
+    _number("until"),
+)
+"""Work that one of several servers does, see `chat_server.store.leases`. ``until``: ms by the database's clock."""
+
 push_due = _table(
     "chat_push_due",
     _id("user", primary_key=True),
