@@ -13,10 +13,11 @@ from chat_common.contracts.identity import Direct, DirectCheck, TicketCheck, dir
 from chat_common.errors import NotAuthenticated
 from chat_common.memory.cache import MemoryCache
 from chat_common.ports.identity import Attempt, Link, Proof, Waiting
-from chat_server.auth.passwords import PasswordIdentity, keep
+from chat_server.auth.passwords import PasswordIdentity
 from chat_server.auth.providers import DevIdentity, QrIdentity
 from chat_server.auth.public_address import PublicAddress
 from chat_server.auth.settings import AuthSettings
+from chat_server.store.schema import identity
 from chat_server.store.sqlite import open_sqlite
 
 from tests.chat_server.house import migrated
@@ -39,7 +40,8 @@ async def passwords(tmp_path: Path) -> AsyncIterator[PasswordIdentity]:
         made = PasswordIdentity(database, MemoryCache(ManualClock()), AuthSettings(attempts=100))
         for name in ("Ada", "Bob"):
             secret = await made.hasher.hash(f"the password of {name}")
-            await database.change(lambda connection, name=name, secret=secret: keep(connection, name, name, secret))
+            row = {"provider": "password", "subject": name.lower(), "user": name, "secret": secret}
+            await database.change(lambda connection, row=row: connection.execute(identity.insert(), row))
         yield made
 
 
