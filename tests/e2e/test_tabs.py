@@ -143,6 +143,9 @@ async def test_tabs_of_one_device_see_the_same(browser: Browser, server: Server)
     await bob.say("hello both")
     for tab in (ada, second):
         await tab.sees("hello both")
+        await expect(tab.row("Bob").locator(".unread")).to_have_count(
+            0, timeout=WAIT
+        )  # read, a moment after it is seen
     await ada.back()
     await second.back()
     await bob.say("one more")

@@ -170,6 +170,17 @@ async def test_any_other_node_answers_for_one_that_is_gone() -> None:
             assert answer.text == str(number)
 
 
+async def refusal(rpc: GrpcRpc) -> str:
+    """Why the other node turns this one away. Where its answer comes before gRPC has ended its own first step, gRPC
+    only says "Internal error from Core"; so it is asked until it says more."""
+    while True:
+        with pytest.raises(Unavailable) as refused:
+            await call(rpc, "a")
+        if not any(words in str(refused.value) for words in ("Internal error from Core", "a moment ago")):
+            return str(refused.value)
+        await asyncio.sleep(0.01)
+
+
 async def test_a_wrong_secret_is_refused(tmp_path: Path) -> None:
     for name, secret in (("right", "s" * 16), ("wrong", "t" * 16)):
         (tmp_path / name).write_text(secret + "\n")
@@ -183,8 +194,7 @@ async def test_a_wrong_secret_is_refused(tmp_path: Path) -> None:
             node.meet("other", {"two": Peer(right.address, frozenset({"echo"}))})
         assert await call(same, "a") == Answer("a", 0)
         for stranger in (wrong, none):
-            with pytest.raises(Unavailable, match="secret is wrong"):
-                await call(stranger, "a")
+            assert "secret is wrong" in await refusal(stranger)
 
 
 async def test_certificates_of_one_authority_are_asked_for_on_both_sides(tmp_path: Path) -> None:

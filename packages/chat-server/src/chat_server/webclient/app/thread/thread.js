@@ -18,7 +18,7 @@ import { quickEmoji } from "./row.js";
 import { Scroller } from "./scroller.js";
 import { settings } from "../settings.js";
 
-/** So long a message must have been seen before it is read. */
+/** What is seen is read after so long at most. */
 const READ_AFTER = 500;
 /** From so many unread messages on the page around the first one is loaded instead of the newest. */
 const FAR = 40;
@@ -63,13 +63,11 @@ export function Thread({ desk, id, seq, back, panel, friend }) {
 
   const reading = useRef();
   const read = () => {
-    const upTo = place.seen;
     // A pause that has begun goes on: if each message began it anew, a busy chat would never be read.
     reading.current ??= setTimeout(() => {
       reading.current = undefined;
       const one = client.conversation(id);
-      if (looking() && one && upTo > one.floor) client.read(id, upTo);
-      if (place.seen > upTo) read();
+      if (looking() && one && place.seen > one.floor) client.read(id, place.seen);
     }, READ_AFTER);
   };
   useEffect(() => () => clearTimeout(reading.current), []);
