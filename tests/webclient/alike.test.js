@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-const { mixedUp } = await import("../../packages/chat-server/src/chat_server/webclient/app/alike.js");
+const { mixedUp, mixedUpFound } = await import("../../packages/chat-server/src/chat_server/webclient/app/alike.js");
 
 const ada = { user: "1", name: "Ada", handle: "ada" };
 const emma = { user: "2", name: "Emma", handle: "emma", skeleton: "ernrna" };
@@ -24,4 +24,11 @@ test("a name that is another's login name is told apart from it", () => {
 
 test("a user of an older server, without a login name, is no trouble", () => {
   assert.deepEqual([...mixedUp([{ user: "1", name: "Ada" }, { user: "2", name: "ada" }])].sort(), ["1", "2"]);
+});
+
+test("people that a search has found are compared with those one writes to, and with oneself", () => {
+  const client = { me: ada, list: () => [{ peer: emma }, { id: "a group" }] };
+  assert.deepEqual([...mixedUpFound(client, [{ user: "3", name: "Ernrna", handle: "e3" }])], ["3", "2"]);
+  assert.deepEqual([...mixedUpFound(client, [{ user: "4", name: "ADA", handle: "a4" }])], ["4", "1"]);
+  assert.deepEqual([...mixedUpFound({ list: () => assert.fail("nobody was found") }, undefined)], []);
 });

@@ -198,3 +198,14 @@ async def test_somebody_is_found_by_id_login_name_or_the_only_name(server: Serve
     assert other in str(error.value)
     with pytest.raises(NotFound):
         await find("nobody")
+
+
+async def test_a_reserved_name_may_be_given_and_what_only_looks_like_it_may_not(server: Server, admin: str) -> None:
+    """Nothing is left out of a name in silence: of Cyrillic "а" and "dmin" one letter would have stayed."""
+    users = server.rooms.admin.users
+    assert (await users.add("console:test", AddUser(name="Support", password="correct horse"))).name == "Support"
+    for name in ("\u0430dmin", "ad\u200bmin"):
+        with pytest.raises(Invalid, match="name:"):
+            await users.add("console:test", AddUser(name=name, password="correct horse"))
+        with pytest.raises(Invalid, match="name:"):
+            await users.rename("console:test", RenameUser(user=admin, name=name))

@@ -173,12 +173,13 @@ async def test_any_other_node_answers_for_one_that_is_gone() -> None:
 async def refusal(rpc: GrpcRpc) -> str:
     """Why the other node turns this one away. Where its answer comes before gRPC has ended its own first step, gRPC
     only says "Internal error from Core"; so it is asked until it says more."""
-    while True:
-        with pytest.raises(Unavailable) as refused:
-            await call(rpc, "a")
-        if not any(words in str(refused.value) for words in ("Internal error from Core", "a moment ago")):
-            return str(refused.value)
-        await asyncio.sleep(0.01)
+    async with asyncio.timeout(60):
+        while True:
+            with pytest.raises(Unavailable) as refused:
+                await call(rpc, "a")
+            if not any(words in str(refused.value) for words in ("Internal error from Core", "a moment ago")):
+                return str(refused.value)
+            await asyncio.sleep(0.01)
 
 
 async def test_a_wrong_secret_is_refused(tmp_path: Path) -> None:

@@ -38,7 +38,6 @@ class ChatError(Exception):
     status: ClassVar[int] = 500
     carried: ClassVar[tuple[str, ...]] = ()
     """Further attributes of a kind, in plain data, which another node is told and a client is not."""
-    reason: str | None = None
 
     def __init__(
         self,
@@ -48,6 +47,7 @@ class ChatError(Exception):
         limit: int | None = None,
         retry_after: float | None = None,
         details: Mapping[str, Any] | None = None,
+        reason: str | None = None,
     ) -> None:
         super().__init__(message or self.code)
         self.message = message or self.code
@@ -55,6 +55,7 @@ class ChatError(Exception):
         self.limit = limit
         self.retry_after = retry_after
         self.details = details
+        self.reason = reason
 
     def as_dict(self) -> dict[str, Any]:
         """The error as it stands in an ``error`` frame or an HTTP body; absent means absent."""

@@ -24,8 +24,8 @@ from chat_server.admin.records import (
     SetPassword,
     SetRole,
 )
-from chat_server.names import cleaned, display_name, folded
-from chat_server.names.handles import NameRules, typed
+from chat_server.names import display_name, folded
+from chat_server.names.handles import typed
 from chat_server.store import audit, pages
 from chat_server.store.executor import CommandExecutor
 from chat_server.store.rights import role_of
@@ -115,8 +115,8 @@ class Users:
         """Make an account with a password, whatever the setting for registration; `Conflict`: the name is taken."""
         secret = await self.neighbours.accounts.hashed(request.password)
         rules = self.neighbours.rules
-        name = accepted(rules, request.name)
         # Who runs the server may give reserved ones.
+        name = display_name(request.name)
         handle = evolve(rules, reserved=frozenset()).checked(request.handle or rules.derived(name))
 
         def work(tx: Tx) -> Account:
@@ -130,7 +130,7 @@ class Users:
 
     async def rename(self, by: str, request: RenameUser) -> Account:
         """Give a user another name, seen by everybody who sees the user."""
-        name = accepted(self.neighbours.rules, request.name)
+        name = display_name(request.name)  # reserved ones too
 
         def work(tx: Tx) -> None:
             self.neighbours.rename(tx, request.user, name)
@@ -203,11 +203,6 @@ class Users:
             return _account(tx.connection, who, tx.now)
 
         return await self.executor.apply(once)
-
-
-def accepted(rules: NameRules, name: str) -> str:
-    """The name as it is kept; `BadName` says what may not stand in it. Who runs the server may give reserved ones."""
-    return cleaned(name) if rules.is_reserved(name) else display_name(name)
 
 
 def _not_oneself(by: str, who: str) -> None:

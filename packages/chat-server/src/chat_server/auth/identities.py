@@ -49,12 +49,6 @@ def keep(connection: Connection, user: str, identities: Sequence[tuple[str, str]
             connection.execute(identity.insert(), {"provider": provider, "subject": subject, "user": user})
 
 
-def _refusal(reason: str, message: str, field: str | None = None) -> NotPermitted:
-    error = NotPermitted(message, field=field)
-    error.reason = reason
-    return error
-
-
 @frozen
 class Identities:
     """Finds the user of a proof, or makes one where registration allows it."""
@@ -65,12 +59,13 @@ class Identities:
     def admit(self, invite: str | None = None) -> None:
         """`NotPermitted` unless a new person may come in with this code."""
         if self.settings.registration == "closed":
-            raise _refusal("closed", "New accounts cannot be made here.")
+            raise NotPermitted("New accounts cannot be made here.", reason="closed")
         if self.settings.registration == "invite":
             given = (invite or "").strip().encode()
             # Every code is compared, so that the time tells nothing.
             if not sum(hmac.compare_digest(given, code.encode()) for code in self.settings.invite if code):
-                raise _refusal("invite", "invite: An invite code is needed here, and this one is not good.", "invite")
+                message = "invite: An invite code is needed here, and this one is not good."
+                raise NotPermitted(message, field="invite", reason="invite")
 
     def resolve(self, tx: Tx, proof: Proof, *, invited: bool = False) -> wire.User:
         """Return the user of this proof, made at its first use, with all its identities kept.

@@ -31,7 +31,7 @@ from chat_server.store.tx import Tx, new_id, require_users
 log = structlog.get_logger("chat.items")
 Ref = Annotated[str, Meta(min_length=1, max_length=64)]
 PORTION = 50
-"""Registrations whose items one transaction gives, in the order of their users: so two never wait for each other."""
+"""Registrations whose items one transaction gives: in the order of their users, so that no two wait in a circle."""
 _registered = msgspec.json.Decoder(registrations.Registered)
 
 

@@ -47,9 +47,8 @@ def create(rules: NameRules, tx: Tx, name: str, handle: str | None = None) -> wi
         if made.rowcount:
             break
     else:
-        error = Conflict("name: Somebody else logs in by this name, or by one that looks like it.", field="name")
-        error.reason = "taken"
-        raise error
+        message = "name: Somebody else logs in by this name, or by one that looks like it."
+        raise Conflict(message, field="name", reason="taken")
     tx.connection.execute(version.insert(), {"user": who})
     write_parts(tx.connection, who, name)
     return wire.User(user=who, name=name, handle=candidate, skeleton=views.or_unset(look(name)))

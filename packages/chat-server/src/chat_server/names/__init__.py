@@ -34,8 +34,7 @@ class BadName(Invalid):
     """A name that is refused. ``reason``: one word of blank, long, short, characters, marks, mixed and reserved."""
 
     def __init__(self, reason: str, message: str, *, field: str, limit: int | None = None) -> None:
-        super().__init__(message, field=field, limit=limit)
-        self.reason = reason
+        super().__init__(message, field=field, limit=limit, reason=reason)
 
 
 def display_name(value: str, field: str = "name") -> str:

@@ -60,7 +60,7 @@ class NameRules:
 
     def is_reserved(self, name: str) -> bool:
         """Whether the name is, or looks like, one that nobody may take."""
-        return skeleton(folded(name)) in self.reserved
+        return _among(name, self.reserved)
 
     def checked(self, value: str, field: str = "handle") -> str:
         """The handle that somebody has chosen, as it is kept. `BadName`: what is wrong with it."""
@@ -118,8 +118,12 @@ def _rules(letters: tuple[Script, ...], reserved: tuple[str, ...]) -> NameRules:
     return NameRules(letters, no_group | {skeleton(name) for name in RESERVED}, no_group)
 
 
+def _among(name: str, reserved: frozenset[str]) -> bool:
+    return skeleton(folded(name)) in reserved
+
+
 def _unreserved(name: str, reserved: frozenset[str], field: str) -> str:
-    if skeleton(folded(name)) in reserved:
+    if _among(name, reserved):
         raise BadName("reserved", f"{field}: this name is reserved for who runs this server", field=field)
     return name
 

@@ -99,16 +99,11 @@ class OfflinePush:
         now = self._clock.wall_ms()
         due = await self._database.read(lambda connection: self._due(connection, now))
         sent = 0
-
-        async def tell(one: _Due) -> None:
-            nonlocal sent
-            sent += await self._tell(one, now)
-
         for one in due:
             if not self._turn.held:
                 break
             # Not torn by a stop: what was sent, and is still owed, would be sent again by the next server.
-            await whole(tell(one))
+            sent += await whole(self._tell(one, now))
         return sent
 
     async def _tell(self, one: _Due, now: int) -> int:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 from chat_common.clock import Clock
@@ -32,6 +32,7 @@ LEASE = 10.0
 LAST_STEP = 2.0
 """Seconds that a server which stops waits for the step it is in, and for the database to take its leases back."""
 
+R = TypeVar("R")
 Run = Callable[[Context], Awaitable[None]]
 
 
@@ -190,11 +191,12 @@ class Lease:
         return Task(self.name, under_lease)
 
 
-async def whole(step: Coroutine[Any, Any, None]) -> None:
-    """Do one step that is not to be torn: who is cancelled in it finishes it first, within `LAST_STEP` seconds."""
+async def whole(step: Coroutine[Any, Any, R]) -> R:
+    """The result of one step that is not to be torn: who is cancelled in it finishes it first, within `LAST_STEP`
+    seconds."""
     task = asyncio.ensure_future(step)
     try:
-        await asyncio.shield(task)
+        return await asyncio.shield(task)
     except asyncio.CancelledError:
         await asyncio.wait([task], timeout=LAST_STEP)
         task.cancel()

@@ -1,6 +1,6 @@
 /** The list of conversations, and the search above it. */
 import { useEffect, useRef, useState } from "../../vendor/preact.js";
-import { mixedUp } from "../alike.js";
+import { mixedUpFound } from "../alike.js";
 import { findConversations } from "../desk.js";
 import { nameOf, presentMembers, summaryOf, titleOf } from "../people.js";
 import { go, open as openConversation } from "../route.js";
@@ -128,7 +128,7 @@ export function Sidebar({ desk, open, acts, focus, requests }) {
   const query = text.trim().toLowerCase();
   const items = listed(client, open, query, filter);
   const found = useFound(client, text.trim());
-  const mixed = mixedUp([...(found ?? []), ...client.list().flatMap(({ peer }) => peer ?? []), client.me]);
+  const mixed = mixedUpFound(client, found);
   useEffect(() => {
     const present = presentMembers(client.conversation(open)).map(({ user }) => user.user);
     client.watch([...items.slice(0, WATCHED).map(({ peer }) => peer?.user), ...present].filter(Boolean));

@@ -59,7 +59,7 @@ function Details({ desk, id, close }) {
   const manages = inside && ["owner", "admin"].includes(one.role);
   const present = presentMembers(one);
   const found = members.sort((a, b) => RANK[a.role] - RANK[b.role] || byName(a.user.name, b.user.name));
-  const mixed = mixedUp(present.map(({ user }) => client.user(user.user) ?? user).concat(found.map(({ user }) => client.user(user.user) ?? user)));
+  const mixed = mixedUp([...present, ...found].map(({ user }) => client.user(user.user) ?? user));
   const rename = async () => {
     const name = await promptDialog(t("group.rename"), t("group.name"), one.name, t("save"));
     if (name && name !== one.name) await attempt(() => client.updateGroup(id, { name }));

@@ -1,6 +1,6 @@
 /** Ctrl+K: one field for chats, people and what can be done. */
 import { useState } from "../../vendor/preact.js";
-import { mixedUp } from "../alike.js";
+import { mixedUpFound } from "../alike.js";
 import { findConversations } from "../desk.js";
 import { useFound } from "../list/sidebar.js";
 import { titleOf } from "../people.js";
@@ -8,6 +8,7 @@ import { go, open } from "../route.js";
 import { Avatar } from "../views/avatar.js";
 import { ask, Dialog } from "../views/dialog.js";
 import { h, icon } from "../views/h.js";
+import { handleAmong } from "../views/named.js";
 import { t } from "../words.js";
 
 const CHATS = 8;
@@ -32,12 +33,12 @@ function Jump({ desk, acts, done }) {
     picture: h(Avatar, { id: one.kind === "direct" ? (one.peer?.user ?? one.id) : one.id, name: titleOf(client, one), group: one.kind === "group" }),
     act: () => open(one.id),
   }));
-  const mixed = mixedUp([...(found ?? []), ...client.list().flatMap(({ peer }) => peer ?? []), client.me]);
+  const mixed = mixedUpFound(client, found);
   const shown = new Set(chats.map(({ peer }) => peer));
   const people = (found ?? []).filter(({ user }) => !shown.has(user)).slice(0, PEOPLE).map((user) => ({
     key: `user ${user.user}`,
     label: user.name,
-    detail: mixed.has(user.user) && user.handle ? `@${user.handle}` : t("search.people"),
+    detail: handleAmong(mixed, user) || t("search.people"),
     picture: h(Avatar, { id: user.user, name: user.name }),
     act: () => acts.openUser(user),
   }));

@@ -3,7 +3,7 @@ import { useRef, useState } from "../../vendor/preact.js";
 import { mixedUp } from "../alike.js";
 import { Avatar } from "../views/avatar.js";
 import { h, icon } from "../views/h.js";
-import { named } from "../views/named.js";
+import { handleAmong, named } from "../views/named.js";
 import { t } from "../words.js";
 import { useFound } from "../list/sidebar.js";
 
@@ -35,7 +35,7 @@ export function PeoplePicker({ client, chosen, change, without = new Set() }) {
     "div.picker",
     h(
       "div.chips",
-      [...chosen.values()].map((one) => h("button.chip", { key: one.user, type: "button", "aria-label": t("remove", one.name), onclick: () => toggle(one) }, h("span", one.name, mixed.has(one.user) && one.handle && ` @${one.handle}`), icon("close"))),
+      [...chosen.values()].map((one) => h("button.chip", { key: one.user, type: "button", "aria-label": t("remove", one.name), onclick: () => toggle(one) }, h("span", one.name, " ", handleAmong(mixed, one)), icon("close"))),
     ),
     h("input", {
       ref: input,
