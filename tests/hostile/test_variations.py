@@ -25,6 +25,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import WebSocketException
 
 from tests.services.process import Child, free_port, listens
+from tests.support.frames import frames
 
 VARIATIONS = 200
 SEED = 20_261_128
@@ -162,9 +163,7 @@ async def flood_at_once(port: int, device: str, token: str, room: str, ready: as
         await socket.send(json.dumps(calls))
         answered = 0
         while answered < len(calls):
-            frames = json.loads(await socket.recv())
-            frames = frames if isinstance(frames, list) else [frames]
-            answered += sum(frame["op"] in ("reply", "error") for frame in frames)
+            answered += sum(frame["op"] in ("reply", "error") for frame in await frames(socket, 300))
 
 
 class Member:

@@ -24,6 +24,7 @@ from websockets.exceptions import InvalidStatus
 from tests.chat_server.transports.serving import serving
 from tests.services.process import free_port
 from tests.services.proxies import proxy, trust
+from tests.support.frames import frames
 
 PROXIES = ("nginx", "haproxy", "caddy")
 CLIENT = "127.0.0.2"
@@ -63,7 +64,7 @@ class Site:
             ping_interval=None,
         ) as socket:
             await socket.send(json.dumps({"op": "hello", "token": token, "device": {"id": "d", "platform": "test"}}))
-            assert json.loads(await socket.recv())["op"] == "welcome"
+            assert (await frames(socket, 30))[0]["op"] == "welcome"
             yield socket
 
     async def token(self, client: httpx2.AsyncClient) -> str:

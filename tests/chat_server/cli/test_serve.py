@@ -11,6 +11,7 @@ import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -19,6 +20,7 @@ from click.testing import CliRunner
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
+from tests.support.frames import frames
 from tests.support.waiting import until
 
 
@@ -66,13 +68,13 @@ async def test_it_runs_says_where_and_drains(tmp_path: Path) -> None:
         assert me.json()["name"] == "anna"
         async with connect(url.replace("http", "ws") + "/ws") as socket:
             await socket.send(json.dumps({"op": "hello", "token": token, "device": {"id": "d", "platform": "test"}}))
-            assert json.loads(await socket.recv())["op"] == "welcome"
+            assert (await frames(socket, 30))[0]["op"] == "welcome"
             process.send_signal(signal.SIGTERM)
-            heard = []
+            heard: list[dict[str, Any]] = []
             with pytest.raises(ConnectionClosed) as closed:  # noqa: PT012 - it is read to its end
                 async with asyncio.timeout(30):
                     while True:
-                        heard.append(json.loads(await socket.recv()))
+                        heard += await frames(socket, 30)
             assert heard[-1]["op"] == "bye"
             assert (heard[-1]["code"], heard[-1]["reconnect"]) == (4000, "resume")
             assert closed.value.rcvd is not None

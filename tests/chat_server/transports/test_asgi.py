@@ -20,6 +20,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from tests.chat_server.gateway.fakes import House, message, until
 from tests.chat_server.transports.serving import serving
+from tests.support.frames import frames
 
 HELLO = '{"op":"hello","token":"ann","device":{"id":"d1","platform":"test"}}'
 
@@ -42,12 +43,6 @@ async def host(house: House, **options: Any) -> AsyncIterator[int]:
 async def client(port: int, path: str = "/chat/ws", **options: Any) -> AsyncIterator[ClientConnection]:
     async with connect(f"ws://127.0.0.1:{port}{path}", compression=None, **options) as socket:
         yield socket
-
-
-async def frames(socket: ClientConnection) -> list[dict[str, Any]]:
-    async with asyncio.timeout(5):
-        data = json.loads(await socket.recv())
-    return data if isinstance(data, list) else [data]
 
 
 async def test_a_session_in_a_mounted_application() -> None:

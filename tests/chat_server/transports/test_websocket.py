@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -27,6 +26,7 @@ from websockets.frames import Frame, Opcode
 
 from tests.chat_server.gateway.fakes import House, message, until
 from tests.chat_server.transports.serving import serving
+from tests.support.frames import frames
 
 HELLO = '{"op":"hello","token":"ann","device":{"id":"d1","platform":"test"}}'
 
@@ -52,13 +52,6 @@ async def server(house: House, **options: Any) -> AsyncIterator[int]:
 async def client(port: int, path: str = "/ws", **options: Any) -> AsyncIterator[ClientConnection]:
     async with connect(f"ws://127.0.0.1:{port}{path}", compression=None, **options) as socket:
         yield socket
-
-
-async def frames(socket: ClientConnection) -> list[dict[str, Any]]:
-    """The frames of the next message."""
-    async with asyncio.timeout(5):
-        data = json.loads(await socket.recv())
-    return data if isinstance(data, list) else [data]
 
 
 async def closed(socket: ClientConnection) -> tuple[int, list[dict[str, Any]]]:
