@@ -27,7 +27,7 @@ from chat_common.records import Caller
 from chat_common.wire import SubmitMessage
 from chat_server.im import fanout, submit
 from chat_server.im.kinds import BUILT_IN, Kinds
-from chat_server.store import schema
+from chat_server.store import columns, schema
 from chat_server.store.sqlite import SqliteDatabase
 from chat_transaction.sql import tables
 from chat_transaction.sql.outbox import SqlOutbox
@@ -116,7 +116,7 @@ def main() -> None:
     database = SqliteDatabase(path)
     names = [uuid.uuid4().hex for _ in range(PAIRS)]
     with database.writer_engine.begin() as connection:
-        schema.metadata.create_all(connection)
+        columns.metadata.create_all(connection)
         tables.metadata.create_all(connection)
         connection.execute(insert(schema.conversation), [{"conversation": name, "kind": "direct"} for name in names])
         people = [(name, f"{name}-{side}") for name in names for side in "ab"]

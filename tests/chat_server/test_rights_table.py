@@ -13,7 +13,7 @@ from chat_common.errors import ChatError
 from chat_common.records import Caller
 from chat_server.logic.settings import GroupSettings, LogicSettings
 from chat_server.store import rights
-from chat_server.store.schema import ban
+from chat_server.store.account_schema import ban
 
 from tests.chat_server.house import House, Store, fresh_sqlite, opened
 from tests.chat_server.rights_table import ACTIONS, PAGE, RELATIONS, Action, page

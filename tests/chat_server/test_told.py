@@ -15,7 +15,7 @@ from chat_common.protocol.frames import Bye, ClientNote, Error, Note, Push
 from chat_common.records import Caller
 from chat_server.auth.logins import end
 from chat_server.server import Server
-from chat_server.store.schema import login
+from chat_server.store.account_schema import login
 
 from tests.support.raw import RawClient, raw
 from tests.support.serving import in_process

@@ -17,7 +17,7 @@ from chat_server.auth.passwords import PasswordIdentity
 from chat_server.auth.providers import DevIdentity, QrIdentity
 from chat_server.auth.public_address import PublicAddress
 from chat_server.auth.settings import AuthSettings
-from chat_server.store.schema import identity
+from chat_server.store.account_schema import identity
 from chat_server.store.sqlite import open_sqlite
 
 from tests.chat_server.house import migrated

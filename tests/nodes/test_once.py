@@ -14,7 +14,8 @@ from chat_common.memory.push import MemoryPush
 from chat_common.ports.push import Address, Notification, Outcome
 from chat_server.router.push import OfflinePush
 from chat_server.server import Server
-from chat_server.store.schema import login, push_address, push_due
+from chat_server.store.account_schema import login, push_address
+from chat_server.store.schema import push_due
 from sqlalchemy import func, insert, select
 
 from tests.nodes.cluster import Cluster, Node

@@ -12,6 +12,7 @@ from chat_server.admin.records import SetRole
 from chat_server.im import withdrawal
 from chat_server.logic import departure
 from chat_server.logic.departure import NAME
+from chat_server.store import account_schema as accounts
 from chat_server.store import schema
 from sqlalchemy import func, select
 
@@ -85,13 +86,20 @@ async def test_nothing_of_the_person_is_left_and_the_messages_stay(house: House,
     assert ada not in [a["user"] for a in (await house.call(admin, "admin.user.list"))["accounts"]]
     assert (await house.call(admin, "admin.user.show", user=ada))["deleted_at"] == said["deleted_at"]
 
-    for table in (schema.identity, schema.contact, schema.reply, schema.name_part, schema.deletion, schema.restamp):
+    for table in (
+        accounts.identity,
+        schema.contact,
+        schema.reply,
+        schema.name_part,
+        accounts.deletion,
+        schema.restamp,
+    ):
         assert not await count(house, table, table.c.user == ada), table.name
-    assert not await count(house, schema.login, schema.login.c.user == ada, schema.login.c.ended_at.is_(None))
+    assert not await count(house, accounts.login, accounts.login.c.user == ada, accounts.login.c.ended_at.is_(None))
     # The name is free again, and whoever takes it is somebody else.
     again = await house.user("ada")
     assert again != ada
-    notes = await house.rows(select(schema.audit).where(schema.audit.c.act == "user.delete"))
+    notes = await house.rows(select(accounts.audit).where(accounts.audit.c.act == "user.delete"))
     assert [(row.actor, row.subject, row.details) for row in notes] == [(admin, ada, '{"messages":false}')]
 
 
@@ -127,7 +135,7 @@ async def test_messages_may_follow_later_and_repeating_changes_nothing(house: Ho
     assert await house.call(bert, "history", conversation=group) == before
     await delete(house, admin, ada, messages=True)
     assert await spoken(house, bert, group) == [""]
-    assert await count(house, schema.audit, schema.audit.c.act == "user.delete") == 2
+    assert await count(house, accounts.audit, accounts.audit.c.act == "user.delete") == 2
     with pytest.raises(Conflict):
         await house.call(admin, "admin.user.delete", user=admin)
     with pytest.raises(NotFound):
@@ -214,7 +222,7 @@ async def test_it_goes_on_after_a_death_in_the_middle_with_others_writing(
         leave(tx, who, after)
         raise RuntimeError("killed before the commit")
 
-    step = (await house.rows(select(schema.deletion.c.step).where(schema.deletion.c.user == ada)))[0].step
+    step = (await house.rows(select(accounts.deletion.c.step).where(accounts.deletion.c.user == ada)))[0].step
     leave = deletions._steps[step]
     with monkeypatch.context() as killed:
         killed.setitem(deletions._steps, step, dies)  # type: ignore[arg-type]
@@ -222,7 +230,7 @@ async def test_it_goes_on_after_a_death_in_the_middle_with_others_writing(
             await deletions.finish()
     await deletions.finish()
     await house.pump()
-    assert not await count(house, schema.deletion)
+    assert not await count(house, accounts.deletion)
     assert not await count(house, schema.contact, schema.contact.c.state != "none")
     assert not await count(house, schema.member, schema.member.c.user == ada, schema.member.c.to_seq.is_(None))
     for group in groups:
@@ -261,7 +269,7 @@ async def test_a_deleted_account_gets_no_login_any_more(house: House, admin: str
     assert refused.value.code == "not_authenticated"
     with pytest.raises(NotFound):
         await house.rooms.auth.issue_token(ada, "phone")
-    rows = await house.rows(select(schema.login).where(schema.login.c.user == ada))
+    rows = await house.rows(select(accounts.login).where(accounts.login.c.user == ada))
     assert [(row.ended_by, row.device, row.name, row.address) for row in rows] == [("deleted", None, None, None)]
     other = await house.rooms.executor.apply(lambda tx: house.rooms.auth.ensure_user(tx, Proof("app", "ada", "ada")))
     assert other.user != ada

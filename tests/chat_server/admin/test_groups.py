@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from chat_common.errors import Conflict, NotAMember, NotFound
 from chat_server.admin.records import SetRole
-from chat_server.store.schema import audit
+from chat_server.store.account_schema import audit
 from msgspec import UNSET
 from sqlalchemy import select
 

@@ -14,7 +14,8 @@ from chat_server.admin.invites import DAY_MS, MakeInvite, OneInvite
 from chat_server.cli import main
 from chat_server.server import Server
 from chat_server.store import invites
-from chat_server.store.schema import invite, user
+from chat_server.store.account_schema import invite
+from chat_server.store.schema import user
 from click.testing import CliRunner
 from sqlalchemy import select
 

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from chat_common.errors import Conflict, Invalid, NotFound, NotPermitted
 from chat_server.admin.records import SetRole
-from chat_server.store.schema import audit, reaction
+from chat_server.store.account_schema import audit
+from chat_server.store.schema import reaction
 from chat_server.store.schema import user as user_table
 from msgspec import UNSET
 from sqlalchemy import select

@@ -14,7 +14,7 @@ from chat_common.ports.push import PushProvider
 from chat_common.records import Caller
 from chat_server.auth.settings import AuthSettings
 from chat_server.services import CloseSessions, Identity
-from chat_server.store.schema import login
+from chat_server.store.account_schema import login
 from sqlalchemy import select
 
 from tests.chat_server.house import House, Store, opened

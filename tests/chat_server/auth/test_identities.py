@@ -8,7 +8,8 @@ import pytest
 from chat_common.errors import NotPermitted
 from chat_common.ports.identity import Proof
 from chat_server.auth.settings import AuthSettings
-from chat_server.store.schema import identity, user
+from chat_server.store.account_schema import identity
+from chat_server.store.schema import user
 from sqlalchemy import select
 
 from tests.chat_server.house import House, Store, opened

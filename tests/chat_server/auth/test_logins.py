@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from chat_common.errors import ChatError, NotAuthenticated
 from chat_server.auth.issue import TooManyLogins
-from chat_server.store.schema import login, push_address
+from chat_server.store.account_schema import login, push_address
 from sqlalchemy import select
 
 from tests.chat_server.auth.desks import Desk, desk

@@ -12,7 +12,7 @@ import pytest
 from chat_common.clock import ManualClock
 from chat_common.protocol.frames import Error, Push
 from chat_server.services import CloseSessions
-from chat_server.store.schema import login as logins
+from chat_server.store.account_schema import login as logins
 from sqlalchemy import select
 
 from tests.chat_server.auth.screens import CSRF, press, site

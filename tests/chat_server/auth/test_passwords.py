@@ -10,7 +10,7 @@ from chat_common.errors import RateLimited
 from chat_common.memory.cache import MemoryCache
 from chat_server.auth.passwords import PasswordIdentity
 from chat_server.auth.settings import AuthSettings
-from chat_server.store.schema import identity
+from chat_server.store.account_schema import identity
 from sqlalchemy import select
 
 from tests.chat_server.auth.screens import site

@@ -14,7 +14,7 @@ import httpx2
 import pytest
 from chat_common.errors import Unavailable
 from chat_server.auth.qq import read_answer
-from chat_server.store.schema import identity
+from chat_server.store.account_schema import identity
 from sqlalchemy import select
 
 from tests.chat_server.auth.screens import Site, press, site

@@ -8,7 +8,8 @@ from typing import Any
 import attrs
 import pytest
 from chat_common.errors import ChatError
-from chat_server.store.schema import push_address, reply, token
+from chat_server.store.account_schema import push_address, token
+from chat_server.store.schema import reply
 from sqlalchemy import select
 
 from tests.chat_server.auth.desks import Desk, desk

@@ -12,7 +12,7 @@ from typing import Any
 import httpx2
 import pytest
 from chat_server.auth import wechat_web as module
-from chat_server.store.schema import identity
+from chat_server.store.account_schema import identity
 from sqlalchemy import select
 
 from tests.chat_server.auth.screens import Site, press, site

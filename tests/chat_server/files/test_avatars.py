@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from chat_server.store.schema import ban
+from chat_server.store.account_schema import ban
 from sqlalchemy import insert
 
 from tests.chat_oss import pictures

@@ -21,7 +21,7 @@ from chat_oss.uploads import Uploads
 from chat_server.files.kinds import KINDS
 from chat_server.files.rights import SqlFileRights
 from chat_server.server import Server
-from chat_server.store.schema import ban
+from chat_server.store.account_schema import ban
 from sqlalchemy import Connection, func, insert, select
 
 from tests.chat_oss import pictures

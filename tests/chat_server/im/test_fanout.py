@@ -15,18 +15,9 @@ from chat_server.im.fanout import Fanout
 from chat_server.im.heat import FanoutSettings
 from chat_server.im.sweeper import Sweeper
 from chat_server.store import epoch
+from chat_server.store.account_schema import push_address
 from chat_server.store.leases import Leases
-from chat_server.store.schema import (
-    conversation,
-    fanned,
-    lease,
-    member,
-    message,
-    meta,
-    push_address,
-    push_due,
-    version,
-)
+from chat_server.store.schema import conversation, fanned, lease, member, message, meta, push_due, version
 from sqlalchemy import Connection, delete, insert, select, update
 
 from tests.chat_server.house import House, Store, opened

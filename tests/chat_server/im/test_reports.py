@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 from chat_common.errors import Conflict, Invalid, NotFound, RateLimited
+from chat_server.store.account_schema import report
 from chat_server.store.reports import forget_reports
-from chat_server.store.schema import report
 from sqlalchemy import func, select
 
 from tests.chat_server.house import House

@@ -14,7 +14,8 @@ from chat_common.errors import (
     NotPermitted,
     RefConflict,
 )
-from chat_server.store.schema import ban, message
+from chat_server.store.account_schema import ban
+from chat_server.store.schema import message
 from chat_server.store.writer import BATCH
 from sqlalchemy import func, insert, select
 

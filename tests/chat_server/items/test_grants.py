@@ -9,7 +9,8 @@ import pytest
 from chat_common.errors import Conflict, NotFound
 from chat_server.items.service import GrantItem
 from chat_server.items.settings import ItemSettings
-from chat_server.store.schema import audit, item, user
+from chat_server.store.account_schema import audit
+from chat_server.store.schema import item, user
 from sqlalchemy import func, select
 
 from tests.chat_server.house import House, Store, opened

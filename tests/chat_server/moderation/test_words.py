@@ -16,7 +16,7 @@ from chat_server.moderation.settings import WordSettings
 from chat_server.moderation.words import Words
 from chat_server.refusals import Refusals
 from chat_server.server import Server
-from chat_server.store.schema import report
+from chat_server.store.account_schema import report
 from sqlalchemy import select
 
 from tests.chat_server.house import House, Store, opened

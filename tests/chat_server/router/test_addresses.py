@@ -13,8 +13,8 @@ from chat_common.records import Caller
 from chat_server.auth.hashing import Hasher
 from chat_server.auth.passwords import PasswordIdentity
 from chat_server.auth.set_password import ChangePassword, SetPassword
+from chat_server.store.account_schema import push_address
 from chat_server.store.push_addresses import MOST
-from chat_server.store.schema import push_address
 from sqlalchemy import select
 
 from tests.chat_server.auth.desks import Desk, desk

@@ -11,8 +11,9 @@ from chat_common.clock import ManualClock
 from chat_common.memory.push import MemoryPush
 from chat_common.ports.push import Outcome, Result
 from chat_server.router.push import KEPT_MS, OfflinePush
+from chat_server.store.account_schema import login, push_address
 from chat_server.store.leases import Lease
-from chat_server.store.schema import login, push_address, push_due
+from chat_server.store.schema import push_due
 from sqlalchemy import select, update
 
 from tests.chat_server.house import House

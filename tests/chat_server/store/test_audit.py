@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from chat_server.store import audit
-from chat_server.store.schema import audit as table
+from chat_server.store.account_schema import audit as table
 from sqlalchemy import select
 
 from tests.chat_server.house import House

@@ -11,8 +11,9 @@ from chat_server.auth.passwords import PasswordCredentials, PasswordIdentity
 from chat_server.auth.settings import AuthSettings
 from chat_server.names.confusables import skeleton
 from chat_server.store import audit
+from chat_server.store.account_schema import identity
 from chat_server.store.first_handles import ACT, PORTION, give_all, give_portion, moved
-from chat_server.store.schema import identity, user
+from chat_server.store.schema import user
 from sqlalchemy import insert, select, update
 
 from tests.chat_server.house import House

@@ -9,8 +9,8 @@ from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext
 from attrs import evolve
 from chat_server.store import push_addresses
+from chat_server.store.account_schema import login, push_address
 from chat_server.store.push_addresses import MOST
-from chat_server.store.schema import login, push_address
 from sqlalchemy import Connection, create_engine, insert, select, text
 
 from tests.chat_server.house import House, Store

@@ -11,7 +11,7 @@ import pytest
 from chat_common import wire
 from chat_common.errors import ChatError, NotAMember, NotPermitted
 from chat_server.store import rights
-from chat_server.store.schema import ban
+from chat_server.store.account_schema import ban
 
 from tests.chat_server.house import House
 

@@ -33,9 +33,9 @@ from chat_server.moderation.settings import WebhookSettings, WordSettings
 from chat_server.pipeline import LimitSettings
 from chat_server.rpc.settings import GrpcRpcSettings
 from chat_server.settings import ServerSettings
-from chat_server.store import migrate
+from chat_server.store import account_schema, migrate, schema  # noqa: F401  # their tables are in the metadata
+from chat_server.store.columns import metadata
 from chat_server.store.reports import ReportSettings
-from chat_server.store.schema import metadata
 from chat_server.transports.settings import ConnectionSettings
 
 

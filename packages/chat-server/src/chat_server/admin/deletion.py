@@ -19,9 +19,10 @@ from sqlalchemy import Connection, and_, delete, select, update
 
 from chat_server.admin.neighbours import Neighbours, Portion
 from chat_server.store import audit
+from chat_server.store.account_schema import deletion, push_address, report
 from chat_server.store.executor import CommandExecutor
 from chat_server.store.replies import forget_replies_of
-from chat_server.store.schema import deletion, member, push_address, push_due, report, restamp, user
+from chat_server.store.schema import member, push_due, restamp, user
 from chat_server.store.statements import upsert
 from chat_server.store.tx import Tx, missing
 

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, select, update
 
 from chat_server.admin.neighbours import Neighbours
 from chat_server.store import audit, pages, views
+from chat_server.store.account_schema import report
 from chat_server.store.executor import CommandExecutor
 from chat_server.store.reports import (
     Outcome,
@@ -21,7 +22,7 @@ from chat_server.store.reports import (
     one_report,
     open_page,
 )
-from chat_server.store.schema import message, meta, report, user
+from chat_server.store.schema import message, meta, user
 from chat_server.store.statements import upsert
 from chat_server.store.tx import Tx, require_users
 

@@ -27,9 +27,10 @@ from chat_server.admin.records import (
 from chat_server.names import display_name, folded
 from chat_server.names.handles import typed
 from chat_server.store import audit, pages
+from chat_server.store.account_schema import ban, identity, login
 from chat_server.store.executor import CommandExecutor
 from chat_server.store.rights import role_of
-from chat_server.store.schema import ban, identity, login, user
+from chat_server.store.schema import user
 from chat_server.store.tx import Tx, missing, require_users
 
 T = TypeVar("T")

@@ -13,7 +13,7 @@ from chat_server.auth.endings import Endings
 from chat_server.auth.hashing import Hasher
 from chat_server.auth.logins import Ended, end, lock_user
 from chat_server.auth.passwords import PROVIDER, folded, keep, replace
-from chat_server.store.schema import ban, identity, login
+from chat_server.store.account_schema import ban, identity, login
 from chat_server.store.tx import Tx
 
 

@@ -20,9 +20,9 @@ from chat_server.auth.signer import Claims, TokenSigner
 from chat_server.auth.verdicts import HasEnded, Lives, Verdicts
 from chat_server.services import Identity
 from chat_server.store import views
+from chat_server.store.account_schema import login, token
 from chat_server.store.batched_reads import BatchedReads
 from chat_server.store.rights import banned
-from chat_server.store.schema import login, token
 from chat_server.store.statements import CompiledStatement, any_of, texts
 
 SUCCESSOR = token.alias("successor")

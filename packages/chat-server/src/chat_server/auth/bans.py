@@ -10,8 +10,8 @@ from chat_server.auth.endings import Endings
 from chat_server.auth.logins import Ended, end, lock_user
 from chat_server.auth.neighbours import Ports
 from chat_server.store import audit
+from chat_server.store.account_schema import ban, login
 from chat_server.store.rights import banned
-from chat_server.store.schema import ban, login
 from chat_server.store.statements import upsert
 from chat_server.store.tx import require_users
 

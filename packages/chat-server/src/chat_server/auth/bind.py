@@ -15,7 +15,7 @@ from chat_server.auth.logins import Ended, Heir, end, held, lock_user
 from chat_server.auth.neighbours import Neighbours, Ports
 from chat_server.auth.policy import Newcomer, Policy
 from chat_server.auth.settings import AuthSettings
-from chat_server.store.schema import login
+from chat_server.store.account_schema import login
 from chat_server.store.statements import CompiledStatement
 
 SEEN_EVERY_MS = 300_000

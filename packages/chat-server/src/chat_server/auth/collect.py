@@ -11,8 +11,8 @@ from chat_server.auth.logins import LoggedIn, end, signed
 from chat_server.auth.neighbours import Ports
 from chat_server.auth.signer import Claims, TokenSigner
 from chat_server.store import views
+from chat_server.store.account_schema import login
 from chat_server.store.rights import lives
-from chat_server.store.schema import login
 
 
 @frozen

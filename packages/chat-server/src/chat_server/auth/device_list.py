@@ -10,9 +10,9 @@ from sqlalchemy import select
 from chat_server.auth.neighbours import Neighbours, Ports
 from chat_server.auth.requests import Nothing
 from chat_server.store import views
+from chat_server.store.account_schema import login
 from chat_server.store.executor import caller_user
 from chat_server.store.rights import lives
-from chat_server.store.schema import login
 
 MOST = 500
 

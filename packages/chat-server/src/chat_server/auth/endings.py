@@ -13,7 +13,7 @@ from chat_server.auth.logins import Ended, EndedBy
 from chat_server.auth.neighbours import Neighbours, Ports
 from chat_server.auth.verdicts import Verdicts
 from chat_server.services import CloseSessions, LoginEnded
-from chat_server.store.schema import login
+from chat_server.store.account_schema import login
 
 CLOSING: dict[EndedBy, tuple[int, str]] = {
     "logout": (4401, "This login was ended by logging out."),

@@ -16,7 +16,7 @@ from sqlalchemy.exc import IntegrityError
 from chat_server.auth.neighbours import Neighbours
 from chat_server.auth.settings import AuthSettings
 from chat_server.store import views
-from chat_server.store.schema import identity
+from chat_server.store.account_schema import identity
 from chat_server.store.statements import any_pair, pairs
 from chat_server.store.tx import Tx
 

@@ -20,7 +20,7 @@ from chat_server.auth.policy import Decision, Held, Newcomer, Policy
 from chat_server.auth.settings import AuthSettings
 from chat_server.auth.signer import TokenSigner
 from chat_server.store import audit, views
-from chat_server.store.schema import login
+from chat_server.store.account_schema import login
 from chat_server.store.tx import Tx, require_users
 
 

@@ -13,8 +13,8 @@ from sqlalchemy import Connection, or_
 from chat_server.auth.endings import Endings
 from chat_server.auth.logins import Ended, end, lock_user
 from chat_server.auth.neighbours import Ports
+from chat_server.store.account_schema import login
 from chat_server.store.executor import caller_user
-from chat_server.store.schema import login
 
 
 @define(kw_only=True)

@@ -25,9 +25,9 @@ from chat_server.auth.logins import Ended, end, lock_user
 from chat_server.auth.neighbours import Ports
 from chat_server.auth.passwords import PROVIDER as PASSWORD
 from chat_server.auth.requests import Nothing
+from chat_server.store.account_schema import identity, login
 from chat_server.store.executor import caller_user
 from chat_server.store.rights import lives
-from chat_server.store.schema import identity, login
 
 log = structlog.get_logger("chat.auth")
 YOUNG_MS = 900_000

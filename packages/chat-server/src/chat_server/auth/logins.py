@@ -13,8 +13,9 @@ from chat_server.auth.policy import Held, Newcomer
 from chat_server.auth.settings import AuthSettings
 from chat_server.auth.signer import Claims, TokenSigner
 from chat_server.store import push_addresses
+from chat_server.store.account_schema import login, token
 from chat_server.store.rights import lives
-from chat_server.store.schema import login, token, user
+from chat_server.store.schema import user
 from chat_server.store.tx import new_id
 
 EndedBy = Literal["logout", "kick", "replaced", "password", "ban", "reuse", "expired", "unlinked", "admin", "deleted"]

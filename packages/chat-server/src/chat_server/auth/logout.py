@@ -10,8 +10,8 @@ from chat_server.auth.endings import Endings
 from chat_server.auth.logins import end
 from chat_server.auth.neighbours import Ports
 from chat_server.auth.requests import Nothing
+from chat_server.store.account_schema import login
 from chat_server.store.executor import caller_user
-from chat_server.store.schema import login
 
 
 @frozen

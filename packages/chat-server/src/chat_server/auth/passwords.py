@@ -21,7 +21,8 @@ from chat_server.auth.settings import AuthSettings
 from chat_server.counting import allow_address_everywhere
 from chat_server.names.handles import NameRules, typed
 from chat_server.store import audit
-from chat_server.store.schema import identity, login, user
+from chat_server.store.account_schema import identity, login
+from chat_server.store.schema import user
 
 PROVIDER = "password"
 PASSWORD_MIN, PASSWORD_MAX = 8, 256

@@ -13,7 +13,7 @@ from chat_server.auth.neighbours import Ports
 from chat_server.auth.policy import Newcomer
 from chat_server.auth.settings import AuthSettings
 from chat_server.auth.signer import PHONE, TokenSigner
-from chat_server.store.schema import login
+from chat_server.store.account_schema import login
 
 
 @frozen

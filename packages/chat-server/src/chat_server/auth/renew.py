@@ -21,8 +21,8 @@ from chat_server.auth.requests import Nothing
 from chat_server.auth.settings import AuthSettings
 from chat_server.auth.signer import Claims, TokenSigner
 from chat_server.services import Identity
+from chat_server.store.account_schema import login, token
 from chat_server.store.executor import caller_user
-from chat_server.store.schema import login, token
 
 
 @define(kw_only=True)

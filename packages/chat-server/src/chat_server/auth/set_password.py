@@ -17,9 +17,9 @@ from chat_server.auth.passwords import PASSWORD_MAX, Password, PasswordIdentity,
 from chat_server.auth.settings import AuthSettings
 from chat_server.auth.signer import TokenSigner
 from chat_server.store import views
+from chat_server.store.account_schema import login, token
 from chat_server.store.executor import caller_user
 from chat_server.store.rights import lives
-from chat_server.store.schema import login, token
 from chat_server.store.tx import Tx
 
 

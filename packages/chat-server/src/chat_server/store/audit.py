@@ -12,7 +12,7 @@ import msgspec
 from attrs import frozen
 from sqlalchemy import Connection, delete, or_, select, tuple_
 
-from chat_server.store.schema import audit
+from chat_server.store.account_schema import audit
 from chat_server.store.tx import new_id
 
 KEPT_MS = 180 * 24 * 3_600_000

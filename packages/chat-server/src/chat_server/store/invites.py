@@ -10,7 +10,8 @@ from typing import Any
 from sqlalchemy import Connection, delete, select, update
 
 from chat_server.store import audit
-from chat_server.store.schema import invite, user
+from chat_server.store.account_schema import invite
+from chat_server.store.schema import user
 from chat_server.store.statements import upsert
 from chat_server.store.tx import new_id
 

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from attrs import frozen
 from sqlalchemy import Connection, and_, delete, exists, select, update
 
+from chat_server.store.account_schema import login, push_address
 from chat_server.store.rights import lives
-from chat_server.store.schema import login, push_address, user
+from chat_server.store.schema import user
 from chat_server.store.statements import upsert
 
 MOST = 10

@@ -9,7 +9,8 @@ from typing import Any
 from attrs import frozen
 from sqlalchemy import Connection, and_, bindparam, delete, exists, select, update
 
-from chat_server.store.schema import conversation, member, push_address, push_due
+from chat_server.store.account_schema import push_address
+from chat_server.store.schema import conversation, member, push_due
 from chat_server.store.statements import CompiledStatement, upsert
 
 

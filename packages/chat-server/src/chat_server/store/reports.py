@@ -15,7 +15,7 @@ from chat_common.settings import setting
 from msgspec import Meta
 from sqlalchemy import Connection, delete, select, tuple_, update
 
-from chat_server.store.schema import report
+from chat_server.store.account_schema import report
 from chat_server.store.statements import upsert
 from chat_server.store.tx import Tx, missing, new_id
 

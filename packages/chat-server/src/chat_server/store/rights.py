@@ -16,7 +16,8 @@ from chat_common.errors import Conflict, NotAMember, NotPermitted
 from sqlalchemy import Connection, Text, and_, bindparam, or_, select
 
 from chat_server.store import views
-from chat_server.store.schema import ban, contact, conversation, login, member
+from chat_server.store.account_schema import ban, login
+from chat_server.store.schema import contact, conversation, member
 from chat_server.store.schema import user as user_table
 from chat_server.store.statements import CompiledStatement, any_of, texts
 from chat_server.store.tx import Room, Tx, missing
