@@ -12,6 +12,7 @@ import pytest
 from chat_common.errors import ChatError
 from chat_common.records import Caller
 from chat_server.logic.settings import GroupSettings, LogicSettings
+from chat_server.services import Speaker
 from chat_server.store import rights
 from chat_server.store.account_schema import ban
 
@@ -80,7 +81,7 @@ async def answer(house: House, action: Action, relation: str, names: Names) -> s
         if action.command == "upload":
             await house.database.read(lambda connection: rights.may_send(connection, user or "", place, now))
         elif action.command == "typing":
-            await house.rooms.im.audience(user or "", place)
+            await house.rooms.im.audience(Speaker(user or "", place))
         else:
             if "link" not in params:
                 params["conversation"] = place

@@ -15,6 +15,7 @@ from chat_common.protocol.frames import Bye, ClientNote, Error, Note, Push
 from chat_common.records import Caller
 from chat_server.auth.logins import end
 from chat_server.server import Server
+from chat_server.services import Credentials
 from chat_server.store.account_schema import login
 
 from tests.support.raw import RawClient, raw
@@ -87,7 +88,7 @@ async def test_to_end_all_others_ends_none_of_the_own_login(site: Site) -> None:
 
 
 async def family(site: Site, login: str) -> str:
-    return (await site.server.rooms.auth.authenticate(site.tokens[login], "", None, None)).token
+    return (await site.server.rooms.auth.authenticate(Credentials(site.tokens[login]))).token
 
 
 async def test_a_login_that_was_ended_elsewhere_ends_with_its_renewal(site: Site) -> None:

@@ -12,6 +12,7 @@ from chat_server.admin.records import SetRole
 from chat_server.im import withdrawal
 from chat_server.logic import departure
 from chat_server.logic.departure import NAME
+from chat_server.services import Credentials
 from chat_server.store import account_schema as accounts
 from chat_server.store import schema
 from sqlalchemy import func, select
@@ -262,10 +263,10 @@ async def test_no_portion_grows_with_what_there_is(house: House, admin: str) -> 
 async def test_a_deleted_account_gets_no_login_any_more(house: House, admin: str) -> None:
     ada = await house.user("ada")
     token = await house.rooms.auth.issue_token(ada, "phone")
-    assert (await house.rooms.auth.authenticate(token, "phone", None, None)).user.user == ada
+    assert (await house.rooms.auth.authenticate(Credentials(token, "phone"))).user.user == ada
     await delete(house, admin, ada)
     with pytest.raises(ChatError, match="deleted") as refused:
-        await house.rooms.auth.authenticate(token, "phone", None, None)
+        await house.rooms.auth.authenticate(Credentials(token, "phone"))
     assert refused.value.code == "not_authenticated"
     with pytest.raises(NotFound):
         await house.rooms.auth.issue_token(ada, "phone")

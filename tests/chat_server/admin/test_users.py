@@ -8,6 +8,7 @@ import pytest
 from chat_common.errors import ChatError, Conflict, Invalid, NotAuthenticated, NotFound, NotPermitted
 from chat_server.admin.records import AddUser, RenameUser
 from chat_server.server import Server
+from chat_server.services import Credentials
 from msgspec import UNSET
 
 from tests.chat_server.house import plain
@@ -64,7 +65,7 @@ async def test_another_password_ends_every_login(server: Server, admin: str) -> 
     token = (await log_in(server, "bert")).token
     await server.call("admin.user.password", {"user": made.user, "password": "another one"}, user=admin)
     with pytest.raises(NotAuthenticated, match="admin"):
-        await server.rooms.auth.authenticate(token, "", None, None)
+        await server.rooms.auth.authenticate(Credentials(token))
     with pytest.raises(NotAuthenticated, match="wrong"):
         await log_in(server, "bert")
     assert (await log_in(server, "bert", "another one")).user.user == made.user
@@ -83,7 +84,7 @@ async def test_a_ban_keeps_out_and_is_shown_until_it_is_taken_back(server: Serve
     banned = await server.call("admin.user.ban", {"user": made.user, "until": until, "reason": "spam"}, user=admin)
     assert plain(banned)["ban"] == {"until": until, "reason": "spam"}
     with pytest.raises(NotPermitted):
-        await server.rooms.auth.authenticate(token, "", None, None)
+        await server.rooms.auth.authenticate(Credentials(token))
     with pytest.raises(NotPermitted):
         await log_in(server, "bert")
     listed = await server.call("admin.user.list", {"banned": True}, user=admin)
@@ -97,7 +98,7 @@ async def test_logging_out_ends_what_lives(server: Server, admin: str) -> None:
     token = (await log_in(server, "bert")).token
     assert (await server.call("admin.user.logout", {"user": made.user}, user=admin)).logins == 0
     with pytest.raises(NotAuthenticated, match="admin"):
-        await server.rooms.auth.authenticate(token, "", None, None)
+        await server.rooms.auth.authenticate(Credentials(token))
 
 
 async def test_another_name_is_seen_by_everybody(server: Server, admin: str) -> None:

@@ -13,7 +13,7 @@ from chat_common.ports.directory import Route
 from chat_common.ports.push import PushProvider
 from chat_common.records import Caller
 from chat_server.auth.settings import AuthSettings
-from chat_server.services import CloseSessions, Identity
+from chat_server.services import CloseSessions, Credentials, Identity
 from chat_server.store.account_schema import login
 from sqlalchemy import select
 
@@ -41,7 +41,7 @@ class Desk:
         return str(made.token)
 
     async def hello(self, token: str, device: str = "", platform: str | None = None) -> Identity:
-        return await self.house.rooms.auth.authenticate(token, device, platform, None)
+        return await self.house.rooms.auth.authenticate(Credentials(token, device, platform))
 
     async def is_in(self, token: str, device: str = "") -> str:
         """``in``, or the error's code with the close code where there is one."""

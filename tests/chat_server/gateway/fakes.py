@@ -18,15 +18,24 @@ from chat_server.gateway import ClientConnection, Gateway, GatewaySettings, Neig
 from chat_server.services import (
     Arrival,
     CloseSessions,
+    CommandCall,
+    CommandReply,
+    Credentials,
     Delivery,
     EphemeralNote,
+    Gap,
     Heads,
+    HeadsAsked,
     Identity,
     LogPage,
+    MembersAsked,
     Membership,
     Movements,
     Present,
+    Renewed,
     SessionPush,
+    Speaker,
+    UserVersion,
 )
 
 codec = JsonCodec()
@@ -121,7 +130,8 @@ class FakeAuth:
     lifetime_ms: int = 30 * 86_400_000
     renewed: int = 0
 
-    async def authenticate(self, token: str, device: str, platform: str | None, name: str | None) -> Identity:
+    async def authenticate(self, shown: Credentials) -> Identity:
+        token, device = shown.token, shown.device
         if token in self.refused:
             raise self.refused[token]
         if token == "bad":
@@ -129,12 +139,10 @@ class FakeAuth:
         user = token.partition(":")[0]
         return Identity(User(user=user, name=user.title()), device, token, self.clock.wall_ms() + self.lifetime_ms)
 
-    renew_before: float = 3600.0
-
-    async def renew(self, identity: Identity) -> tuple[str, Identity]:
+    async def renew(self, identity: Identity) -> Renewed:
         self.renewed += 1
         token = f"{identity.user.user}:{self.renewed}"
-        return token, await self.authenticate(token, identity.device, None, None)
+        return Renewed(token, await self.authenticate(Credentials(token, identity.device)))
 
 
 @define(slots=False)
@@ -152,10 +160,10 @@ class FakeIm:
     before_version: Callable[[], Awaitable[None]] | None = None
     before_acquainted: Callable[[], Awaitable[None]] | None = None
 
-    async def version(self, user: str) -> tuple[str, int]:
+    async def version(self, user: str) -> UserVersion:
         if self.before_version is not None:
             await self.before_version()
-        return self.epoch, self.versions.get(user, 0)
+        return UserVersion(self.epoch, self.versions.get(user, 0))
 
     async def arrival(self, user: str) -> Arrival:
         rooms = {
@@ -168,26 +176,29 @@ class FakeIm:
             await self.before_version()
         return answer
 
-    async def heads(self, users: Sequence[str], rooms: Sequence[str], hot_since: int) -> Heads:
+    async def heads(self, asked: HeadsAsked) -> Heads:
+        users, rooms, hot_since = asked.users, asked.rooms, asked.hot_since
         self.asked.append(("heads", tuple(users), tuple(rooms)))
         versions = {user: self.versions.get(user, 0) for user in users}
         known = {room: self.hot[room][0] for room in rooms if room in self.hot}
         hot = {name: (self.hot[name][0], at) for name, at in self.turned_hot.items() if at > hot_since}
         return Heads(versions, known, self.epoch, hot, max([hot_since, *self.turned_hot.values()]))
 
-    async def present(self, conversation: str, users: Sequence[str]) -> Present:
+    async def present(self, asked: MembersAsked) -> Present:
+        conversation, users = asked.conversation, asked.users
         self.asked.append(("present", conversation, tuple(users)))
         rev, members = self.hot[conversation]
         return Present(rev, {user: self.spans.get(user, [[1]]) for user in users if user in members})
 
-    async def gap(self, conversation: str, after: int, upto: int) -> LogPage:
+    async def gap(self, gap: Gap) -> LogPage:
         """Two pushes a page."""
+        conversation, after, upto = gap.conversation, gap.after, gap.upto
         self.asked.append(("gap", conversation, after, upto))
         pushes = [push for push in self.log.get(conversation, ()) if after < push.rev <= upto]
         return LogPage(pushes[:2], pushes[1].rev if len(pushes) > 2 else upto, self.later)
 
-    async def audience(self, user: str, conversation: str) -> Sequence[str]:
-        members = self.rooms.get(conversation, set())
+    async def audience(self, speaker: Speaker) -> Sequence[str]:
+        user, members = speaker.user, self.rooms.get(speaker.conversation, set())
         if user not in members:
             raise NotFound("no such conversation")
         return sorted(members - {user})
@@ -208,8 +219,8 @@ class FakeRouter:
     on_others: set[str] = field(factory=set)
     movements: list[Movements] = field(factory=list)
 
-    async def acknowledged(self, acknowledged: Mapping[str, Mapping[str, int]]) -> None:
-        self.acknowledgements.extend((user, dict(seqs)) for user, seqs in acknowledged.items())
+    async def acknowledged(self, seqs: Mapping[str, Mapping[str, int]]) -> None:
+        self.acknowledgements.extend((user, dict(rooms)) for user, rooms in seqs.items())
 
     async def note(self, request: EphemeralNote) -> None:
         assert self.gateway is not None
@@ -274,10 +285,11 @@ class FakeDispatcher:
     interceptor: Callable[[str, Caller | None, Any], Any] | None = None
     limit: Callable[[Caller, str | None], None] | None = None
 
-    async def call(self, caller: Caller, command: str, params: msgspec.Raw | Mapping[str, Any] | None) -> Any:
-        if command not in self.commands:
+    async def call(self, call: CommandCall) -> CommandReply:
+        if call.command not in self.commands:
             raise Invalid("unknown command", field="command")
-        return await self.commands[command](caller, msgspec.json.decode(params) if params else {})  # type: ignore[arg-type]
+        params = msgspec.json.decode(call.params) if call.params else {}
+        return CommandReply.of(await self.commands[call.command](call.caller, params))
 
     def charge(self, caller: Caller, command: str | None = None) -> None:
         if self.limit is not None:
@@ -299,7 +311,9 @@ class House:
         self.dispatcher = FakeDispatcher()
         self.gateway = Gateway(
             Node(GatewaySettings(**settings), self.clock, codec, "n1", "b1"),
-            Neighbours(self.auth, self.im, self.router, self.directory, self.dispatcher),
+            Neighbours(
+                self.auth, self.im, self.router, self.directory, self.dispatcher, self.router, self.dispatcher, 3600.0
+            ),
             report_acks=report_acks,
             drop=drop,
         )

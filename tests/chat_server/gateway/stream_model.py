@@ -22,7 +22,7 @@ from chat_server.gateway.deliveries import Deliveries
 from chat_server.gateway.index import SessionIndex
 from chat_server.gateway.stream import is_open, visible
 from chat_server.gateway.streams import Streams, StreamSettings
-from chat_server.services import Arrival, Delivery, Heads, LogPage, Membership, Present
+from chat_server.services import Arrival, Delivery, Gap, Heads, HeadsAsked, LogPage, MembersAsked, Membership, Present
 
 USERS = [f"u{number}" for number in range(5)]
 ROOM = "c"
@@ -289,26 +289,30 @@ class Node:
         if self.world.chance(self.world.failures):
             raise Unavailable("away for a moment")
 
-    async def present(self, conversation: str, users: Sequence[str]) -> Present:
+    async def present(self, asked: MembersAsked) -> Present:
         await self._read()
         truth = self.world.truth
-        found = {user: truth.spans(user) for user in users if is_open(truth.spans(user))}
+        found = {user: truth.spans(user) for user in asked.users if is_open(truth.spans(user))}
         answer = Present(truth.rev, found, truth.hot_at)
         await self._read()
         return answer
 
-    async def gap(self, conversation: str, after: int, upto: int) -> LogPage:
+    async def gap(self, gap: Gap) -> LogPage:
         await self._read()
-        page = self.world.truth.page(after, upto)
+        page = self.world.truth.page(gap.after, gap.upto)
         await self._read()
         return page
 
-    async def heads(self, users: Sequence[str], rooms: Sequence[str], hot_since: int) -> Heads:
+    async def heads(self, asked: HeadsAsked) -> Heads:
         await self._read()
         truth = self.world.truth
-        hot = {ROOM: (truth.rev, truth.hot_at)} if truth.hot and max(truth.hot_at, truth.touched_at) > hot_since else {}
-        rooms_now = {room: truth.rev for room in rooms}
-        return Heads({user: truth.versions[user] for user in users}, rooms_now, "e", hot, hot_since)
+        hot = (
+            {ROOM: (truth.rev, truth.hot_at)}
+            if truth.hot and max(truth.hot_at, truth.touched_at) > asked.hot_since
+            else {}
+        )
+        rooms_now = {room: truth.rev for room in asked.rooms}
+        return Heads({user: truth.versions[user] for user in asked.users}, rooms_now, "e", hot, asked.hot_since)
 
     async def arrival(self, user: str) -> Arrival:
         await self._read()

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from attrs import evolve
 from chat_common.errors import Conflict, Unavailable
 from chat_common.records import Caller, Push
-from chat_server.services import Delivery, EphemeralNote, Heads
+from chat_server.services import Delivery, EphemeralNote, Heads, HeadsAsked
 
 from tests.chat_server.gateway.fakes import House, ListFraming, deliver, message, seqs, until
 
@@ -214,12 +213,12 @@ async def test_hot_conversations_of_a_question_that_failed_half_way_are_asked_fo
         await house.enter("ann")
         real, asked = house.im.heads, list[int]()
 
-        async def heads(users: Sequence[str], rooms: Sequence[str], hot_since: int) -> Heads:
-            asked.append(hot_since)
+        async def heads(question: HeadsAsked) -> Heads:
+            asked.append(question.hot_since)
             if len(asked) == 2:
                 raise Unavailable("the database is away")
-            found = await real(users, rooms, hot_since)
-            return evolve(found, until=hot_since + 600_000, more=len(asked) == 1)
+            found = await real(question)
+            return evolve(found, until=question.hot_since + 600_000, more=len(asked) == 1)
 
         house.im.heads = heads  # type: ignore[method-assign]
         with pytest.raises(Unavailable):

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from chat_common.errors import Unavailable
 from chat_server.gateway.streams import StreamSettings
-from chat_server.services import Delivery, Membership, Present
+from chat_server.services import Delivery, MembersAsked, Membership, Present
 
 from tests.chat_server.gateway.fakes import House, deliver, hand, members, message, revs, seqs, until
 
@@ -75,10 +74,10 @@ async def test_who_comes_while_members_are_asked_for_is_asked_for_only_if_someth
         im, gate, read = house.im, asyncio.Event(), asyncio.Event()
         present, asked = im.present, list[tuple[str, ...]]()
 
-        async def late(conversation: str, users: Sequence[str]) -> Present:
-            asked.append(tuple(users))
+        async def late(question: MembersAsked) -> Present:
+            asked.append(tuple(question.users))
             await gate.wait()
-            return await present(conversation, users)
+            return await present(question)
 
         async def later() -> None:
             await read.wait()

@@ -16,7 +16,7 @@ from chat_common.records import Caller, Command
 from chat_server.http.app import http_app
 from chat_server.metrics import Metrics
 from chat_server.pipeline import LimitSettings, Pipeline
-from chat_server.services import Identity
+from chat_server.services import Credentials, Identity, Renewed
 from msgspec import UNSET, Meta, UnsetType
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -51,14 +51,12 @@ class NoReplies:
 class OneToken:
     """An AuthService that knows one token."""
 
-    async def authenticate(self, token: str, device: str, platform: str | None, name: str | None) -> Identity:
-        if token != "annas-token":
+    async def authenticate(self, shown: Credentials) -> Identity:
+        if shown.token != "annas-token":
             raise NotAuthenticated("token: ended", field="token")
         return Identity(wire.User(user="anna", name="Anna"), "phone", "family", 0)
 
-    renew_before = 0.0
-
-    async def renew(self, identity: Identity) -> tuple[str, Identity]:
+    async def renew(self, identity: Identity) -> Renewed:
         raise NotImplementedError
 
 

@@ -390,9 +390,9 @@ async def test_offline_pushes_are_owed_to_subscribed_members_who_have_not_muted(
     await house.pump()
     due = [tuple(row) for row in await house.rows(select(push_due.c.user, push_due.c.first_seq, push_due.c.last_seq))]
     assert due == [(bob, 1, 2)]
-    await house.rooms.router.acknowledged({bob: {room: 1}})
+    await house.rooms.push.acknowledged({bob: {room: 1}})
     assert len(await house.rows(select(push_due))) == 1
-    await house.rooms.router.acknowledged({bob: {room: 2}})
+    await house.rooms.push.acknowledged({bob: {room: 2}})
     assert not await house.rows(select(push_due))
 
 

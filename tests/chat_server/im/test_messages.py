@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from chat_common.errors import Conflict
 from chat_server.im import messages
+from chat_server.services import Gap
 from chat_server.store.leases import Leases
 from chat_server.store.schema import message, reply
 from sqlalchemy import func, select
@@ -42,7 +43,7 @@ async def test_a_recalled_text_stands_in_no_quote_and_in_no_row(house: House) ->
     ):
         quoting = next(one for one in answer["messages"] if one["seq"] == 2)
         assert quoting["reply_to"] == {"seq": 1, "sender": ada, "kind": "recalled", "text": ""}
-    (gap,) = [push for push in (await house.rooms.im.gap(room, 0, 100)).pushes if push.seq == 2]
+    (gap,) = [push for push in (await house.rooms.im.gap(Gap(room, 0, 100))).pushes if push.seq == 2]
     assert gap.data.reply_to.kind == "recalled"
     rows = await house.rows(select(message))
     assert not any("regretted" in str(value) for row in rows for value in row)

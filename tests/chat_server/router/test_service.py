@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 import pytest
 from chat_common.clock import ManualClock
@@ -35,8 +34,7 @@ class Site:
 
     def __init__(self) -> None:
         self.directory = Directory()
-        unused: Any = None
-        self.router = Router("a", self.directory, unused)
+        self.router = Router("a", self.directory)
         self.a, self.b, self.c = FakeGateway(), FakeGateway(), FakeGateway()
         self.router.attach(self.a)
 

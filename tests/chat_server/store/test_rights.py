@@ -10,6 +10,7 @@ from typing import Any, get_args
 import pytest
 from chat_common import wire
 from chat_common.errors import ChatError, NotAMember, NotPermitted
+from chat_server.services import Speaker
 from chat_server.store import rights
 from chat_server.store.account_schema import ban
 
@@ -37,7 +38,7 @@ async def sends(house: House, user: str, room: str) -> Any:
 
 async def types(house: House, user: str, room: str) -> Any:
     house.clock.advance(4)
-    return await house.rooms.im.audience(user, room)
+    return await house.rooms.im.audience(Speaker(user, room))
 
 
 WAYS = [submits, reacts, edits, sends, types]
@@ -126,12 +127,12 @@ async def test_a_typing_note_goes_out_once_in_three_seconds_in_a_conversation(ho
     ada, bob = await house.users("ada", "bob")
     room, other = await house.group(ada, bob), await house.group(ada, bob)
     im = house.rooms.im
-    assert await im.audience(bob, room) == [ada]
-    assert await im.audience(bob, room) == []
-    assert await im.audience(bob, other) == [ada]
-    assert await im.audience(ada, room) == [bob]
+    assert await im.audience(Speaker(bob, room)) == [ada]
+    assert await im.audience(Speaker(bob, room)) == []
+    assert await im.audience(Speaker(bob, other)) == [ada]
+    assert await im.audience(Speaker(ada, room)) == [bob]
     house.clock.advance(3.1)
-    assert await im.audience(bob, room) == [ada]
+    assert await im.audience(Speaker(bob, room)) == [ada]
 
 
 async def test_what_one_who_has_left_reads_ends_when_he_left(house: House) -> None:

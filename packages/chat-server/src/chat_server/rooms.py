@@ -182,7 +182,7 @@ async def build(ports: RoomPorts, settings: RoomSettings, observe: Callable[[str
 
     current, keys = await database.change(first_start)
     submit = Submit(database, outbox, clock, known, ports.attachments)
-    router = Router(ports.node, ports.directory, database)
+    router = Router(ports.node, ports.directory)
     fanout = Fanout(database, executor, clock, settings.fanout, router.deliver, observe)
     own_changes = OwnChanges(database, known.preview, router.deliver)
     sweeper = Sweeper(database, outbox, clock, fanout, ports.lease("sweeper"))

@@ -45,7 +45,7 @@ from starlette.routing import WebSocketRoute
 
 from chat_server import logs
 from chat_server.auth.public_address import PublicAddress
-from chat_server.auth.settings import AuthSettings
+from chat_server.auth.settings import AuthSettings, with_preset
 from chat_server.contributions import RoomContributions, with_rooms
 from chat_server.files.plugin import attachments, store_origin
 from chat_server.files.rights import SqlFileRights
@@ -58,7 +58,7 @@ from chat_server.moderation.moderation import Moderation
 from chat_server.names.handles import NameRules
 from chat_server.nodes import Nodes, Place
 from chat_server.outbox_metrics import OutboxMetrics
-from chat_server.pipeline import Observers, Pipeline
+from chat_server.pipeline import Commands, Observers, Pipeline
 from chat_server.refusals import Refusals
 from chat_server.rooms import RoomPorts, RoomSettings, build
 from chat_server.services import Delivery
@@ -173,7 +173,10 @@ class Server:
                 rooms.im,
                 rooms.router,
                 await assembly.get(Directory),  # type: ignore[type-abstract]
+                Commands(self.pipeline),
+                rooms.push,
                 self.pipeline,
+                with_preset(section("auth")).renew_before,
             ),
             report_acks=bool(providers),
             drop=self._drop,

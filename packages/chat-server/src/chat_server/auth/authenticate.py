@@ -18,7 +18,7 @@ from chat_server.auth.neighbours import Ports
 from chat_server.auth.settings import AuthSettings
 from chat_server.auth.signer import Claims, TokenSigner
 from chat_server.auth.verdicts import HasEnded, Lives, Verdicts
-from chat_server.services import Identity
+from chat_server.services import Credentials, Identity
 from chat_server.store import views
 from chat_server.store.account_schema import login, token
 from chat_server.store.batched_reads import BatchedReads
@@ -118,9 +118,9 @@ class Authenticate:
     endings: Endings
     binding: Binding
 
-    async def __call__(self, text: str, device: str, platform: str | None, name: str | None) -> Identity:
+    async def __call__(self, shown: Credentials) -> Identity:
         """See `chat_server.services.AuthService.authenticate`."""
-        claims = self.signer.read(text)
+        claims, device = self.signer.read(shown.token), shown.device
         if not device and (known := await self._from_cache(claims)) is not None:
             return known
         try:
@@ -134,7 +134,7 @@ class Authenticate:
         if row.used_at is None:
             await self.ports.database.change_many(note_used, (claims.token, now))
         if device:
-            await self.binding.arrived(Arrival(row, device, platform, name), now)
+            await self.binding.arrived(Arrival(row, device, shown.platform, shown.name), now)
         bound = device or row.device or ""
         if not device:
             await self.verdicts.lives(claims.login, Lives(claims.token, standing.user, bound, claims.expires_at))

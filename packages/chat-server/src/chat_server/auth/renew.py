@@ -20,7 +20,7 @@ from chat_server.auth.neighbours import Ports
 from chat_server.auth.requests import Nothing
 from chat_server.auth.settings import AuthSettings
 from chat_server.auth.signer import Claims, TokenSigner
-from chat_server.services import Identity
+from chat_server.services import Identity, Renewed
 from chat_server.store.account_schema import login, token
 from chat_server.store.executor import caller_user
 
@@ -74,10 +74,11 @@ class Renewal:
         claims = await self._renew(user, caller.token, caller.jti)
         return Issued(token=self.signer.sign(claims), expires_at=claims.expires_at)
 
-    async def renew(self, who: Identity) -> tuple[str, Identity]:
+    async def renew(self, who: Identity) -> Renewed:
         """See `chat_server.services.AuthService.renew`. The push does not count as a use: it may be lost."""
         claims = await self._renew(who.user.user, who.token, who.jti)
-        return self.signer.sign(claims), Identity(who.user, who.device, claims.login, claims.expires_at, claims.token)
+        fresh = Identity(who.user, who.device, claims.login, claims.expires_at, claims.token)
+        return Renewed(self.signer.sign(claims), fresh)
 
     async def _renew(self, user: str, family: str, jti: str) -> Claims:
         now = self.ports.clock.wall_ms()

@@ -45,7 +45,7 @@ from chat_server.auth.signer import TokenSigner
 from chat_server.auth.tickets import BeginLogin, LoginBegun, LoginState, PollLogin, TicketLogins, TicketNeighbours
 from chat_server.auth.verdicts import Verdicts
 from chat_server.contributions import RoomContributions, every, screens_texts
-from chat_server.services import Identity
+from chat_server.services import Credentials, Identity, Renewed
 from chat_server.store.tx import Tx
 
 LOGIN_EVERY = 1.0
@@ -128,14 +128,10 @@ class Auth:
 
     # --- AuthService ------------------------------------------------------------------------------------------------
 
-    async def authenticate(self, text: str, device: str, platform: str | None, name: str | None) -> Identity:
-        return await self._authenticate(text, device, platform, name)
+    async def authenticate(self, shown: Credentials) -> Identity:
+        return await self._authenticate(shown)
 
-    @property
-    def renew_before(self) -> float:
-        return self._settings.renew_before
-
-    async def renew(self, identity: Identity) -> tuple[str, Identity]:
+    async def renew(self, identity: Identity) -> Renewed:
         return await self._renewal.renew(identity)
 
     # --- for the application that embeds the server -------------------------------------------------------------------

@@ -2,13 +2,14 @@
 
 How the composition root wires it::
 
-    gateway = Gateway(Node(settings, clock, JsonCodec(), "n1"), Neighbours(auth, im, router, directory, dispatcher))
+    near = Neighbours(auth, im, router, directory, commands, push, gate)
+    gateway = Gateway(Node(settings, clock, JsonCodec(), "n1"), near)
     pipeline.register(…)                      # gateway.contributions(): the command presence.watch
     async with gateway:                       # beats, checks, renews leases; drains when it is left
         ...                                   # transports call gateway.connect(wire)
 
 Its neighbours come under the types of `services`; the gateway itself is a `GatewayService`, which the router is given
-afterwards. Keywords: ``report_acks`` (whether the router wants to hear what was acknowledged), ``drop`` (asked for each
+afterwards. Keywords: ``report_acks`` (whether ``push`` wants to hear what was acknowledged), ``drop`` (asked for each
 delivery, true loses it: for tests that plant losses).
 """
 

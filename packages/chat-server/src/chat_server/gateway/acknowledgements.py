@@ -1,4 +1,4 @@
-"""Acknowledgements, reported to the router once a second: a user who has the message needs no offline push."""
+"""Acknowledgements, reported once a second: a user who has the message needs no offline push."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from chat_common.protocol.chunk import Chunk
 
 from chat_server.gateway.encoding import MessageChunk
 from chat_server.gateway.session import Session
-from chat_server.services import RouterService
+from chat_server.services import PushService
 
 
 class Acknowledgements:
     """Coalesced: the newest seq of each user and conversation. ``collector`` is None where nobody wants them."""
 
-    def __init__(self, router: RouterService, wanted: bool) -> None:
-        self._router = router
+    def __init__(self, push: PushService, wanted: bool) -> None:
+        self._push = push
         self.collector: list[Chunk] | None = [] if wanted else None
         self._newest: dict[str, dict[str, int]] = {}
 
@@ -27,7 +27,7 @@ class Acknowledgements:
         covered.clear()
 
     async def report(self) -> None:
-        """Tell the router what has been collected."""
+        """Tell what has been collected."""
         acknowledgements, self._newest = self._newest, {}
         if acknowledgements:
-            await self._router.acknowledged(acknowledgements)
+            await self._push.acknowledged(acknowledgements)

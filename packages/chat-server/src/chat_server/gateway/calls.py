@@ -15,7 +15,7 @@ from chat_common.records import Caller
 from chat_server.gateway.session import Session
 from chat_server.gateway.sessions import Sessions
 from chat_server.gateway.tasks import Tasks
-from chat_server.services import Dispatcher
+from chat_server.services import CommandCall, CommandService, Gate
 
 log = structlog.get_logger("chat.gateway")
 
@@ -30,8 +30,9 @@ prepare(_Addressed)
 class Calls:
     """Answers come in any order, but submits of one session to one conversation are stored in the order sent."""
 
-    def __init__(self, dispatcher: Dispatcher, sessions: Sessions, tasks: Tasks, most: int) -> None:
-        self._dispatcher = dispatcher
+    def __init__(self, commands: CommandService, gate: Gate, sessions: Sessions, tasks: Tasks, most: int) -> None:
+        self._commands = commands
+        self._gate = gate
         self._sessions = sessions
         self._tasks = tasks
         self._most = most
@@ -44,7 +45,7 @@ class Calls:
         """Start the call; its answer is written to the connection that it came over, or to none if that is gone."""
         caller = session.caller(call.ref)
         try:
-            call = self._dispatcher.intercept("frame_in", caller, call)
+            call = self._gate.intercept("frame_in", caller, call)
         except ChatError as error:
             session.refuse(error, call.ref)
             return
@@ -52,7 +53,7 @@ class Calls:
         if session.calls >= self._most and session.connection is not None:
             session.connection.wire.pause_reading()
         work = self._serve(session, caller, call)
-        if call.command == "submit" and not self._dispatcher.submit_in_order:
+        if call.command == "submit" and not self._gate.submit_in_order:
             work = self._after_the_last(session, call, work)
         self._tasks.spawn(work)
 
@@ -60,13 +61,15 @@ class Calls:
         connection = session.connection
         try:
             try:
-                result = await self._dispatcher.call(caller, call.command, call.params)
+                reply = await self._commands.call(CommandCall(caller, call.command, bytes(call.params)))
                 if call.command == "sync":
-                    _note_version(session, result)
-                elif session.user is None:
-                    self._note_ticket(session, result)
+                    if reply.version is not None:
+                        session.versions.synced(reply.version)
+                elif session.user is None and reply.expires_in is not None:
+                    self._sessions.guests.began(session, reply.expires_in)
+                    self._sessions.look_after(session)
                 if session.connection is connection:
-                    session.reply(call.ref, result)
+                    session.reply(call.ref, reply.result)
             except ChatError as error:
                 if session.connection is connection:
                     session.refuse(error, call.ref)
@@ -81,13 +84,6 @@ class Calls:
             if connection is not None and connection.paused_at is None and session.calls == self._most // 2:
                 connection.wire.resume_reading()
             self._sessions.answered(session)
-
-    def _note_ticket(self, session: Session, result: Any) -> None:
-        """A guest's call that is answered with ``expires_in`` (seconds) begins a login: `auth.begin`, or a plugin's."""
-        lifetime = getattr(result, "expires_in", None)
-        if isinstance(lifetime, int | float):
-            self._sessions.guests.began(session, lifetime)
-            self._sessions.look_after(session)
 
     async def _after_the_last(self, session: Session, call: Call, work: Any) -> None:
         """Wait for the previous submit to the same conversation first."""
@@ -108,10 +104,3 @@ class Calls:
             done.set_result(None)
             if session.submits.get(name) is done:
                 del session.submits[name]
-
-
-def _note_version(session: Session, result: Any) -> None:
-    """A sync by version that was answered with ``more: false`` brings the session to that version."""
-    version = getattr(result, "version", None)
-    if isinstance(version, int) and getattr(result, "more", None) is False:
-        session.versions.synced(version)

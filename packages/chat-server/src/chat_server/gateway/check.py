@@ -12,7 +12,7 @@ from chat_common.protocol.session import State
 
 from chat_server.gateway.sessions import Sessions
 from chat_server.gateway.streams import Streams
-from chat_server.services import ImService
+from chat_server.services import HeadsAsked, ImService
 
 log = structlog.get_logger("chat.gateway")
 
@@ -68,7 +68,7 @@ class Check:
         newest = self._hot_since
         while start < max(len(users), len(rooms)) or more:
             stop = start + PAGE
-            heads = await self._im.heads(users[start:stop], rooms[start:stop], since)
+            heads = await self._im.heads(HeadsAsked(users[start:stop], rooms[start:stop], since))
             start, since, more = stop, heads.until, heads.more
             expected.versions.update(heads.versions)
             expected.rooms.update(heads.rooms)

@@ -13,7 +13,7 @@ from chat_common.protocol.chunk import Chunk
 from chat_common.protocol.frames import Push as PushFrame
 from chat_common.records import Push
 
-from chat_server.services import Dispatcher
+from chat_server.services import Gate
 
 log = structlog.get_logger("chat.gateway")
 EMPTY = Chunk(())
@@ -38,9 +38,9 @@ class MessageChunk(Chunk):
 class Encoding:
     """Passes pushes through the `push` interceptors, and encodes them."""
 
-    def __init__(self, codec: Codec, dispatcher: Dispatcher) -> None:
+    def __init__(self, codec: Codec, gate: Gate) -> None:
         self._encode = codec.encode
-        self._intercept = dispatcher.intercept
+        self._intercept = gate.intercept
 
     def chunk(self, pushes: Sequence[Push], conversation: str | None = None) -> tuple[Chunk, bool]:
         """The pushes, and whether all of them are in it: one that is refused, or cannot be encoded, is a lost push."""

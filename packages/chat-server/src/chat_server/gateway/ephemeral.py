@@ -12,7 +12,7 @@ from chat_common.wire import Id
 
 from chat_server.gateway.session import Session
 from chat_server.gateway.tasks import Tasks
-from chat_server.services import Dispatcher, EphemeralNote, ImService, RouterService
+from chat_server.services import EphemeralNote, Gate, ImService, RouterService, Speaker
 
 log = structlog.get_logger("chat.gateway")
 
@@ -28,10 +28,8 @@ class TypingNote:
 class EphemeralEvents:
     """Handles one event of a session at a time; ignores unknown events, and those for conversations of others."""
 
-    def __init__(
-        self, dispatcher: Dispatcher, im: ImService, router: RouterService, codec: Codec, tasks: Tasks
-    ) -> None:
-        self._dispatcher = dispatcher
+    def __init__(self, gate: Gate, im: ImService, router: RouterService, codec: Codec, tasks: Tasks) -> None:
+        self._gate = gate
         self._im = im
         self._router = router
         self._codec = codec
@@ -40,7 +38,7 @@ class EphemeralEvents:
 
     def begin(self, session: Session, note: ClientNote) -> None:
         try:
-            note = self._dispatcher.intercept("frame_in", session.caller(""), note)
+            note = self._gate.intercept("frame_in", session.caller(""), note)
             if session.user is None:
                 raise NotAuthenticated("Log in before you send ephemeral events.")
             if note.event != "typing":
@@ -56,7 +54,7 @@ class EphemeralEvents:
 
     async def _typing(self, session: Session, user: str, conversation: str) -> None:
         try:
-            users = await self._im.audience(user, conversation)
+            users = await self._im.audience(Speaker(user, conversation))
             if users:
                 data = Typing(conversation=conversation, user=user)
                 await self._router.note(EphemeralNote(users, "typing", data))

@@ -53,21 +53,21 @@ class Gateway:
         self.codec, self.limits = node.codec, node.limits
         self.tasks = tasks = Tasks()
         self.sessions = sessions = Sessions(node)
-        encoding = Encoding(node.codec, near.dispatcher)
+        encoding = Encoding(node.codec, near.gate)
         self._pushing = pushing = Pushing(encoding, sessions.index, sessions.flush, clock.monotonic)
         self.routes = Routes(node, near.directory, sessions.index)
-        self.acknowledgements = Acknowledgements(near.router, report_acks)
+        self.acknowledgements = Acknowledgements(near.push, report_acks)
         self.streams = streams = Streams(near.im, sessions.index, pushing, tasks, settings.streams)
-        self.token_watch = TokenWatch(near.auth, sessions, pushing, tasks, clock)
+        self.token_watch = TokenWatch(near.auth, near.renew_before, sessions, pushing, tasks, clock)
         self.presence = Presence(node, near.im, near.router, sessions, tasks)
         self.check = Check(near.im, sessions, streams, clock.wall_ms, settings.grace)
         epoch = lambda: sessions.epoch  # noqa: E731
         self.deliveries = Deliveries(streams, pushing, self.presence, sessions.index, epoch, drop)
-        self.calls = Calls(near.dispatcher, sessions, tasks, settings.max_open_calls)
-        self.ephemeral = EphemeralEvents(near.dispatcher, near.im, near.router, node.codec, tasks)
+        self.calls = Calls(near.commands, near.gate, sessions, tasks, settings.max_open_calls)
+        self.ephemeral = EphemeralEvents(near.gate, near.im, near.router, node.codec, tasks)
         self.handshake = Handshake(node, near, sessions, tasks, self.routes, streams, self.token_watch, self.presence)
         self._desk = Desk(
-            node, sessions, self.handshake, self.calls, self.ephemeral, self.acknowledgements, near.dispatcher.charge
+            node, sessions, self.handshake, self.calls, self.ephemeral, self.acknowledgements, near.gate.charge
         )
         sessions.over += [self.presence.forget, self._give_back]
         sessions.left.append(self.presence.left)

@@ -21,7 +21,7 @@ from chat_server.gateway.sessions import Sessions
 from chat_server.gateway.streams import Streams
 from chat_server.gateway.tasks import Tasks
 from chat_server.gateway.token_watch import TokenWatch
-from chat_server.services import Identity, LoginEnded
+from chat_server.services import Credentials, HeadsAsked, Identity, LoginEnded, UserVersion
 
 NEVER = (1 << 53) - 1
 
@@ -63,7 +63,7 @@ class Handshake:
 
     async def _serve(self, connection: Connection, session: Session, hello: Hello) -> None:
         try:
-            hello = self._near.dispatcher.intercept("frame_in", session.caller(""), hello)
+            hello = self._near.gate.intercept("frame_in", session.caller(""), hello)
             session.device = hello.device.id
             if hello.token is None:
                 await self._guest(connection, session, hello)
@@ -88,7 +88,7 @@ class Handshake:
             self._sessions.look_after(session)
 
     async def _guest(self, connection: Connection, session: Session, hello: Hello) -> None:
-        epoch = self._sessions.epoch or (await self._near.im.heads((), (), NEVER)).epoch
+        epoch = self._sessions.epoch or (await self._near.im.heads(HeadsAsked((), (), NEVER))).epoch
         if self._waits(connection, session):
             self._sessions.guests.enter(session, connection.wire.address)
             session.id = new_id()
@@ -105,7 +105,7 @@ class Handshake:
 
     async def _identify(self, connection: Connection, session: Session, hello: Hello, token: str) -> None:
         device = hello.device
-        identity = await self._near.auth.authenticate(token, device.id, device.platform, device.name)
+        identity = await self._near.auth.authenticate(Credentials(token, device.id, device.platform, device.name))
         if not self._waits(connection, session):
             return
         user = identity.user.user
@@ -114,11 +114,11 @@ class Handshake:
             session.close(request.code, request.reason, reconnect=request.reconnect)
             return
         if hello.resume is not None and self._find(session, hello.resume, user) is not None:
-            epoch, version = await self._near.im.version(user)
+            known = await self._near.im.version(user)
             if (request := self._sessions.ended(session)) is not None:
                 session.close(request.code, request.reason, reconnect=request.reconnect)
                 return
-            if self._resume(connection, session, hello.resume, identity, epoch, version):
+            if self._resume(connection, session, hello.resume, identity, known):
                 return
             if not self._waits(connection, session):
                 return
@@ -156,8 +156,7 @@ class Handshake:
         session: Session,
         resume: Resume,
         identity: Identity | None,
-        epoch: str,
-        version: int,
+        known: UserVersion,
     ) -> bool:
         """Move the old session to this connection, if that can be; nothing waits from the check to the end."""
         old = self._find(session, resume, identity.user.user if identity is not None else None)
@@ -184,7 +183,9 @@ class Handshake:
         if identity is not None:
             old.identity, old.profile = identity, identity.user
             self._token_watch.watch(old)
-        old.resume(self._welcome(old, True, epoch, version), resume.received, now, beat_in=self._first_beat())
+        old.resume(
+            self._welcome(old, True, known.epoch, known.version), resume.received, now, beat_in=self._first_beat()
+        )
         self._sessions.flush.touch(old)
         self._sessions.look_after(old)
         if old.user is not None:

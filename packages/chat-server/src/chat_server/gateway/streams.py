@@ -19,7 +19,7 @@ from chat_server.gateway.index import SessionIndex
 from chat_server.gateway.pushing import Pushing
 from chat_server.gateway.stream import Stream, is_open, memberships
 from chat_server.gateway.tasks import Tasks
-from chat_server.services import Delivery, LogPage, Membership, Present
+from chat_server.services import Delivery, Gap, LogPage, MembersAsked, Membership, Present
 
 log = structlog.get_logger("chat.gateway")
 
@@ -32,9 +32,9 @@ Noted = dict[str, Membership | None]
 class Log(Protocol):
     """What streams ask of im."""
 
-    async def present(self, conversation: str, users: Sequence[str]) -> Present: ...
+    async def present(self, asked: MembersAsked) -> Present: ...
 
-    async def gap(self, conversation: str, after: int, upto: int) -> LogPage: ...
+    async def gap(self, gap: Gap) -> LogPage: ...
 
 
 @frozen
@@ -289,7 +289,7 @@ class Streams:
         rev = hot_at = 0
         for start in range(0, len(users), PAGE):
             page = users[start : start + PAGE]
-            answer = await self._im.present(conversation, page)
+            answer = await self._im.present(MembersAsked(conversation, page))
             rev = min(rev or answer.rev, answer.rev)
             hot_at = answer.hot_at
             asked.update(dict.fromkeys(page, answer.rev))
@@ -314,7 +314,7 @@ class Streams:
         if upto - stream.position > self._settings.gap:
             stream.reenter()
             return
-        page = await self._im.gap(conversation, stream.position, upto)
+        page = await self._im.gap(Gap(conversation, stream.position, upto))
         if self._streams.get(conversation) is not stream:
             return
         if page.later is None:

@@ -21,8 +21,19 @@ RETRY_MS = 30_000
 
 
 class TokenWatch:
-    def __init__(self, auth: AuthService, sessions: Sessions, pushing: Pushing, tasks: Tasks, clock: Clock) -> None:
+    """``renew_before``: seconds before the end of a token at which its session is pushed a fresh one."""
+
+    def __init__(
+        self,
+        auth: AuthService,
+        renew_before: float,
+        sessions: Sessions,
+        pushing: Pushing,
+        tasks: Tasks,
+        clock: Clock,
+    ) -> None:
         self._auth = auth
+        self._renew_before = round(renew_before * 1000)
         self._sessions = sessions
         self._pushing = pushing
         self._tasks = tasks
@@ -35,7 +46,7 @@ class TokenWatch:
             return
         wall = self._clock.wall_ms()
         left = session.identity.expires_at - wall
-        session.token_due = wall + max(left - round(self._auth.renew_before * 1000), left // 2)
+        session.token_due = wall + max(left - self._renew_before, left // 2)
 
     def due(self, session: Session) -> float:
         """Renew or end what is due; returns in how many seconds to look again."""
@@ -56,7 +67,7 @@ class TokenWatch:
         sessions, identity = self._sessions, session.identity
         assert identity is not None
         try:
-            token, fresh = await self._auth.renew(identity)
+            renewed = await self._auth.renew(identity)
         except (NotAuthenticated, NotPermitted) as error:
             # The login has ended without this node having heard of it.
             banned = isinstance(error, NotPermitted)
@@ -68,6 +79,7 @@ class TokenWatch:
             log.warning("token_not_renewed", session=session.id, code=error.code)
             return
         if session.identity is identity:
-            session.identity = fresh
+            session.identity = renewed.identity
             self.watch(session)
-            self._pushing.one(session, Push("token", TokenRenewed(token=token, expires_at=fresh.expires_at)))
+            told = TokenRenewed(token=renewed.token, expires_at=renewed.identity.expires_at)
+            self._pushing.one(session, Push("token", told))

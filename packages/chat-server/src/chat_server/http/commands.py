@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from chat_server.http.errors import error_answer
 from chat_server.pipeline import Pipeline
-from chat_server.services import AuthService
+from chat_server.services import AuthService, Credentials
 from chat_server.transports.errors import TimedOut
 from chat_server.transports.origins import Origins, names_token
 
@@ -55,7 +55,7 @@ class CommandEndpoint:
         # An unknown command is told before anybody is asked for rights.
         if token is not None and command in self._pipeline.commands:
             try:
-                known = await self._auth.authenticate(token, "", None, None)
+                known = await self._auth.authenticate(Credentials(token))
             except ChatError:
                 self._pipeline.charge(caller)
                 raise

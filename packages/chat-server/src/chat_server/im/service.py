@@ -23,7 +23,18 @@ from chat_server.im.log import page_between
 from chat_server.im.own_changes import OwnChanges
 from chat_server.im.submit import Submit
 from chat_server.im.sweeper import Sweeper
-from chat_server.services import Arrival, Heads, LogPage, Membership, Present
+from chat_server.services import (
+    Arrival,
+    Gap,
+    Heads,
+    HeadsAsked,
+    LogPage,
+    MembersAsked,
+    Membership,
+    Present,
+    Speaker,
+    UserVersion,
+)
 from chat_server.store import epoch, rights, views
 from chat_server.store.batched_reads import BatchedReads
 from chat_server.store.executor import CommandExecutor
@@ -90,10 +101,10 @@ _PRESENT = CompiledStatement(
 )
 
 
-def _versions(connection: Connection, users: Sequence[str]) -> Sequence[tuple[str, int]]:
+def _versions(connection: Connection, users: Sequence[str]) -> Sequence[UserVersion]:
     known: dict[str, int] = {user: number for user, number in _VERSIONS.all(connection, texts(connection, users))}
     now = epoch.read(connection)
-    return [(now, known.get(user, 0)) for user in users]
+    return [UserVersion(now, known.get(user, 0)) for user in users]
 
 
 def _arrivals(connection: Connection, users: Sequence[str]) -> Sequence[Arrival]:
@@ -102,8 +113,7 @@ def _arrivals(connection: Connection, users: Sequence[str]) -> Sequence[Arrival]
     for row in _HOT_ROOMS.all(connection, texts(connection, users)):
         rooms[row.user][row.conversation] = Membership(row.head_rev, views.spans_of(row))
     return [
-        Arrival(epoch, number, rooms[user])
-        for user, (epoch, number) in zip(users, _versions(connection, users), strict=True)
+        Arrival(it.epoch, it.version, rooms[user]) for user, it in zip(users, _versions(connection, users), strict=True)
     ]
 
 
@@ -270,16 +280,18 @@ class Im:
 
     # --- ImService ------------------------------------------------------------------------------------------------
 
-    async def version(self, user: str) -> tuple[str, int]:
+    async def version(self, user: str) -> UserVersion:
         return await self._version.read(user)
 
     async def arrival(self, user: str) -> Arrival:
         return await self._arrival.read(user)
 
-    async def heads(self, users: Sequence[str], rooms: Sequence[str], hot_since: int) -> Heads:
+    async def heads(self, asked: HeadsAsked) -> Heads:
+        hot_since = asked.hot_since
+
         def all_of_them(connection: Connection) -> Heads:
-            versions = _VERSIONS.all(connection, texts(connection, users))
-            heads = _ROOM_HEADS.all(connection, texts(connection, rooms))
+            versions = _VERSIONS.all(connection, texts(connection, asked.users))
+            heads = _ROOM_HEADS.all(connection, texts(connection, asked.rooms))
             found = [statement.all(connection, hot_since) for statement in _HOT_SINCE]
             full = [rows[-1][3] for rows in found if len(rows) == HOT_PAGE]
             until = min(full) if full else max((row[3] for rows in found for row in rows), default=hot_since)
@@ -294,35 +306,36 @@ class Im:
 
         return await self._database.read(all_of_them)
 
-    async def present(self, conversation: str, users: Sequence[str]) -> Present:
+    async def present(self, asked: MembersAsked) -> Present:
         def members(connection: Connection) -> Present:
-            heads = _ROOM_HEADS.all(connection, texts(connection, [conversation]))
-            rows = _PRESENT.all(connection, conversation, texts(connection, users))
+            heads = _ROOM_HEADS.all(connection, texts(connection, [asked.conversation]))
+            rows = _PRESENT.all(connection, asked.conversation, texts(connection, asked.users))
             rev, hot_at = (heads[0][1], heads[0][2]) if heads else (0, 0)
             return Present(rev, {row.user: views.spans_of(row) for row in rows}, hot_at)
 
         return await self._database.read(members)
 
-    async def gap(self, conversation: str, after: int, upto: int) -> LogPage:
+    async def gap(self, gap: Gap) -> LogPage:
         preview = self._kinds.preview
         return await self._database.read(
-            lambda connection: page_between(connection, preview, conversation, after, upto)
+            lambda connection: page_between(connection, preview, gap.conversation, gap.after, gap.upto)
         )
 
-    async def audience(self, user: str, conversation: str) -> Sequence[str]:
-        if self._typing.allow(f"{user} {conversation}", 1, TYPING_EVERY):
+    async def audience(self, speaker: Speaker) -> Sequence[str]:
+        user, name = speaker.user, speaker.conversation
+        if self._typing.allow(f"{user} {name}", 1, TYPING_EVERY):
             return []
         now = self._executor.clock.wall_ms()
 
         def others(connection: Connection) -> list[str]:
-            here = rights.standing(connection, user, conversation)
+            here = rights.standing(connection, user, name)
             rights.speaks(connection, here, now)
             if here.room.hot:
                 return []
             return list(
                 connection.execute(
                     select(member.c.user)
-                    .where(member.c.conversation == conversation, member.c.to_seq.is_(None), member.c.user != user)
+                    .where(member.c.conversation == name, member.c.to_seq.is_(None), member.c.user != user)
                     .limit(1000)
                 ).scalars()
             )

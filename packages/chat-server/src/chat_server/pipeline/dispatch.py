@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import msgspec
 import structlog
-from attrs import define, field
+from attrs import define, field, frozen
 from chat_common.clock import Clock
 from chat_common.codec import Codec
 from chat_common.errors import (
@@ -30,6 +30,7 @@ from chat_server.pipeline.chain import Stage, chains
 from chat_server.pipeline.idempotency import Once, Replies
 from chat_server.pipeline.limits import LimitSettings, RateLimit
 from chat_server.refusals import NAMING, Refusals
+from chat_server.services import CommandCall, CommandReply
 from chat_server.store.replies import request_hash
 
 _log = structlog.get_logger("chat_server.pipeline")
@@ -49,7 +50,7 @@ class Entry:
 
 
 class Pipeline:
-    """The `chat_server.services.Dispatcher`: every transport calls commands through it.
+    """Every transport calls commands through it. Implements `chat_server.services.Gate`; `Commands` is the other half.
 
     The point ``command`` begins with the built-ins ``authentication`` (0) and ``validation`` (100: the params become
     the request record); plugins stand at 1000 and above. Before it, a transport charges for the call.
@@ -108,10 +109,10 @@ class Pipeline:
                 raise PluginError(f"The command {name!r} is registered twice: by {other} and by {owned.owner}.")
             self._table[name] = Entry(owned.record, str(owned.owner))
 
-    # --- Dispatcher -----------------------------------------------------------------------------------------------
+    # --- commands and the gate -------------------------------------------------------------------------------------
 
     async def call(self, caller: Caller, command: str, params: msgspec.Raw | Mapping[str, Any] | None) -> Any:
-        """See `chat_server.services.Dispatcher.call`."""
+        """The reply record; ``params`` as a client sent them, or in process. See `CommandService.call`."""
         entry = self._table.get(command)
         if entry is None:
             raise Invalid(f"unknown command {command!r}: {nearest(command, self._table)}", field="command")
@@ -143,17 +144,17 @@ class Pipeline:
             self.refusals.note(command, **which, user=caller.user, address=caller.address)
 
     def charge(self, caller: Caller, command: str | None = None) -> None:
-        """See `chat_server.services.Dispatcher.charge`."""
+        """See `chat_server.services.Gate.charge`."""
         entry = None if command is None else self._table.get(command)
         self._limit.charge(caller, 1 if entry is None else entry.command.cost)
 
     @property
     def submit_in_order(self) -> bool:
-        """See `chat_server.services.Dispatcher.submit_in_order`."""
+        """See `chat_server.services.Gate.submit_in_order`."""
         return not (self._chains["command"].waits or self._chains["submit"].waits)
 
     def intercept(self, point: Literal["frame_in", "push"], caller: Caller | None, value: Any) -> Any:
-        """See `chat_server.services.Dispatcher.intercept`."""
+        """See `chat_server.services.Gate.intercept`."""
         return self._chains[point].run(caller or _NOBODY, value)
 
     def intercepts(self, point: Literal["frame_in", "push"]) -> bool:
@@ -230,6 +231,17 @@ class Pipeline:
     def _validate(self, caller: Caller, params: Any) -> Any:
         request = self._table[caller.command].command.request
         return self._codec.decode(b"" if params is None else params, request)
+
+
+@frozen
+class Commands:
+    """The `chat_server.services.CommandService` of a pipeline."""
+
+    pipeline: Pipeline
+
+    async def call(self, call: CommandCall) -> CommandReply:
+        """See `chat_server.services.CommandService.call`."""
+        return CommandReply.of(await self.pipeline.call(call.caller, call.command, msgspec.Raw(call.params)))
 
 
 def _named(caller: Caller, command: str, digest: bytes) -> Caller:

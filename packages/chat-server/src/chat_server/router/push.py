@@ -55,7 +55,7 @@ class _Due:
 
 
 class OfflinePush:
-    """The background work that sends what is due, and the commands of `AddressBook`."""
+    """The background work that sends what is due, and the commands of `AddressBook`. Implements `PushService`."""
 
     def __init__(
         self,
@@ -90,6 +90,11 @@ class OfflinePush:
             commands=self._book.commands(),
             tasks=[self._turn.task(every(PUSH_EVERY, self.send_due))],
         )
+
+    async def acknowledged(self, seqs: Mapping[str, Mapping[str, int]]) -> None:
+        """See `chat_server.services.PushService.acknowledged`."""
+        if await self._database.read(push_due.anything_owed):
+            await self._database.change(lambda connection: push_due.drop_acknowledged(connection, seqs))
 
     async def send_due(self) -> int:
         """Send what is due, a page at a time, while this server's turn lasts; to how many addresses notifications went

@@ -9,12 +9,10 @@ from typing import TypeVar
 import structlog
 from attrs import evolve
 from chat_common.errors import ChatError, Unavailable
-from chat_common.ports.database import Database
 from chat_common.ports.directory import Directory, Route
 
 from chat_server.router.remote import RemoteNode
 from chat_server.services import CloseSessions, Delivery, EphemeralNote, GatewayService, Movements, SessionPush
-from chat_server.store import push_due
 
 log = structlog.get_logger("chat.router")
 T = TypeVar("T")
@@ -30,10 +28,9 @@ class Router:
     the directory names them for. While that does not answer, or has lost its memory, they get everything as well.
     """
 
-    def __init__(self, node: str, directory: Directory, database: Database) -> None:
+    def __init__(self, node: str, directory: Directory) -> None:
         self._node = node
         self._directory = directory
-        self._database = database
         self._own: GatewayService | None = None
         self._peers: dict[str, RemoteNode] = {}
         self._blind_until = 0.0
@@ -85,11 +82,6 @@ class Router:
                 sending.append(peer.deliver(batch))
         if sending:
             await asyncio.gather(*sending)
-
-    async def acknowledged(self, seqs: Mapping[str, Mapping[str, int]]) -> None:
-        """Drop offline pushes that a device has taken in by now."""
-        if await self._database.read(push_due.anything_owed):
-            await self._database.change(lambda connection: push_due.drop_acknowledged(connection, seqs))
 
     async def note(self, request: EphemeralNote) -> None:
         """To this node and those that the directory names; what does not reach a node is dropped."""
