@@ -81,16 +81,16 @@ async def node(name: str, directory: MemoryDirectory, boot: str = "") -> AsyncIt
         def meet(found: Mapping[str, GatewayService]) -> None:
             here.others = dict(found)
 
+        record = NodeRecord(name, boot or name, SystemClock().wall_ms(), rpc.address, nodes.ROLES, "1.0")
         place = Place(
             name=name,
-            boot=boot or name,
-            clock=SystemClock(),
             directory=directory,
             rpc=rpc,
             relay=relay,
             meet=meet,
             forgot=lambda forgetful: here.forgot.append(forgetful),
             register=lambda: here.registered.append(None),
+            record=lambda: record,
         )
         here = Here(Nodes(place), FakeGateway(), relay)
         async with here.nodes.running(here.gateway):

@@ -120,6 +120,7 @@ ROWS: dict[str, Row] = {
     # --- what admins alone may, whatever they ask for
     "admin.item.grant": Row(member="not_permitted"),
     "admin.item.list": Row(member="not_permitted"),
+    "admin.nodes": Row(member="not_permitted"),
     "admin.audit.list": Row(member="not_permitted"),
     "admin.group.list": Row(member="not_permitted"),
     "admin.group.show": Row(member="not_permitted"),

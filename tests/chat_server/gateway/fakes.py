@@ -272,6 +272,9 @@ class FakeDirectory:
     async def nodes(self) -> Mapping[str, NodeRecord]:
         return {}
 
+    async def gone(self) -> Sequence[tuple[NodeRecord, float]]:
+        return []
+
     async def known_since(self) -> float:
         return 1e9
 

@@ -10,6 +10,7 @@ from attrs import define
 from chat_common.errors import Conflict, NotPermitted, Unavailable
 from chat_common.ports.directory import Route
 from chat_common.records import Caller
+from chat_server.gateway import sessions
 from chat_server.services import CloseSessions, Delivery, SessionPush
 
 from tests.chat_server.gateway.fakes import House, message, until
@@ -382,6 +383,30 @@ async def test_draining_answers_what_runs_and_says_bye_to_all() -> None:
         async with asyncio.timeout(5):
             await draining
         assert len(house.gateway.sessions.index) == 0
+
+
+async def test_many_clients_are_sent_away_in_portions_and_at_once_when_asked_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sessions, "PORTION", 2)
+    monkeypatch.setattr(sessions, "PORTION_EVERY", 3_600.0)
+    async with House(drain_spread=3_600.0 * 5) as house:
+
+        async def works(caller: Caller, params: Any) -> Any:
+            return {}
+
+        house.dispatcher.commands["works"] = works
+        wires = [(await house.enter(f"user {number}"))[0] for number in range(5)]
+        draining = asyncio.create_task(house.gateway.drain())
+        await until(lambda: sum(wire.closed is not None for wire in wires) == 2)
+        left = [wire for wire in wires if wire.closed is None]
+        for wire in left:
+            wire.call("r", "works")
+            assert (await wire.get())["op"] == "reply", "who was not told yet goes on working"
+        async with asyncio.timeout(10):
+            await house.gateway.drain()
+            assert [(await wire.get())["code"] for wire in left] == [4000] * 3
+        draining.cancel()
 
 
 async def test_leases_are_renewed_and_forgotten_seats_taken_anew() -> None:

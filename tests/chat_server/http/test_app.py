@@ -35,6 +35,18 @@ async def test_ready_names_its_parts(guest: httpx2.AsyncClient, site: Any, monke
     assert b"no answer within 0.01 s" in bytes(answer.body)
 
 
+async def test_a_server_that_stops_is_not_ready_at_once_whatever_was_asked_just_before() -> None:
+    stopping: list[bool] = []
+
+    async def fine() -> None: ...
+
+    endpoint = status.readyz({"database": fine}, lambda request: True, lambda: bool(stopping))
+    assert (await endpoint(None)).status_code == 200  # type: ignore[arg-type]
+    stopping.append(True)
+    answer = await endpoint(None)  # type: ignore[arg-type]
+    assert (answer.status_code, b"stopping" in bytes(answer.body)) == (503, True)
+
+
 async def test_metrics_count_commands(client: httpx2.AsyncClient) -> None:
     await client.post("/api/say", json={"text": "hi"})
     await client.post("/api/say", json={})

@@ -14,6 +14,7 @@ import pytest
 from attrs import define, field
 from chat_common.clock import ManualClock
 from chat_common.errors import Unavailable
+from chat_common.records import Task
 from chat_server.store.database import SqlDatabase
 from chat_server.store.leases import Lease, Leases, whole
 from chat_server.store.schema import lease
@@ -330,3 +331,45 @@ async def test_a_step_that_never_ends_does_not_keep_the_server_from_stopping(mon
     with pytest.raises(asyncio.CancelledError):
         await working
     assert torn == ["step"]
+
+
+async def test_work_of_one_server_at_a_time_is_cancelled_with_its_lease_and_begun_by_the_next(
+    servers: Servers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chat_server.store.leases.LOOK", 0.001)
+    a, b = servers.one("a"), servers.one("b")
+    told: list[str] = []
+    finish = asyncio.Event()
+
+    def work(name: str) -> Task:
+        async def run(_context: Any) -> None:
+            told.append(f"{name} begins")
+            try:
+                await finish.wait()
+            except asyncio.CancelledError:
+                told.append(f"{name} is cancelled")
+                raise
+
+        return Task("work", run, once=True)
+
+    context: Any = None
+    running = [asyncio.create_task(each.once(work(name)).run(context)) for each, name in ((a, "a"), (b, "b"))]
+    try:
+        await asyncio.sleep(0)  # both have named it
+        await a.renew()
+        await b.renew()
+        await until(lambda: told == ["a begins"])
+        await servers.elapse(TTL + 1)
+        await until(lambda: told == ["a begins", "a is cancelled"])
+        await b.renew()
+        await until(lambda: told[2:] == ["b begins"])
+        finish.set()
+        await running[1]  # it has come to its end on b, which gives it to a
+        await a.renew()
+        await running[0]
+        assert told[2:] == ["b begins", "a begins"]
+        assert (await servers.row()).holder == ""
+    finally:
+        for each in running:
+            each.cancel()
+        await asyncio.gather(*running, return_exceptions=True)

@@ -12,11 +12,13 @@ from typing import Any
 import psycopg
 import pytest
 from chat_common.errors import Unavailable
+from chat_server.admin.records import SetRole
 from chat_server.server import Server
-from chat_server.store.schema import meta
+from chat_server.store.account_schema import deletion
+from chat_server.store.schema import meta, restamp
 from sqlalchemy import insert, select
 
-from tests.chat_server.house import Store, fresh_postgresql
+from tests.chat_server.house import Store, fresh_postgresql, opened
 from tests.support.program import Program
 from tests.support.waiting import until
 
@@ -141,3 +143,23 @@ async def test_who_waits_long_for_a_lock_keeps_no_neighbour_waiting(shared: Stor
         await asyncio.gather(*changes)
     assert order.count("b") == 1
     assert sorted(set(order)) == ["a", "b", "c"]
+
+
+async def test_a_server_leaves_to_another_what_that_one_is_at_and_takes_up_what_it_leaves(shared: Store) -> None:
+    async with opened(shared) as house:
+        boss, ada, bob = await house.users("boss", "ada", "bob")
+        await house.rooms.admin.users.set_role("console:me", SetRole(user=boss, role="admin"))
+        await house.group(ada, bob)
+        await house.call(bob, "user.rename", name="Bob Neu")
+        await house.call(boss, "admin.user.delete", user=ada)
+        finish = [house.rooms.logic.restamping.finish, house.rooms.admin.deletions.finish]
+        with psycopg.connect(shared.url) as another:
+            for table in ("chat_restamp", "chat_deletion"):
+                another.execute(f"SELECT 1 FROM {table} FOR UPDATE")
+            async with asyncio.timeout(10):  # neither waits for the other one's rows
+                for each in finish:
+                    await each()
+            assert len(await house.rows(select(restamp))) == len(await house.rows(select(deletion))) == 1
+        for each in finish:
+            await each()
+        assert await house.rows(select(restamp)) == await house.rows(select(deletion)) == []

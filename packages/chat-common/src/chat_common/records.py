@@ -173,10 +173,15 @@ class Observer:
 
 @frozen
 class Task:
-    """Background work; runs while the server does, restarted with back-off when it raises."""
+    """Background work; runs while the server does, restarted with back-off when it raises.
+
+    ``once``: of several servers on one database one runs it at a time. It is cancelled when that server loses its turn,
+    and begun by another; for some seconds both may be at it, so it must bear being done twice.
+    """
 
     name: str
     run: Callable[[Context], Awaitable[None]]
+    once: bool = False
 
 
 @frozen

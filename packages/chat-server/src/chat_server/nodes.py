@@ -9,13 +9,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from importlib import metadata
 from typing import Any, cast
 
 import msgspec
 import structlog
 from attrs import evolve, frozen
-from chat_common.clock import Clock
 from chat_common.decoding import prepare
 from chat_common.errors import ChatError, Unavailable
 from chat_common.events import PUSHED
@@ -114,8 +112,6 @@ class Place:
     """Where this server stands, and what it does about the others."""
 
     name: str
-    boot: str
-    clock: Clock
     directory: Directory
     rpc: Rpc
     relay: Relay
@@ -125,6 +121,8 @@ class Place:
     """Told whether the directory has lost its memory in the last `REBUILT` seconds."""
     register: Callable[[], None]
     """Asked to write this node's routes again, now."""
+    record: Callable[[], NodeRecord]
+    """This node as it is now."""
 
 
 class Nodes:
@@ -132,14 +130,6 @@ class Nodes:
 
     def __init__(self, place: Place) -> None:
         self._place = place
-        self._record = NodeRecord(
-            place.name,
-            place.boot,
-            place.clock.wall_ms(),
-            place.rpc.address,
-            ROLES,
-            metadata.version("interesting-chat-server"),
-        )
         self._gateways: dict[tuple[str, str], GatewayService] = {}
         self._relays: dict[str, RelayService] = {}
         self._reported = 0
@@ -174,7 +164,7 @@ class Nodes:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             with contextlib.suppress(Unavailable):
-                await place.directory.depart(self._record)
+                await place.directory.depart(place.record())
             place.meet({})
 
     async def ready(self) -> None:
@@ -183,7 +173,7 @@ class Nodes:
             raise Unavailable("Another process, which was started later, has the name of this node.")
 
     async def _announce(self) -> None:
-        here = await self._place.directory.announce(self._record, lease=LEASE)
+        here = await self._place.directory.announce(self._place.record(), lease=LEASE)
         if not here and not self.displaced:
             log.error("node_displaced", node=self._place.name)
         self.displaced = not here

@@ -12,11 +12,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import itertools
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
+from importlib import metadata
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -24,21 +23,20 @@ from typing import Any, Self
 import structlog
 from chat_common import wire
 from chat_common.assembly import Assembly
-from chat_common.backoff import pause
 from chat_common.clock import Clock, SystemClock
 from chat_common.codec.json import JsonCodec
-from chat_common.plugins import Contributions, Owned, Plugins
+from chat_common.plugins import Owned, Plugins
 from chat_common.ports.broker import Broker
 from chat_common.ports.cache import Cache
 from chat_common.ports.database import Database
-from chat_common.ports.directory import Directory
+from chat_common.ports.directory import Directory, NodeRecord
 from chat_common.ports.files import FileRights
 from chat_common.ports.identity import IdentityProvider, Logins, Proof
 from chat_common.ports.objects import DataFolder, ObjectTelemetry
 from chat_common.ports.outbox import DeadLetters, Outbox, Relay
 from chat_common.ports.push import PushProvider
 from chat_common.ports.rpc import Rpc
-from chat_common.records import Caller, Context, Push, Task
+from chat_common.records import Caller, Push
 from chat_common.settings import Settings, SetupError
 from starlette.applications import Starlette
 from starlette.routing import WebSocketRoute
@@ -46,6 +44,7 @@ from starlette.routing import WebSocketRoute
 from chat_server import logs
 from chat_server.auth.public_address import PublicAddress
 from chat_server.auth.settings import AuthSettings, with_preset
+from chat_server.background import background
 from chat_server.contributions import RoomContributions, with_rooms
 from chat_server.files.plugin import attachments, store_origin
 from chat_server.files.rights import SqlFileRights
@@ -56,7 +55,8 @@ from chat_server.im.kinds import Kinds
 from chat_server.metrics import Metrics
 from chat_server.moderation.moderation import Moderation
 from chat_server.names.handles import NameRules
-from chat_server.nodes import Nodes, Place
+from chat_server.node_list import NodeList
+from chat_server.nodes import ROLES, Nodes, Place
 from chat_server.outbox_metrics import OutboxMetrics
 from chat_server.pipeline import Commands, Observers, Pipeline
 from chat_server.refusals import Refusals
@@ -105,6 +105,8 @@ class Server:
         self._drop = drop
         self._stack: AsyncExitStack | None = None
         self._observers: Observers | None = None
+        self.stopping = False
+        """From here on `/readyz` answers 503. Set by who stops it, before clients are sent away."""
 
     # --- start and stop -------------------------------------------------------------------------------------------
 
@@ -118,14 +120,16 @@ class Server:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.stopping = True
         stack, self._stack = self._stack, None
         if stack is not None:
             await stack.__aexit__(kind, error, trace)
 
     async def _open(self, stack: AsyncExitStack) -> None:
-        section = self.settings.section
+        section, self.stopping = self.settings.section, False
         server: ServerSettings = section("server")
         self.node = server.node or f"node-{secrets.token_hex(4)}"
+        self._started, self._release = self.clock.wall_ms(), metadata.version("interesting-chat-server")
         self.assembly = assembly = await stack.enter_async_context(
             Assembly(self.plugins, self.settings, clock=self.clock)
         )
@@ -187,13 +191,14 @@ class Server:
                 *rooms.contributions(),
                 self.gateway.contributions(),
                 *self.moderation.contributions(rooms.executor),
+                (await self._node_list()).contributions(),
                 RoomContributions(room="leases", tasks=self.leases.tasks() if self.leases is not None else ()),
             ],
         )
         stack.push_async_callback(self.moderation.close)
         self.pipeline.register(self.contributions.commands)
         rooms.router.attach(self.gateway)
-        relay: Relay = await assembly.get(Relay)  # type: ignore[type-abstract]
+        relay = self._relay
         stack.push_async_callback(rooms.fanout.save)
         await stack.enter_async_context(
             relay.running(_records(self.contributions.consumers), _records(self.contributions.ensured))
@@ -201,7 +206,7 @@ class Server:
         if self.leases is not None:
             await self.leases.renew()
             stack.push_async_callback(self.leases.give_back)  # when the work under them has ended
-        await stack.enter_async_context(_tasks(self.contributions, self.assembly))
+        await stack.enter_async_context(background(self.contributions, self.assembly, self.leases))
         await self._join(stack, relay)
         await stack.enter_async_context(self.gateway)
         await rooms.sweeper.sweep()
@@ -212,8 +217,7 @@ class Server:
     async def _join(self, stack: AsyncExitStack, relay: Relay) -> None:
         """Meet the other nodes, where there may be any."""
         self.nodes: Nodes | None = None
-        rpc: Rpc = await self.assembly.get(Rpc)  # type: ignore[type-abstract]
-        shared = getattr(self.settings.section("ports"), "directory", None) not in (None, "memory")
+        rpc, shared = self._rpc, self._shared
         if not rpc.address:
             if shared:
                 log.warning("no_other_node_reaches_this_one", hint='[ports] rpc = "grpc"')
@@ -226,17 +230,36 @@ class Server:
         router, gateway = self.rooms.router, self.gateway
         place = Place(
             name=self.node,
-            boot=gateway.node.boot,
-            clock=self.clock,
             directory=await self.assembly.get(Directory),  # type: ignore[type-abstract]
             rpc=rpc,
             relay=relay,
             meet=router.meet,
             forgot=router.forgets,
             register=gateway.routes.wanted.set,
+            record=self._record,
         )
         self.nodes = Nodes(place)
         await stack.enter_async_context(self.nodes.running(gateway))
+
+    async def _node_list(self) -> NodeList:
+        get = self.assembly.get
+        self._relay: Relay = await get(Relay)  # type: ignore[type-abstract]
+        self._rpc: Rpc = await get(Rpc)  # type: ignore[type-abstract]
+        self._shared = getattr(self.settings.section("ports"), "directory", None) not in (None, "memory")
+        return NodeList(
+            await get(Directory),  # type: ignore[type-abstract]
+            self.database,
+            await get(DeadLetters),  # type: ignore[type-abstract]
+            self.clock,
+            alone=not self._shared,
+            own=self._record,
+        )
+
+    def _record(self) -> NodeRecord:
+        """This node as it is now."""
+        load = {**self.gateway.stats(), "outbox_in_flight": sum(self._relay.in_flight().values())}
+        here, address = self.gateway.node, self._rpc.address
+        return NodeRecord(here.name, here.boot, self._started, address, ROLES, self._release, load, self.stopping)
 
     async def _ports(self) -> RoomPorts:
         get, every = self.assembly.get, self.assembly.all
@@ -276,6 +299,7 @@ class Server:
             stores=stores,
             peers=self.peers,
             body_timeout=self.settings.section("connections").body_timeout,
+            stopping=lambda: self.stopping,
             # Our own server hands sockets to a faster transport before they come here (`cli.serve`).
             routes=[
                 WebSocketRoute("/ws", AsgiTransport(self.gateway, origins=self.origins)),
@@ -348,30 +372,3 @@ class Server:
 
 def _records(owned: Sequence[Owned[Any]]) -> list[Any]:
     return [one.record for one in owned]
-
-
-@contextlib.asynccontextmanager
-async def _tasks(contributions: Contributions, assembly: Assembly) -> AsyncIterator[None]:
-    """Run the background tasks while the server does."""
-    running = [
-        asyncio.create_task(_restarted(owned.record, assembly.context(owned.owner)), name=f"task {owned.record.name}")
-        for owned in contributions.tasks
-    ]
-    try:
-        yield
-    finally:
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
-
-
-async def _restarted(task: Task, context: Context) -> None:
-    """Run a task again when it raises, after about 1 s, 2 s, … at most a minute."""
-    for attempt in itertools.count(1):
-        try:
-            await task.run(context)
-            return
-        except Exception:
-            again = pause(attempt, 1.0, 60.0)
-            log.exception("task_failed", task=task.name, again_in=round(again, 1))
-        await asyncio.sleep(again)

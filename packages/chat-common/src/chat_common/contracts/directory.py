@@ -26,6 +26,7 @@ def checks() -> Sequence[Check]:
         another_boot_renews_nothing,
         nodes_are_those_that_are_announced,
         an_announcement_ends_with_its_lease,
+        who_went_without_a_word_is_remembered_as_gone,
         a_later_start_takes_the_place_and_the_former_one_is_told,
         only_its_own_start_departs,
         what_was_asked_first_is_done_first,
@@ -156,6 +157,30 @@ async def an_announcement_ends_with_its_lease(directory: Directory, elapse: Elap
     assert gone.node not in nodes
     assert nodes[there.node] == there
     assert not await directory.depart(gone)
+
+
+async def who_went_without_a_word_is_remembered_as_gone(directory: Directory, elapse: Elapse) -> None:
+    load = {"connections": 3}
+    died, departed, back = _node(load=load, stopping=True), _node(), _node()
+    for record in (died, departed, back):
+        await directory.announce(record, lease=0.2)
+    await directory.depart(departed)
+
+    async def gone() -> dict[str, tuple[NodeRecord, float]]:
+        return {record.node: (record, since) for record, since in await directory.gone()}
+
+    assert not {died.node, departed.node, back.node} & set(await gone())
+    seen = (await directory.nodes())[died.node]
+    assert (seen.load, seen.stopping) == (load, True), "how it is comes with its announcement"
+    await elapse(0.3)
+    await directory.announce(back, lease=5)
+    assert died.node not in await directory.nodes()
+    found = await gone()
+    assert departed.node not in found
+    assert back.node not in found
+    record, since = found[died.node]
+    assert (record, record.load) == (died, load)
+    assert 0.09 <= since < 30
 
 
 async def a_later_start_takes_the_place_and_the_former_one_is_told(directory: Directory, elapse: Elapse) -> None:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from chat_common.clock import Clock
-from chat_common.ports.directory import Directory, NodeRecord, Route
+from chat_common.ports.directory import GONE, Directory, NodeRecord, Route
 from chat_common.records import Backend, Context
 
 
@@ -75,8 +75,14 @@ class MemoryDirectory:
 
     async def nodes(self) -> Mapping[str, NodeRecord]:
         now = self._clock.monotonic()
-        self._nodes = {name: found for name, found in self._nodes.items() if found[1] > now}
-        return {name: record for name, (record, _) in self._nodes.items()}
+        self._nodes = {name: found for name, found in self._nodes.items() if found[1] > now - GONE}
+        return {name: record for name, (record, until) in self._nodes.items() if until > now}
+
+    async def gone(self) -> Sequence[tuple[NodeRecord, float]]:
+        now = self._clock.monotonic()
+        return [
+            (record, now - until) for _, (record, until) in sorted(self._nodes.items()) if now - GONE < until <= now
+        ]
 
     async def known_since(self) -> float:
         return self._clock.monotonic() - self._began

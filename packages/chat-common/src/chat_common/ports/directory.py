@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Protocol
 
-from attrs import frozen
+from attrs import field, frozen
 
 from chat_common.errors import Unavailable
 
@@ -25,7 +25,11 @@ class Route:
 @frozen
 class NodeRecord:
     """One start of a node. ``boot`` is its random id, ``started`` when it began (ms since 1970), ``address`` where
-    other nodes call it (empty: nowhere), ``release`` the version that it runs."""
+    other nodes call it (empty: nowhere), ``release`` the version that it runs.
+
+    How it is, by its last announcement: ``load``: numbers by name, such as ``connections``; ``stopping``: it sends its
+    clients away. Two records that differ in this alone are equal.
+    """
 
     node: str
     boot: str
@@ -33,6 +37,12 @@ class NodeRecord:
     address: str = ""
     roles: frozenset[str] = frozenset()
     release: str = ""
+    load: Mapping[str, int] = field(factory=dict, eq=False)
+    stopping: bool = field(default=False, eq=False)
+
+
+GONE = 3600.0
+"""Seconds for which a directory remembers a node that went without a word."""
 
 
 class Directory(Protocol):
@@ -66,6 +76,11 @@ class Directory(Protocol):
 
     async def nodes(self) -> Mapping[str, NodeRecord]:
         """The nodes that are announced, by name."""
+        ...
+
+    async def gone(self) -> Sequence[tuple[NodeRecord, float]]:
+        """The nodes whose lease ended within the last `GONE` seconds, by name, and how many seconds ago that was. Who
+        departed is not among them, nor a name that was announced again."""
         ...
 
     async def known_since(self) -> float:

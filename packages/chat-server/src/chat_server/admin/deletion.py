@@ -2,7 +2,7 @@
 
 The first transaction ends the logins and takes away name, picture and every way in, so that nobody is there any more.
 A row of `chat_deletion` says how far the rest has come. Each portion moves that row in its own transaction, so that a
-process that dies in the middle loses nothing, and any node goes on: see `Deletions`.
+process that dies in the middle loses nothing, and another node goes on: see `Deletions`.
 """
 
 from __future__ import annotations
@@ -63,7 +63,8 @@ def _forget_reasons(tx: Tx, who: str, after: str) -> str | None:
 
 
 class Deletions:
-    """The use case ``admin.user.delete``, and the background work of a node."""
+    """The use case ``admin.user.delete``, and the background work: the node that was asked carries it out (`run`), and
+    what it leaves undone, one of all nodes takes up (`look`)."""
 
     def __init__(self, database: Database, executor: CommandExecutor, neighbours: Neighbours) -> None:
         self._database = database
@@ -128,35 +129,43 @@ class Deletions:
     # --- the background work ------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Carry on what any node has begun, for ever."""
+        """What is begun here, for ever."""
         while True:
+            await self._begun.wait()
             self._begun.clear()
             await self.finish()
-            try:
-                async with asyncio.timeout(LOOK_EVERY):
-                    await self._begun.wait()
-            except TimeoutError:
-                pass
+
+    async def look(self) -> None:
+        """What any node has left undone, for ever."""
+        while True:
+            await self.finish()
+            await asyncio.sleep(LOOK_EVERY)
 
     async def finish(self) -> None:
-        """Carry out all that is noted, one portion of one account after the other."""
+        """Carry out what is noted, one portion of one account after the other; what another node is at is left to
+        it."""
+        after = ""
 
         def due(connection: Connection) -> list[str]:
-            oldest_first = select(deletion.c.user).order_by(deletion.c.begun_at, deletion.c.user).limit(MOST)
-            return list(connection.execute(oldest_first).scalars())
+            some = select(deletion.c.user).where(deletion.c.user > after).order_by(deletion.c.user).limit(MOST)
+            return list(connection.execute(some).scalars())
 
         while users := await self._database.read(due):
             for who in users:
-                await self.finish_one(who)
+                while await self._executor.apply(lambda tx, who=who: self._portion(tx, who, wait=False)):  # type: ignore[misc]
+                    pass
+            after = users[-1]
 
     async def finish_one(self, who: str) -> None:
-        """Carry out what is noted of one account."""
+        """Carry out what is noted of one account, in turn with others who are at it."""
         while await self._executor.apply(lambda tx: self._portion(tx, who)):
             pass
 
-    def _portion(self, tx: Tx, who: str) -> bool:
-        """One portion; whether there may be more. The row is locked: two nodes never do the same one."""
-        noted = tx.connection.execute(select(deletion).where(deletion.c.user == who).with_for_update()).one_or_none()
+    def _portion(self, tx: Tx, who: str, *, wait: bool = True) -> bool:
+        """One portion; whether there may be more. The row is locked: two nodes never do the same one. Without ``wait``
+        False as well while another one is at it: nobody's writes here wait for that."""
+        row = select(deletion).where(deletion.c.user == who).with_for_update(skip_locked=not wait)
+        noted = tx.connection.execute(row).one_or_none()
         if noted is None:
             return False
         skipped = noted.step == "messages" and not noted.messages

@@ -58,7 +58,10 @@ class Admin:
         async def delete(_context: Context) -> None:
             await self.deletions.run()
 
-        tasks = [Task("deleted-accounts", delete)]
+        async def look(_context: Context) -> None:
+            await self.deletions.look()
+
+        tasks = [Task("deleted-accounts", delete), Task("deleted-accounts-left", look, once=True)]
         return RoomContributions(room="admin", commands=self.commands(), tasks=tasks)
 
     def commands(self) -> Sequence[Command]:

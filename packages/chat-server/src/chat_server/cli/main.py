@@ -10,6 +10,7 @@ import click
 
 from chat_server.cli import groups, invites, items, reports, users
 from chat_server.cli.choice import Choice
+from chat_server.cli.output import AS_JSON
 from chat_server.cli.shared import Group, chosen, shared
 
 
@@ -119,6 +120,18 @@ def restore(ctx: click.Context, config: Path | None, data: str | None, source: P
     from chat_server.store.backup import restore
 
     click.echo(f"restored; the new epoch is {restore(source, sqlite_file(chosen(ctx, config, data)))}")
+
+
+@main.command()
+@shared
+@AS_JSON
+@click.pass_context
+def nodes(ctx: click.Context, config: Path | None, data: str | None, as_json: bool) -> None:
+    """Which servers there are: state, since when, release, address, load, roles, and what each does for all. Those that
+    went without a word are shown as gone for an hour."""
+    from chat_server.cli.nodes import show_nodes
+
+    show_nodes(chosen(ctx, config, data), as_json)
 
 
 @main.group()

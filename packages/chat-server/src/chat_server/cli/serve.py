@@ -10,7 +10,7 @@ import gc
 import ipaddress
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 import structlog
@@ -163,6 +163,7 @@ class _Web(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, chat: Server) -> None:
         super().__init__(config)
         self._chat = chat
+        self._hurry = asyncio.Event()
         self.ready: Callable[[], None] = lambda: None
 
     @contextlib.contextmanager
@@ -173,6 +174,8 @@ class _Web(uvicorn.Server):
     def stop(self) -> None:
         """Drain; the second time: at once."""
         self.force_exit = self.should_exit
+        if self.force_exit:
+            self._hurry.set()
         self.should_exit = True
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -180,13 +183,27 @@ class _Web(uvicorn.Server):
         self.ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        log.info("draining", sessions=self._chat.gateway.stats()["sessions"])
+        self._chat.stopping = True
+        gateway = self._chat.gateway
+        log.info("draining", sessions=gateway.stats()["sessions"])
+        await self._unless_hurried(asyncio.sleep(gateway.node.settings.drain_wait))
         for listening in self.servers:
             listening.close()
         # Clients hear `bye` 4000 and running calls get their answer before any connection is closed.
-        await self._chat.gateway.drain()
+        await self._unless_hurried(gateway.drain())
         await super().shutdown(sockets)
         log.info("stopped")
+
+    async def _unless_hurried(self, step: Coroutine[Any, Any, None]) -> None:
+        """This step, until somebody has asked to stop for the second time."""
+        work, hurry = asyncio.ensure_future(step), asyncio.ensure_future(self._hurry.wait())
+        await asyncio.wait((work, hurry), return_when=asyncio.FIRST_COMPLETED)
+        if work.done():
+            hurry.cancel()
+            work.result()
+        else:
+            work.cancel()
+        await asyncio.gather(work, hurry, return_exceptions=True)
 
 
 def _loop_factory(settings: HttpSettings) -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -135,7 +135,7 @@ async def _sweep_if_any(context: Context) -> None:
         return  # nothing is kept, so nothing is to be swept
 
 
-TASKS = (Task("files-sweep", _sweep_if_any),)
+TASKS = (Task("files-sweep", _sweep_if_any, once=True),)
 
 
 def routes(context: Context) -> Sequence[Mount | Route]:

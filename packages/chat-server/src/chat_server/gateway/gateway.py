@@ -143,7 +143,7 @@ class Gateway:
     # --- the end, and numbers ---
 
     async def drain(self) -> None:
-        """Stop: new connections are turned away, running calls get to end, everybody hears `bye` 4000."""
+        """Stop: new connections are turned away, running calls get to end, everybody hears `bye` 4000, in portions."""
         await self.sessions.drain()
 
     def stats(self) -> Mapping[str, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections.abc import Callable, Iterator
 
 from chat_common.protocol.closing import CloseCode, reconnect_of
@@ -19,6 +20,9 @@ from chat_server.services import CloseSessions
 
 LAST_CALLS = 2.0
 """Seconds that the running calls of a session get before it is closed all the same."""
+
+PORTION, PORTION_EVERY = 100, 0.1
+"""Sessions, at least, that are sent away at once when the server stops, and seconds between two such portions."""
 
 NOTED = 1_000
 """Requests to close that are noted for a session that is entering; one that would need more comes again."""
@@ -141,11 +145,18 @@ class Sessions:
         self._close(session, STOPPING)
 
     async def drain(self) -> None:
-        """Stop: new connections are turned away, running calls get to end, everybody hears `bye` 4000."""
+        """Stop: new connections are turned away, running calls get to end, everybody hears `bye` 4000, in portions over
+        the time that the settings give. Called again meanwhile, nobody is waited for any more."""
+        spread = 0.0 if self.draining else self._node.settings.drain_spread
         self.draining = True
-        for session in [connection.session for connection in self.connections if connection.session is not None] + list(
-            self.index
-        ):
+        left = self._here()
+        portion = max(PORTION, math.ceil(len(left) * PORTION_EVERY / spread)) if spread > 0 else len(left)
+        while len(left) > portion:
+            for session in left[:portion]:
+                self.retire(session)
+            del left[:portion]
+            await asyncio.sleep(PORTION_EVERY)
+        for session in self._here():  # some may have been resumed, or have begun, meanwhile
             self.retire(session)
         self._rest()
         with contextlib.suppress(TimeoutError):
@@ -184,6 +195,11 @@ class Sessions:
         return min(at or now, slow_at if slow_at > now else at or now, others_at)
 
     # --- inside ---
+
+    def _here(self) -> list[Session]:
+        """Those with a connection, guests and strangers among them, before those that wait to be resumed."""
+        connected = [connection.session for connection in self.connections if connection.session is not None]
+        return list(dict.fromkeys([*connected, *self.index]))
 
     def _close(self, session: Session, request: CloseSessions) -> None:
         """Close as soon as the running calls are answered: the one who logs out hears it before the `bye`."""

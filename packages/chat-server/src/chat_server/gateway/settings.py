@@ -56,6 +56,20 @@ class GatewaySettings:
     cursor_cache_size: int = field(
         default=100_000, metadata={"help": "Conversations whose newest delivered rev is remembered, to drop doubles."}
     )
+    drain_wait: float = field(
+        default=0.0,
+        metadata={
+            "help": "Seconds between a stop (SIGTERM), from which /readyz answers 503, and the end of accepting: what a"
+            " balancer needs to notice."
+        },
+    )
+    drain_spread: float = field(
+        default=10.0,
+        metadata={
+            "help": "Seconds, at most, over which the clients of a server that stops are sent away, a hundred or more"
+            " every 0.1 s, so that they do not come to the other ones in one moment; 0: all at once."
+        },
+    )
     drain_timeout: float = field(
         default=10.0, metadata={"help": "Seconds that running calls get to end when the server stops."}
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from chat_common.codec import Codec
@@ -39,6 +39,7 @@ def http_app(
     stores: Sequence[str] = (),
     peers: Peers | None = None,
     body_timeout: float = 30.0,
+    stopping: Callable[[], bool] = lambda: False,
 ) -> Starlette:
     """The application. It has no lifespan: whoever builds it opens and closes what it stands on.
 
@@ -46,14 +47,14 @@ def http_app(
     ``origins``: whose pages may use it. ``routes``: more of them (login pages, a local object
     store); they are matched before the web client and get the same security headers unless they set their own.
     ``stores``: origins of object stores that the web client may talk to. ``peers`` knows the proxies to believe.
-    ``body_timeout``: seconds within which the body of a command is complete.
+    ``body_timeout``: seconds within which the body of a command is complete. ``stopping``: whether the server drains.
     """
     settings = settings or HttpSettings()
     origins = origins or Origins()
     insider = Insiders(settings)
     mine: list[BaseRoute] = [
         Route("/healthz", healthz),
-        Route("/readyz", readyz(checks, insider)),
+        Route("/readyz", readyz(checks, insider, stopping)),
         Route("/api/openapi.json", document(lambda: openapi(pipeline.commands))),
         Route("/api/asyncapi.json", document(lambda: asyncapi(pipeline.commands))),
         Route(

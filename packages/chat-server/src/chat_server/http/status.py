@@ -43,10 +43,13 @@ class Insiders:
         return self._rule == "open" or (self._rule == "loopback" and request.client is None)
 
 
-def readyz(checks: Mapping[str, Check], insider: Callable[[Request], bool]) -> Endpoint:
+def readyz(
+    checks: Mapping[str, Check], insider: Callable[[Request], bool], stopping: Callable[[], bool] = lambda: False
+) -> Endpoint:
     """200 when every part is ready, else 503; ``{ready, parts: {name: "ok" or what is wrong}}``.
 
-    Only insiders are told the parts, which are asked at most once a second, however often somebody asks for them.
+    Only insiders are told the parts, which are asked at most once a second, however often somebody asks for them. From
+    the moment when it is ``stopping`` the server is not ready, whatever its parts are.
     """
     latest: list[tuple[float, dict[str, str]]] = []
     asking = asyncio.Lock()
@@ -72,7 +75,7 @@ def readyz(checks: Mapping[str, Check], insider: Callable[[Request], bool]) -> E
             return latest[0][1]
 
     async def endpoint(request: Request) -> Response:
-        parts = await look()
+        parts = {"server": "It is stopping."} if stopping() else await look()
         ready = all(answer == "ok" for answer in parts.values())
         told: dict[str, Any] = {"ready": ready, "parts": parts} if insider(request) else {"ready": ready}
         return JSONResponse(told, 200 if ready else 503, headers={"cache-control": "no-store"})

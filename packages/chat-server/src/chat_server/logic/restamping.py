@@ -1,7 +1,8 @@
 """A changed name on its way to all rows in which it stands: in portions, so that others' writes come in between.
 
-`begin_restamping` notes it in the transaction that changes the name. `Restamping.run` carries it out, here or on
-another node, and goes on after a restart where it had come to; a portion done twice does no harm.
+`begin_restamping` notes it in the transaction that changes the name. The node on which that was carries it out at once
+(`Restamping.run`); what it leaves undone, because it ends, one of all nodes takes up (`Restamping.look`). A portion
+done twice does no harm, and no node waits for another one's.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def begin_restamping(tx: Tx, who: str) -> None:
 
 
 class Restamping:
-    """The background work of a node."""
+    """The background work of a node, and of one for all."""
 
     def __init__(self, database: Database, executor: CommandExecutor) -> None:
         self._database = database
@@ -53,31 +54,38 @@ class Restamping:
         self._begun.set()
 
     async def run(self) -> None:
-        """For ever."""
+        """What is begun here, for ever."""
         while True:
+            await self._begun.wait()
             self._begun.clear()
             await self.finish()
-            try:
-                async with asyncio.timeout(LOOK_EVERY):
-                    await self._begun.wait()
-            except TimeoutError:
-                pass
+
+    async def look(self) -> None:
+        """What any node has left undone, for ever."""
+        while True:
+            await self.finish()
+            await asyncio.sleep(LOOK_EVERY)
 
     async def finish(self) -> None:
-        """Carry out all that is noted, one portion of one user after the other."""
+        """Carry out what is noted, one portion of one user after the other; what another node is at is left to it."""
+        after = ""
 
         def due(connection: Connection) -> list[str]:
-            return list(connection.execute(select(restamp.c.user).order_by(restamp.c.user).limit(MOST)).scalars())
+            some = select(restamp.c.user).where(restamp.c.user > after).order_by(restamp.c.user).limit(MOST)
+            return list(connection.execute(some).scalars())
 
         while users := await self._database.read(due):
             for who in users:
                 while await self._executor.apply(lambda tx, who=who: portion(tx, who)):  # type: ignore[misc]
                     pass
+            after = users[-1]
 
 
 def portion(tx: Tx, who: str) -> bool:
-    """Stamp the next rows in which this user's record stands, at most 200; whether there may be more."""
-    noted = tx.connection.execute(select(restamp).where(restamp.c.user == who).with_for_update()).one_or_none()
+    """Stamp the next rows in which this user's record stands, at most 200; whether there may be more. False as well
+    while another node is at a portion of the same user: nobody's writes here wait for that."""
+    row = select(restamp).where(restamp.c.user == who).with_for_update(skip_locked=True)
+    noted = tx.connection.execute(row).one_or_none()
     if noted is None:
         return False
     step, after = (_contacts if noted.step == CONTACTS else _rooms)(tx, who, noted.after)

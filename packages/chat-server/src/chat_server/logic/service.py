@@ -50,13 +50,20 @@ class Logic:
         async def restamp(_context: Context) -> None:
             await self.restamping.run()
 
+        async def look(_context: Context) -> None:
+            await self.restamping.look()
+
         async def index(_context: Context) -> None:
             while await self._database.change(search.index_names):
                 pass
             while await self._database.change(give_portion):
                 pass
 
-        tasks = [Task("changed-names", restamp), Task("name-index", index)]
+        tasks = [
+            Task("changed-names", restamp),
+            Task("changed-names-left", look, once=True),
+            Task("name-index", index, once=True),
+        ]
         return RoomContributions(room="logic", commands=self.commands(), tasks=tasks)
 
     def commands(self) -> Sequence[Command]:

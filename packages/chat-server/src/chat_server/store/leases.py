@@ -29,6 +29,8 @@ log = structlog.get_logger("chat.leases")
 
 LEASE = 10.0
 """Seconds that a lease lasts; it is renewed after a third of that."""
+LOOK = 0.5
+"""Seconds between two looks at whether a task that runs on one server at a time is to run on this one."""
 LAST_STEP = 2.0
 """Seconds that a server which stops waits for the step it is in, and for the database to take its leases back."""
 
@@ -108,6 +110,30 @@ class Leases:
         except (ChatError, TimeoutError) as error:
             log.warning("leases_not_given_back", leases=sorted(given), reason=str(error))
 
+    def once(self, task: Task) -> Task:
+        """The same work, run while this server holds the lease of its name: begun when it has it, cancelled when it has
+        lost it, and given to others when it ends or raises."""
+
+        async def in_turn(context: Context) -> None:
+            own = self.of(task.name)
+            while True:
+                while not own.held:  # noqa: ASYNC110 - it is lost by the clock alone, which sets no event
+                    await asyncio.sleep(LOOK)
+                running = asyncio.ensure_future(task.run(context))
+                try:
+                    while own.held and not running.done():
+                        await asyncio.wait([running], timeout=LOOK)
+                finally:
+                    ended = running.done()
+                    running.cancel()
+                    await asyncio.gather(running, return_exceptions=True)
+                    if ended:
+                        await self.give_back(task.name)
+                if ended:
+                    return running.result()
+
+        return Task(task.name, in_turn)
+
     async def _run(self, _context: Context) -> None:
         while True:
             try:
@@ -121,7 +147,7 @@ class Leases:
         if connection.dialect.name == "postgresql":
             # A process that is stopped in here must not keep the others waiting for its row locks.
             connection.execute(text(f"SET LOCAL idle_in_transaction_session_timeout = {round(self._ttl * 1000)}"))
-        now = self._now(connection)
+        now = _now(connection, self._clock)
         until = now + round(self._ttl * 1000)
         rows = {row.name: row for row in connection.execute(select(lease).where(lease.c.name.in_(wanted)))}
         if missing := [{"name": name} for name in wanted if name not in rows]:
@@ -148,11 +174,21 @@ class Leases:
         own = (lease.c.name.in_(sorted(names)), lease.c.holder == self.holder)
         connection.execute(update(lease).where(*own).values(holder="", until=0))
 
-    def _now(self, connection: Connection) -> int:
-        # Servers on several hosts share the database's clock.
-        if connection.dialect.name == "postgresql":
-            return int(connection.execute(text("SELECT extract(epoch FROM clock_timestamp()) * 1000")).scalar_one())
-        return self._clock.wall_ms()
+
+def holders(connection: Connection, clock: Clock) -> Mapping[str, list[str]]:
+    """The names of the leases that are held now, by the name of the node that holds them."""
+    held = select(lease.c.name, lease.c.holder).where(lease.c.until >= _now(connection, clock)).order_by(lease.c.name)
+    found: dict[str, list[str]] = {}
+    for name, holder in connection.execute(held):
+        found.setdefault(holder.rpartition("/")[0], []).append(name)
+    return found
+
+
+def _now(connection: Connection, clock: Clock) -> int:
+    # Servers on several hosts share the database's clock.
+    if connection.dialect.name == "postgresql":
+        return int(connection.execute(text("SELECT extract(epoch FROM clock_timestamp()) * 1000")).scalar_one())
+    return clock.wall_ms()
 
 
 class Lease:

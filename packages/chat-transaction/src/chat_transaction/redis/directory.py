@@ -10,7 +10,7 @@ from itertools import islice
 import attrs
 import msgspec
 from chat_common.errors import Unavailable
-from chat_common.ports.directory import NodeRecord, Route
+from chat_common.ports.directory import GONE, NodeRecord, Route
 
 from chat_transaction.redis import directory_scripts as scripts
 from chat_transaction.redis.calls import Calls
@@ -41,7 +41,8 @@ class RedisDirectory:
         self._register, self._unregister = script(scripts.REGISTER), script(scripts.UNREGISTER)
         self._renew, self._routes = script(scripts.RENEW), script(scripts.ROUTES)
         self._announce, self._depart = script(scripts.ANNOUNCE), script(scripts.DEPART)
-        self._nodes, self._known_since = script(scripts.NODES), script(scripts.KNOWN_SINCE)
+        self._nodes, self._gone = script(scripts.NODES), script(scripts.GONE)
+        self._known_since = script(scripts.KNOWN_SINCE)
         self._node_keys = [self._key("nodes"), self._key("records")]
 
     @asynccontextmanager
@@ -82,6 +83,7 @@ class RedisDirectory:
         return found
 
     async def announce(self, record: NodeRecord, *, lease: float) -> bool:
+        # The order of the fields is the format; each release knows those of the former ones.
         encoded = msgspec.json.encode(attrs.astuple(record, recurse=False))
         args = [record.node, record.boot, record.started, encoded, _ms(lease)]
         return bool(await self._calls.run(self._announce, self._node_keys, args))
@@ -91,10 +93,15 @@ class RedisDirectory:
 
     async def nodes(self) -> Mapping[str, NodeRecord]:
         found: dict[str, NodeRecord] = {}
-        for each in await self._calls.run(self._nodes, self._node_keys):
-            node, boot, started, address, roles, release, *_ = msgspec.json.decode(each)
-            found[node] = NodeRecord(node, boot, started, address, frozenset(roles), release)
+        for each in await self._calls.run(self._nodes, self._node_keys, [_ms(GONE)]):
+            record = _record(each)
+            found[record.node] = record
         return found
+
+    async def gone(self) -> Sequence[tuple[NodeRecord, float]]:
+        told = await self._calls.run(self._gone, self._node_keys, [_ms(GONE)])
+        found = [(_record(record), int(since) / 1000) for record, since in zip(told[::2], told[1::2], strict=True)]
+        return sorted(found, key=lambda each: each[0].node)
 
     async def known_since(self) -> float:
         return int(await self._calls.run(self._known_since, [self._key("since")])) / 1000
@@ -107,6 +114,11 @@ class RedisDirectory:
 
     def _user(self, user: str) -> str:
         return f"{self.settings.prefix}:u:{user}"
+
+
+def _record(encoded: bytes) -> NodeRecord:
+    node, boot, started, address, roles, release, *later = msgspec.json.decode(encoded)
+    return NodeRecord(node, boot, started, address, frozenset(roles), release, *later[:2])
 
 
 def _encode(route: Route) -> bytes:

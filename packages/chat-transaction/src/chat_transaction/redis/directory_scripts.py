@@ -2,7 +2,7 @@
 
 Per session a hash ``…:s:<session>`` (u user, n node, b boot, r the route), which Redis itself removes when the lease
 ends; per user a set ``…:u:<user>`` of sessions, which may name some that are gone; ``…:nodes`` (sorted by the end of
-their leases) and ``…:records`` of nodes.
+their leases, kept for a while after it) and ``…:records`` of nodes.
 """
 
 from __future__ import annotations
@@ -114,12 +114,37 @@ return 0
 NODES = (
     _NOW
     + """
--- KEYS: nodes, records. Returns the records whose lease has not ended; forgets the others.
-for _, node in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now)) do
+-- KEYS: nodes, records. ARGV: milliseconds for which those that are gone are remembered. Returns the records whose
+-- lease has not ended.
+for _, node in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now - ARGV[1])) do
   redis.call('ZREM', KEYS[1], node)
   redis.call('HDEL', KEYS[2], node)
 end
-return redis.call('HVALS', KEYS[2])
+local records = {}
+for _, node in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. string.format('%.0f', now), '+inf')) do
+  local record = redis.call('HGET', KEYS[2], node)
+  if record then records[#records + 1] = record end
+end
+return records
+"""
+)
+
+GONE = (
+    _NOW
+    + """
+-- KEYS: nodes, records. ARGV: milliseconds for which those that are gone are remembered. Returns record, milliseconds
+-- since its lease ended, record, milliseconds, …
+local found = {}
+local from, to = '(' .. string.format('%.0f', now - ARGV[1]), string.format('%.0f', now)
+local gone = redis.call('ZRANGEBYSCORE', KEYS[1], from, to, 'WITHSCORES')
+for number = 1, #gone, 2 do
+  local record = redis.call('HGET', KEYS[2], gone[number])
+  if record then
+    found[#found + 1] = record
+    found[#found + 1] = now - tonumber(gone[number + 1])
+  end
+end
+return found
 """
 )
 
