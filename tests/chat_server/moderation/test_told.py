@@ -13,9 +13,9 @@ from chat_common.clock import SystemClock
 from chat_common.ports.broker import NotHandled
 from chat_server.moderation.sender import DeliveryFailed, Sender
 from chat_server.moderation.settings import WebhookSettings
-from chat_server.moderation.signing import signer
 from chat_server.moderation.told import Teller
 from chat_server.server import Server
+from chat_server.signing import signer
 from chat_server.store.topics import Stored
 from starlette.responses import Response
 

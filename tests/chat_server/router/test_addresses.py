@@ -58,6 +58,7 @@ async def test_one_sees_where_one_is_told_and_no_secret_of_it(here: Desk) -> Non
         ("web", "memory", False),
         ("pixel", "memory", True),
     ]
+    assert answer["providers"] == [{"name": "memory", "public": {}}]
     assert answer["addresses"][0].keys() == {"login", "device", "provider", "subscribed_at", "current"}
     assert answer["addresses"][0]["login"] == asking.token
     assert answer["addresses"][0]["subscribed_at"] == here.house.clock.wall_ms() - 2_000
@@ -253,8 +254,21 @@ async def test_unsubscribing_takes_the_own_one_a_device_or_a_login(here: Desk) -
         await here.call(mine, "push.unsubscribe", device="iphone", login="x")
 
 
-async def test_without_a_provider_the_commands_do_not_exist(store: Store) -> None:
+async def test_without_a_provider_nothing_can_be_subscribed_and_the_list_says_so(store: Store) -> None:
     async with desk(store) as here:
         token = await here.log_in("pixel")
-        with pytest.raises(ChatError, match=r"push\.list"):
-            await here.call(token, "push.list")
+        assert plain(await here.call(token, "push.list")) == {"addresses": [], "providers": []}
+        with pytest.raises(ChatError, match=r"push\.subscribe"):
+            await here.call(token, "push.subscribe", provider="memory", address={})
+
+
+async def test_what_no_client_of_a_platform_subscribes_with_is_not_kept(store: Store) -> None:
+    class Picky(MemoryPush):
+        def check(self, values: Any) -> None:
+            raise Invalid("address.token: A token is expected.", field="address")
+
+    async with desk(store, push_providers={"memory": Picky()}) as here:
+        token = await here.log_in("pixel")
+        with pytest.raises(Invalid, match=r"address\.token"):
+            await here.call(token, "push.subscribe", provider="memory", address={})
+        assert await kept(here) == []

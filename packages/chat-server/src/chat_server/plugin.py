@@ -31,6 +31,7 @@ from chat_server.logic.settings import GroupSettings, UserSettings
 from chat_server.logs import LogSettings
 from chat_server.moderation.settings import WebhookSettings, WordSettings
 from chat_server.pipeline import LimitSettings
+from chat_server.push.backends import BACKENDS as PUSH_PROVIDERS
 from chat_server.rpc.settings import GrpcRpcSettings
 from chat_server.settings import ServerSettings
 from chat_server.store import account_schema, migrate, schema  # noqa: F401  # their tables are in the metadata
@@ -95,6 +96,7 @@ def chat_backends() -> Sequence[Backend]:
         Backend(Database, "sqlite", _sqlite, SqliteSettings, "A file, WAL, every commit on disk.", default=True),
         Backend(Database, "postgresql", _postgresql, PostgresSettings, "PostgreSQL through asyncpg."),
         Backend(PushProvider, "log", _log_push, summary="Notes in the log, without their text: for trying out."),
+        *PUSH_PROVIDERS,
         *identity_providers.BACKENDS,
         MEMORY_CACHE,
         MEMORY_DIRECTORY,

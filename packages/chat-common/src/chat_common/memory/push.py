@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from chat_common.ports.push import Address, Notification, Outcome, Result
+from chat_common.ports.push import Address, Notification, Outcome, PushProvider, Result
 
 
-class MemoryPush:
+class MemoryPush(PushProvider):
     """`PushProvider`. ``answers`` holds outcomes to come by device, the next one first; without one a notification is
     delivered. ``sent`` holds what was delivered, as (device, notification), the newest ``kept`` of them."""
 

@@ -11,8 +11,11 @@ from attrs import field, frozen
 
 @frozen
 class Notification:
-    """What one person is told of one conversation: never more than a preview. ``collapse`` replaces an earlier
-    notification of the same key; ``ttl`` is for how many seconds the platform keeps it for a device that is off."""
+    """What one person is told of one conversation: never more than a preview.
+
+    ``collapse`` replaces an earlier notification of the same key; ``ttl`` is for how many seconds the platform keeps it
+    for a device that is off. ``urgent``: worth waking a device for.
+    """
 
     user: str
     conversation: str
@@ -21,6 +24,7 @@ class Notification:
     text: str
     collapse: str
     ttl: int = 86_400
+    urgent: bool = True
 
 
 @frozen
@@ -55,7 +59,18 @@ class Outcome:
 
 
 class PushProvider(Protocol):
-    """At least once, collapsed by key. An address that fails never keeps its neighbours from being told."""
+    """At least once, collapsed by key. An address that fails never keeps its neighbours from being told.
+
+    A provider that inherits from this class needs no more than `send`.
+    """
+
+    def public(self) -> Mapping[str, str]:
+        """What a client has to know in order to subscribe, such as the server's public key; told to every user."""
+        return {}
+
+    def check(self, values: Mapping[str, Any]) -> None:
+        """Raise `Invalid` for what no client of this platform subscribes with: it is never stored. Does not wait."""
+        return
 
     async def send(self, notification: Notification, addresses: Sequence[Address]) -> Sequence[Outcome]:
         """Send to every address, and return an outcome for each, in the same order. Raises nothing for what a platform

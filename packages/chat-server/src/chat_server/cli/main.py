@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from chat_server.cli import groups, invites, items, reports, users
+from chat_server.cli import groups, invites, items, push, reports, users
 from chat_server.cli.choice import Choice
 from chat_server.cli.output import AS_JSON
 from chat_server.cli.shared import Group, chosen, shared
@@ -273,4 +273,5 @@ main.add_command(users.audit)
 main.add_command(groups.group)
 main.add_command(invites.invite)
 main.add_command(items.item)
+main.add_command(push.push)
 main.add_command(reports.report)

@@ -12,11 +12,11 @@ from chat_common.settings import SetupError
 from chat_server.contributions import RoomContributions
 from chat_server.moderation.sender import Sender
 from chat_server.moderation.settings import WebhookSettings, WordSettings
-from chat_server.moderation.signing import signer
 from chat_server.moderation.told import Teller
 from chat_server.moderation.veto import Veto
 from chat_server.moderation.words import Words
 from chat_server.refusals import Refusals
+from chat_server.signing import signer
 from chat_server.store.executor import CommandExecutor
 
 OWNER = Owner("chat_server.moderation")

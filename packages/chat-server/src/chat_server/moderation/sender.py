@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from chat_common.clock import Clock
 from chat_common.settings import SetupError
 
-from chat_server.moderation.signing import Signer
+from chat_server.signing import Signer
 
 ANSWER_BYTES = 65_536
 CONNECTIONS = 50

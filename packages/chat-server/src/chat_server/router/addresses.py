@@ -5,7 +5,7 @@ An address belongs to the login of the session that subscribes, and ends with it
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from attrs import define, frozen
@@ -13,6 +13,7 @@ from chat_common import wire
 from chat_common.clock import Clock
 from chat_common.errors import Invalid, NotAuthenticated
 from chat_common.ports.database import Database
+from chat_common.ports.push import PushProvider
 from chat_common.records import Caller, Command
 from chat_common.validation import named
 
@@ -60,26 +61,40 @@ class PushAddressState:
 
 
 @define(kw_only=True)
+class PushProviderState:
+    """A way in which this server tells. ``public``: what a client needs to subscribe to it, such as the ``key`` of
+    ``webpush``."""
+
+    name: str
+    public: dict[str, str]
+
+
+@define(kw_only=True)
 class PushAddresses:
-    """The newest first. What an address holds is told to nobody."""
+    """The newest first. What an address holds is told to nobody. ``providers``: none, and this server does not push."""
 
     addresses: list[PushAddressState]
+    providers: list[PushProviderState]
 
 
 @frozen
 class AddressBook:
-    """One address a login, ten a user. ``providers``: the names of those that this server pushes with."""
+    """One address a login, ten a user. ``providers``: those that this server pushes with."""
 
     database: Database
     executor: CommandExecutor
     clock: Clock
-    providers: Collection[str]
+    providers: Mapping[str, PushProvider]
 
     def commands(self) -> Sequence[Command]:
-        """Only where there is a provider to push with."""
+        """Where there is no provider to push with, the list says so, and nothing can be subscribed."""
+        listing = Command(
+            "push.list", Nothing, PushAddresses, self.list, summary="Where the user is told while away.", cost=2
+        )
         if not self.providers:
-            return []
+            return [listing]
         return [
+            listing,
             Command(
                 "push.subscribe", Subscribe, Nothing, self.subscribe, "keeps",
                 summary="Be told of messages while away.", cost=5,
@@ -88,9 +103,6 @@ class AddressBook:
                 "push.unsubscribe", Unsubscribe, Nothing, self.unsubscribe, "keeps",
                 summary="No longer be told while away.",
             ),
-            Command(
-                "push.list", Nothing, PushAddresses, self.list, summary="Where the user is told while away.", cost=2
-            ),
         ]  # fmt: skip
 
     async def subscribe(self, caller: Caller, request: Subscribe) -> Nothing:
@@ -98,6 +110,7 @@ class AddressBook:
         if request.provider not in self.providers:
             known = ", ".join(sorted(self.providers))
             raise Invalid(f"provider: {request.provider!r} is not one of this server's ({known}).", field="provider")
+        self.providers[request.provider].check(request.address)
         address = views.as_json(request.address)
         if len(address.encode()) > LONGEST_ADDRESS:
             raise Invalid(
@@ -145,5 +158,9 @@ class AddressBook:
                     current=each.login == caller.token,
                 )
                 for each in found
-            ]
+            ],
+            providers=[
+                PushProviderState(name=name, public=dict(provider.public()))
+                for name, provider in sorted(self.providers.items())
+            ],
         )

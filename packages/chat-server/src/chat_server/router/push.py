@@ -204,7 +204,7 @@ class OfflinePush:
         return _Due(row.user, row.conversation, row.last_seq, said.time, notification, addresses, held)
 
 
-class LogPush:
+class LogPush(PushProvider):
     """The provider ``log``: writes that somebody would be told, never what."""
 
     async def send(self, notification: Notification, addresses: Sequence[Address]) -> Sequence[Outcome]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from chat_common.settings import SetupError
 from chat_server.moderation.settings import WebhookSettings
-from chat_server.moderation.signing import signer
+from chat_server.signing import signer
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from tests.chat_server.moderation.receiver import OTHER, SECRET
