@@ -16,7 +16,7 @@ import asyncio
 import contextlib
 import hashlib
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Annotated
 from weakref import WeakValueDictionary
 
@@ -33,6 +33,7 @@ from chat_common.ports.files import (
     FileRights,
     FileRoom,
     FinishUpload,
+    OwnFile,
     PartLink,
     PartLinks,
     UploadBegun,
@@ -303,6 +304,17 @@ class StoredFiles:
 
     async def avatar(self, file: str, *, large: bool) -> Link:
         return self._linker.avatar(await self._uploads.worn(file), large=large)
+
+    async def own(self, user: str, after: str, limit: int) -> Sequence[OwnFile]:
+        return await self._uploads.own_files(user, after, limit)
+
+    @contextlib.asynccontextmanager
+    async def content(self, user: str, file: str) -> AsyncIterator[AsyncIterator[bytes]]:
+        upload = await self._uploads.own(user, file)
+        if upload.content is None:
+            raise NotFound("This file does not exist.")
+        async with self._store.get(content_key(upload.content, "original")) as chunks:
+            yield chunks
 
     async def room(self) -> FileRoom:
         try:

@@ -7,7 +7,8 @@ from typing import Any
 
 from chat_common.errors import Conflict, NotFound, Unavailable
 from chat_common.ports.database import Database
-from chat_common.ports.files import FileRights
+from chat_common.ports.files import FileRights, OwnFile
+from msgspec import UNSET
 from sqlalchemy import Connection, Row, delete, exists, select, update
 
 from chat_oss import quota
@@ -65,6 +66,23 @@ class Uploads:
     async def own(self, user: str, name: str) -> Upload:
         """The user's own upload or file; `NotFound` for all others alike."""
         return await self._database.read(lambda connection: _upload(_own(connection, user, name)))
+
+    async def own_files(self, user: str, after: str, limit: int) -> Sequence[OwnFile]:
+        """The user's finished files, by id."""
+        mine = file.c.user == user, file.c.state == "finished", file.c.file > after
+        wanted = select(file).where(*mine).order_by(file.c.file).limit(limit)
+        rows = await self._database.read(lambda connection: connection.execute(wanted).all())
+        return [
+            OwnFile(
+                file=row.file,
+                name=row.name,
+                type=row.type,
+                size=row.stored_size,
+                conversation=UNSET if row.conversation == profile_place(user) else row.conversation,
+                seq=UNSET if row.seq is None or row.conversation == profile_place(user) else row.seq,
+            )
+            for row in rows
+        ]
 
     async def reserve(self, key: str, name: str, now: int) -> None:
         """Register a new content for the upload with this staging key. It is held until its own `finish`, beside those

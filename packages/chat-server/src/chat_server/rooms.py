@@ -21,7 +21,7 @@ from chat_common.ports.outbox import Outbox
 from chat_common.ports.push import PushProvider
 from chat_common.records import CatalogueItem, Check, ContentKind
 
-from chat_server.admin.neighbours import Leaving
+from chat_server.admin.neighbours import FilesOf, Leaving, no_files
 from chat_server.admin.neighbours import Neighbours as AdminNeighbours
 from chat_server.admin.service import Admin
 from chat_server.auth import neighbours as auth_neighbours
@@ -64,6 +64,7 @@ TIDY_EVERY = 60.0
 @frozen(kw_only=True)
 class RoomPorts:
     """What the rooms stand on: the ports of this process, and where it is. ``screen``: the interceptors at `submit`.
+    ``files()``: the service that takes files in.
     ``lease`` gives the lease of a name, for work that one of several servers does."""
 
     database: Database
@@ -77,6 +78,7 @@ class RoomPorts:
     identity_providers: Mapping[str, IdentityProvider] = field(factory=dict)
     public_address: PublicAddress = field(factory=lambda: PublicAddress("", "127.0.0.1", 8080))
     attachments: Attachments = field(factory=NoAttachments)
+    files: FilesOf = no_files
     items: Sequence[CatalogueItem] = ()
     screen: Check = unscreened
     lease: Callable[[str], Lease] = Lease
@@ -235,7 +237,10 @@ async def build(ports: RoomPorts, settings: RoomSettings, observe: Callable[[str
             lambda tx, name, seq: messages.take_down(ports.attachments, tx, name, seq),
             lambda tx, who, other: direct.open_direct(inbox_of, tx, who, direct.OpenDirect(user=other)).conversation,
             leaving,
+            ports.files,
         ),
+        ports.cache,
+        settings.logic.users.exports,
     )
     parts = ImParts(submit, fanout, own_changes, sweeper, ports.attachments, settings.reports)
     im = Im(database, executor, known, parts, settings.im)

@@ -46,7 +46,7 @@ from chat_server.auth.public_address import PublicAddress
 from chat_server.auth.settings import AuthSettings, with_preset
 from chat_server.background import background
 from chat_server.contributions import RoomContributions, with_rooms
-from chat_server.files.plugin import attachments, store_origin
+from chat_server.files.plugin import attachments, files_of, store_origin
 from chat_server.files.rights import SqlFileRights
 from chat_server.files.telemetry import FileTelemetry
 from chat_server.gateway import Gateway, Neighbours, Node
@@ -275,6 +275,7 @@ class Server:
             identity_providers=await every(IdentityProvider),  # type: ignore[type-abstract]
             public_address=self.public_address,
             attachments=await attachments(self.assembly),
+            files=lambda: files_of(self.assembly),
             items=[owned.record for owned in self.plugins.items],
             # The pipeline is made after the rooms, from their commands.
             screen=lambda caller, said: self.pipeline.screen(caller, said),

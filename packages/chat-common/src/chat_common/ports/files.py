@@ -6,7 +6,8 @@ to one user and one conversation, and stands in at most one message.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Annotated, Any, Protocol
 
 from attrs import define, field
@@ -165,6 +166,19 @@ class FileLinks:
 
 
 @define(kw_only=True)
+class OwnFile:
+    """A finished file as its owner is told of it. ``conversation``: where it was uploaded to, absent for a picture of
+    the profile; ``seq``: of the message that it stands in."""
+
+    file: str
+    name: str
+    type: str
+    size: int
+    conversation: str | UnsetType = UNSET
+    seq: int | UnsetType = UNSET
+
+
+@define(kw_only=True)
 class FileRoom:
     """Bytes that all users together keep, the most that they may (0: no bound), and those for which the store has room
     (None: it does not say)."""
@@ -211,6 +225,14 @@ class Files(Protocol):
 
         Whoever knows the file's id may see it, as everybody who sees the user does.
         """
+        ...
+
+    async def own(self, user: str, after: str, limit: int) -> Sequence[OwnFile]:
+        """The user's finished files, in order of their ids, at most ``limit`` behind the id ``after``."""
+        ...
+
+    def content(self, user: str, file: str) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """The content of a finished file of the user's own, as `ObjectContents.get` gives it. `NotFound`."""
         ...
 
     async def room(self) -> FileRoom:

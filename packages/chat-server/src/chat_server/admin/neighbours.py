@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from attrs import frozen
 from chat_common import wire
+from chat_common.ports.files import Files
 
 from chat_server.names.handles import NameRules
 from chat_server.store.tx import Tx
@@ -57,13 +58,22 @@ class Leaving:
     unread: Portion
 
 
+FilesOf = Callable[[], Awaitable[Files | None]]
+"""What takes files in, opened when it is first asked for; None where no package does."""
+
+
+async def no_files() -> Files | None:
+    """Where nobody keeps files."""
+    return None
+
+
 @frozen
 class Neighbours:
     """``rules``: what names are judged by. ``create_user(tx, name, handle)`` and ``rename(tx, user, name)``: of the
     room logic. ``renamed(user)``: tell those who see the user, after the commit. ``dissolve(tx, owner, group)``,
     ``transfer(tx, owner, group, user)``: what a group's owner may do, done in the owner's name.
     ``take_down(tx, conversation, seq)``: recall a message, of the room im. ``open_direct(tx, user, other)``: the id of
-    their direct chat, made at the first time."""
+    their direct chat, made at the first time. ``files()``: of the room files."""
 
     accounts: Accounts
     rules: NameRules
@@ -75,3 +85,4 @@ class Neighbours:
     take_down: Callable[[Tx, str, int], wire.Message]
     open_direct: Callable[[Tx, str, str], str]
     leaving: Leaving
+    files: FilesOf

@@ -1,4 +1,4 @@
-"""The room's table of contents: its commands, which only admins may call."""
+"""The room's table of contents: its commands, nearly all for admins alone."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Literal
 
 from chat_common import wire
+from chat_common.ports.cache import Cache
 from chat_common.ports.database import Database
 from chat_common.records import Caller, Command, Context, Task
 from msgspec import UNSET
 
-from chat_server.admin import deletion, groups, invites, records, reports
+from chat_server.admin import deletion, downloads, groups, invites, records, reports
 from chat_server.admin.neighbours import Neighbours
 from chat_server.admin.users import Users
 from chat_server.contributions import RoomContributions
@@ -21,7 +22,14 @@ from chat_server.store.executor import CommandExecutor, caller_user
 class Admin:
     """Accounts, groups, invites and the audit. The command line calls the same use cases, under a name of its own."""
 
-    def __init__(self, database: Database, executor: CommandExecutor, neighbours: Neighbours) -> None:
+    def __init__(
+        self,
+        database: Database,
+        executor: CommandExecutor,
+        neighbours: Neighbours,
+        cache: Cache,
+        exports_a_day: int,
+    ) -> None:
         self._database = database
         self._executor = executor
         self.users = Users(database, executor, neighbours)
@@ -29,6 +37,7 @@ class Admin:
         self.groups = groups.Groups(database, executor, neighbours)
         self.reports = reports.Reports(database, executor, neighbours)
         self.deletions = deletion.Deletions(database, executor, neighbours)
+        self.exports = downloads.Exports(executor, neighbours, cache, exports_a_day)
 
     async def audit(self, by: str, request: records.ListNotes) -> records.NotesPage:
         """A page of what was done, the newest first."""
@@ -62,10 +71,10 @@ class Admin:
             await self.deletions.look()
 
         tasks = [Task("deleted-accounts", delete), Task("deleted-accounts-left", look, once=True)]
-        return RoomContributions(room="admin", commands=self.commands(), tasks=tasks)
+        return RoomContributions(room="admin", commands=self.commands(), tasks=tasks, routes=self.exports.routes())
 
     def commands(self) -> Sequence[Command]:
-        """The client commands of this room."""
+        """The client commands of this room: for admins, and those about the caller's own account."""
         users, account = self.users, records.Account
 
         def command(
@@ -98,6 +107,15 @@ class Admin:
             command(
                 "user.delete", deletion.DeleteUser, deletion.DeletedUser, self.deletions.delete, "changes",
                 "Delete an account for good.",
+            ),
+            # A kept reply would hold the link: hence not "changes".
+            command(
+                "user.export", records.OneUser, downloads.ExportLink, self.exports.for_admin, "keeps",
+                "A link to all that is known of a user.",
+            ),
+            Command(
+                "user.export", downloads.ExportMyself, downloads.ExportLink, self.exports.for_oneself, "keeps",
+                summary="A link to all that is known of the caller.", cost=20,
             ),
             command("group.list", groups.ListGroups, groups.GroupsPage, self.groups.list, "reads", "Find groups."),
             command("group.show", groups.OneGroup, groups.GroupInfo, self.groups.show, "reads", "One group."),

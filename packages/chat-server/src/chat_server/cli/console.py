@@ -23,8 +23,10 @@ from chat_common.ports.identity import IdentityProvider
 from chat_common.ports.outbox import Outbox
 from chat_common.settings import SetupError
 
+from chat_server.admin.neighbours import FilesOf
 from chat_server.cli.choice import Choice
 from chat_server.cli.data import data_folder, furnish, is_embedded, load
+from chat_server.files.plugin import attachments, files_of
 from chat_server.rooms import RoomPorts, Rooms, RoomSettings, build
 from chat_server.store import migrate
 from chat_server.store.backup import data_lock
@@ -34,10 +36,11 @@ T = TypeVar("T")
 
 @frozen
 class Console:
-    """``by``: whom the audit names."""
+    """``by``: whom the audit names. ``files()``: what takes files in, if any package does."""
 
     rooms: Rooms
     by: str
+    files: FilesOf
 
 
 def on_console(choice: Choice, work: Callable[[Console], Awaitable[T]]) -> T:
@@ -74,11 +77,13 @@ async def opened(choice: Choice) -> AsyncIterator[Console]:
             clock=clock,
             node=f"console-{secrets.token_hex(4)}",
             kinds={owned.record.name: owned.record for owned in plugins.kinds},
+            attachments=await attachments(assembly),
+            files=lambda: files_of(assembly),
             items=[owned.record for owned in plugins.items],
             identity_providers=await assembly.all(IdentityProvider),  # type: ignore[type-abstract]
         )
         rooms = await build(ports, RoomSettings.read(settings.section), lambda event, data: None)
-        yield Console(rooms, f"console:{operator()}")
+        yield Console(rooms, f"console:{operator()}", ports.files)
 
 
 def operator() -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from chat_server.cli import groups, invites, items, push, reports, users
+from chat_server.cli import exports, groups, invites, items, push, reports, users
 from chat_server.cli.choice import Choice
 from chat_server.cli.output import AS_JSON
 from chat_server.cli.shared import Group, chosen, shared
@@ -268,6 +268,7 @@ _provision("topics", "The file for `mqadmin updateTopicList -f`: every topic wit
 _provision("groups", "The file for `mqadmin updateSubGroupList -f`: every consumer group, ordered.")
 
 
+users.user.add_command(exports.export)
 main.add_command(users.user)
 main.add_command(users.audit)
 main.add_command(groups.group)

@@ -160,6 +160,8 @@ _named_user("logout", "End every login of USER.", partial(_record, "OneUser"), l
 @click.pass_context
 def delete(ctx: click.Context, config: Path | None, data: str | None, who: str, messages: bool, as_json: bool) -> None:
     """Delete the account USER for good: it cannot be undone. Its messages stay, under "Deleted account"."""
+    from chat_common.errors import Unavailable
+
     from chat_server.admin.deletion import DeletedUser, DeleteUser
     from chat_server.cli.console import Console, on_console
 
@@ -168,6 +170,11 @@ def delete(ctx: click.Context, config: Path | None, data: str | None, who: str, 
         found = await console.rooms.admin.users.find(who)
         await deletions.delete(console.by, DeleteUser(user=found, messages=messages))
         await deletions.finish_one(found)  # a server that runs may be at it as well
+        if (files := await console.files()) is not None:
+            try:
+                await files.sweep()
+            except Unavailable as error:
+                click.echo(f"The files go when the object store answers, and a server runs: {error}", err=True)
         return await deletions.state(found)
 
     gone = on_console(chosen(ctx, config, data), work)

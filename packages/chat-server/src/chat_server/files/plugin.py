@@ -58,6 +58,12 @@ async def attachments(assembly: Assembly) -> Attachments:
     return next(iter(chosen.values()), NoAttachments())
 
 
+async def files_of(assembly: Assembly) -> Files | None:
+    """What takes files in; None where no package does."""
+    chosen = await assembly.all(Files)  # type: ignore[type-abstract]
+    return next(iter(chosen.values()), None)
+
+
 def commands(context: Context) -> Sequence[Command]:
     """The client commands of files. Without a package that provides `Files` they answer `Unavailable`."""
 

@@ -189,14 +189,15 @@ def take_down(attachments: Attachments, tx: Tx, name: str, seq: int) -> wire.Mes
 
 
 def take_back(attachments: Attachments, tx: Tx, room: Room, row: Any, by: str) -> wire.Message:
-    """Delete the body of a message, its files, its reactions and what it said before it was edited."""
+    """Delete the body of a message, its files, its reactions, what it said before it was edited, and the hash of its
+    request, from which a short text could be guessed."""
     name, seq = row.conversation, row.seq
     tx.connection.execute(delete(reaction).where(reaction.c.conversation == name, reaction.c.seq == seq))
     tx.connection.execute(delete(former).where(former.c.conversation == name, former.c.seq == seq))
     if row.kind in attachments.kinds:
         attachments.detach(tx.connection, name, seq)
     gone = views.as_json(wire.Recalled(by=by, time=tx.now))
-    return _change(tx, room, seq, recalled=gone, body=None, reply=None, mentions=None, reactions=None)
+    return _change(tx, room, seq, recalled=gone, hash=b"", body=None, reply=None, mentions=None, reactions=None)
 
 
 def react(tx: Tx, me: str, request: React) -> wire.Message:

@@ -32,6 +32,8 @@ from chat_server.store.topics import announce, stored_entry
 from chat_server.store.tx import missing
 
 EVERYBODY = "@all"
+_RECALLED = b""
+"""The hash of a message that was recalled: its ref still gives its receipt, whatever it is repeated with."""
 
 
 @define
@@ -314,7 +316,7 @@ def _memberships(connection: Connection, items: Sequence[Item]) -> dict[tuple[st
 
 
 def _repeated(item: Item, before: tuple[bytes, Receipt]) -> Receipt | ChatError:
-    if before[0] != item.digest:
+    if before[0] not in (item.digest, _RECALLED):
         return RefConflict("This ref was already used for another request.", field="ref")
     return before[1]
 

@@ -38,6 +38,9 @@ class UserSettings:
         " contacts, and others by their exact login name or id.",
     )
     renames: Positive = setting(5, help="How often one user may change the name within a day (UTC).")
+    exports: Annotated[int, Meta(ge=0)] = setting(
+        3, help="How often one user may export the own data within 24 hours; 0: only admins can."
+    )
     handle_letters: list[Script] = setting(
         Factory(list),
         help="Scripts whose letters may stand in login names, beside a-z, 0-9, `_`, `.` and `-`.",

@@ -14,6 +14,7 @@ from chat_common.ports.outbox import Outbox
 from chat_common.records import Caller
 from sqlalchemy import Connection, select
 
+from chat_server.store.kept_words import shown_again, without_words
 from chat_server.store.replies import keep_reply, kept_reply, read_reply, request_hash
 from chat_server.store.schema import message
 from chat_server.store.tx import Tx
@@ -47,6 +48,8 @@ class CommandExecutor:
     ) -> R:
         """``work(tx, user, request)`` once per (user, ref): repeated → the kept reply, other params → `RefConflict`.
 
+        What was said stands in no kept reply: there it is read anew, as it is by then.
+
         ``keep`` false: for work that changes nothing when it is done again; no reply is kept, and no ref is spent.
         """
         user = caller_user(caller)
@@ -57,7 +60,7 @@ class CommandExecutor:
             if kept is not None:
                 if kept[0] != digest:
                     raise RefConflict("This ref was already used for another request.", field="ref")
-                return cast(R, read_reply(kept[1], reply_type))
+                return cast(R, shown_again(connection, user, read_reply(kept[1], reply_type), self.preview))
             if (
                 keep
                 and connection.execute(
@@ -69,7 +72,7 @@ class CommandExecutor:
             result = work(tx, user, request)
             tx.finish()
             if keep:
-                keep_reply(connection, user, caller.ref, digest, msgspec.json.encode(result), tx.now)
+                keep_reply(connection, user, caller.ref, digest, msgspec.json.encode(without_words(result)), tx.now)
             return result
 
         return await self.database.change(once, by=user)

@@ -21,7 +21,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from chat_server.store.database import SqlDatabase
 from chat_server.store.postgresql_url import read_address
-from chat_server.store.writer import Apply, BatchOutcome, Job, is_passing, run_batch
+from chat_server.store.writer import Apply, BatchOutcome, Job, detail_of, is_passing, run_batch
 
 T = TypeVar("T")
 log = structlog.get_logger("chat.store")
@@ -55,6 +55,7 @@ class PostgresDatabase(SqlDatabase):
             pool_size=readers + 1,
             max_overflow=0,
             pool_pre_ping=True,
+            hide_parameters=True,  # a traceback in the log shows no message
         )
 
     def _apart(self, jobs: Sequence[Job]) -> list[list[Job]]:
@@ -67,7 +68,7 @@ class PostgresDatabase(SqlDatabase):
             except DBAPIError as error:
                 if not is_passing(error):
                     raise
-                log.warning("transaction_repeated", attempt=attempt, detail=str(error.orig)[:300])
+                log.warning("transaction_repeated", attempt=attempt, detail=detail_of(error))
                 await asyncio.sleep(pause(attempt, 0.04, 1.0))
         return await self._run_once(jobs)
 

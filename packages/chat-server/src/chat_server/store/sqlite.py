@@ -7,8 +7,10 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from sqlite3 import Error as SQLiteError
 from typing import Any, TypeVar
 
+import structlog
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -17,6 +19,12 @@ from chat_server.store.database import SqlDatabase
 from chat_server.store.writer import BatchOutcome, Job, run_batch, translated
 
 T = TypeVar("T")
+log = structlog.get_logger("chat.store")
+
+CHECKPOINT_EVERY = 60.0
+"""Seconds after which the write-ahead log is emptied, so that nothing that was deleted stands in it for longer."""
+_CHECKPOINT_WAIT_MS = 100
+_BUSY_MS = 10_000
 
 
 def _prepare_sqlite(engine: Engine, *, writable: bool) -> None:
@@ -24,7 +32,7 @@ def _prepare_sqlite(engine: Engine, *, writable: bool) -> None:
     def connect(raw: Any, _record: Any) -> None:
         raw.isolation_level = None  # we say BEGIN ourselves: the driver must not
         cursor = raw.cursor()
-        cursor.execute("PRAGMA busy_timeout = 10000")
+        cursor.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
         if writable:
             cursor.execute("PRAGMA journal_mode = WAL")
             cursor.execute("PRAGMA secure_delete = ON")  # a recalled text leaves no trace in the file
@@ -48,11 +56,16 @@ class SqliteDatabase(SqlDatabase):
     def __init__(self, path: Path, *, readers: int = 3) -> None:
         super().__init__()
         url = f"sqlite:///{path}"
-        self.writer_engine = create_engine(url, connect_args={"check_same_thread": False}, query_cache_size=2000)
+        self._log = path.with_name(f"{path.name}-wal")
+        # A traceback in the log shows no message.
+        common: dict[str, Any] = {
+            "connect_args": {"check_same_thread": False},
+            "query_cache_size": 2000,
+            "hide_parameters": True,
+        }
+        self.writer_engine = create_engine(url, **common)
         _prepare_sqlite(self.writer_engine, writable=True)
-        self.reader_engine = create_engine(
-            url, connect_args={"check_same_thread": False}, pool_size=readers, max_overflow=0, query_cache_size=2000
-        )
+        self.reader_engine = create_engine(url, pool_size=readers, max_overflow=0, **common)
         _prepare_sqlite(self.reader_engine, writable=False)
         self._write_thread = ThreadPoolExecutor(1, "chat-writer")
         self._read_threads = ThreadPoolExecutor(readers, "chat-reader")
@@ -77,6 +90,23 @@ class SqliteDatabase(SqlDatabase):
         except SQLAlchemyError as error:
             raise translated(error) from error
 
+    async def checkpoint(self) -> bool:
+        """Empty the write-ahead log, which else keeps what was deleted until it is written over; whether that was
+        possible now: a reader may stand in the way."""
+        return await asyncio.get_running_loop().run_in_executor(self._write_thread, self._checkpoint)
+
+    def _checkpoint(self) -> bool:
+        if self._connection is None or not _size(self._log):
+            return True
+        # Past SQLAlchemy, which would begin a transaction.
+        raw: Any = self._connection.connection.driver_connection
+        raw.execute(f"PRAGMA busy_timeout = {_CHECKPOINT_WAIT_MS}")  # nobody can write meanwhile
+        try:
+            busy, _, _ = raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        finally:
+            raw.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
+        return not busy
+
     def _close(self) -> None:
         if self._connection is not None:
             self._connection.close()
@@ -90,13 +120,32 @@ class SqliteDatabase(SqlDatabase):
         self.writer_engine.dispose()
 
 
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+async def _emptying(database: SqliteDatabase) -> None:
+    while True:
+        await asyncio.sleep(CHECKPOINT_EVERY)
+        try:
+            await database.checkpoint()
+        except SQLiteError as error:
+            log.warning("checkpoint_failed", reason=str(error))
+
+
 @contextlib.asynccontextmanager
 async def open_sqlite(path: Path, *, readers: int = 3) -> AsyncIterator[SqliteDatabase]:
     """The database of a data folder, made if it is not there; tables are the migrations' business."""
     private.ensure_folder(path.parent)
     private.make_database(path)
     database = SqliteDatabase(path, readers=readers)
+    emptying = asyncio.create_task(_emptying(database), name="chat-checkpoints")
     try:
         yield database
     finally:
+        emptying.cancel()
+        await asyncio.wait([emptying])
         await database.aclose()

@@ -137,10 +137,15 @@ def is_passing(error: BaseException) -> bool:
     return _state(error) in ("40001", "40P01")
 
 
+def detail_of(error: SQLAlchemyError) -> str:
+    """What a database says of an error, for the log: its first line, since others name values, which people wrote."""
+    return str(getattr(error, "orig", error)).partition("\n")[0][:300]
+
+
 def translated(error: BaseException) -> BaseException:
     """A vendor's exception never crosses the port."""
     if isinstance(error, SQLAlchemyError):
-        log.error("database_failed", error=type(error).__name__, detail=str(getattr(error, "orig", error))[:300])
+        log.error("database_failed", error=type(error).__name__, detail=detail_of(error))
         failure = Unavailable("The database failed. Try again.")
         failure.__cause__ = error
         return failure
