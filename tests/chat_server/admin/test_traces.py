@@ -36,7 +36,7 @@ class Thief:
         server = self.house.server
         if server.leases is not None:
             await server.leases.renew()  # the clock was moved by days
-        await server.rooms.admin.deletions.finish()
+        await server.rooms.admin.deletions.finish_one(self.house.ada)
         await self.house.sweep()
         await server.rooms.tidy()
         if isinstance(server.database, SqliteDatabase):
