@@ -2,57 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from typing import Annotated
 
-from chat_server import Server
-from fastapi import FastAPI, HTTPException
+from chat_common.wire import SubmitMessage
+from chat_server import Person, Server
+from fastapi import Depends, FastAPI, HTTPException
 from pydantic import BaseModel
+from starlette.requests import HTTPConnection
 
-chat = Server(settings={"server": {"data": "chat-data"}})
-
-
-@asynccontextmanager
-async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    async with chat:
-        app.mount("/chat", chat.app)
-        yield
+SESSIONS = {"ann-session": Person("42", "Ann"), "bob-session": Person("43", "Bob")}
 
 
-app = FastAPI(lifespan=lifespan)
-ACCOUNTS = {"ann-session": "ann", "bob-session": "bob"}
+def who_is(request: HTTPConnection) -> Person | None:
+    """The application's own way of knowing who is calling: here a cookie and a table."""
+    return SESSIONS.get(request.cookies.get("session", ""))
 
 
-def account(session: str) -> str:
-    """The application's own way of knowing who is calling; here a table."""
-    if session not in ACCOUNTS:
+chat = Server(settings={"server": {"data": "chat-data"}}, identify=who_is)
+app = FastAPI(lifespan=chat.lifespan)
+app.mount("/chat", chat.app)
+
+
+async def caller(request: HTTPConnection) -> str:
+    """The chat's user who sends this request to the application."""
+    person = who_is(request)
+    if person is None:
         raise HTTPException(401)
-    return ACCOUNTS[session]
-
-
-@app.post("/chat-token")
-async def chat_token(session: str) -> dict[str, str]:
-    """A token for the chat, for somebody whom the application has logged in: no second login."""
-    user = await chat.ensure_user(account(session))
-    return {"user": user.user, "token": await chat.issue_token(user.user)}
+    return (await chat.ensure_user(person.subject, person.name)).user
 
 
 class Order(BaseModel):
-    session: str
+    number: int
     seller: str
     item: str
 
 
 @app.post("/orders")
-async def order(new: Order) -> dict[str, int]:
+async def order(new: Order, buyer: Annotated[str, Depends(caller)]) -> dict[str, int]:
     """The application's code speaks in the chat: the seller hears of the order, once, even if this is repeated."""
-    buyer = await chat.ensure_user(account(new.session))
     seller = await chat.ensure_user(new.seller)
-    talk = await chat.call("direct.open", {"user": seller.user}, user=buyer.user)
-    receipt = await chat.call(
-        "submit",
-        {"conversation": talk.conversation, "kind": "text", "body": {"text": f"I would like to buy: {new.item}"}},
-        user=buyer.user,
-        ref=f"order-{new.session}-{new.item}",
-    )
-    return {"seq": receipt.seq}
+    talk = await chat.call("direct.open", {"user": seller.user}, user=buyer)
+    words = {"text": f"I would like to buy: {new.item}"}
+    message = SubmitMessage(conversation=talk.conversation, kind="text", body=words)
+    return {"seq": (await chat.submit(message, user=buyer, ref=f"order-{new.number}")).seq}
+
+
+@app.post("/chat-token")
+async def chat_token(user: Annotated[str, Depends(caller)]) -> dict[str, str]:
+    """A token for a client that sends no cookies: a phone, a program."""
+    return {"user": user, "token": await chat.issue_token(user)}

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import msgspec
 from chat_common.records import Caller
 from chat_common.wire import SubmitMessage
 from chat_server import Server
@@ -32,7 +31,7 @@ def _readers_and_a_writer(connection: Any, _: Any) -> None:
 
 async def submit(caller: Caller, message: SubmitMessage) -> None:
     """How the relay says a message: here in process. Its ref makes it happen once, however often this is called."""
-    await chat.call("submit", msgspec.to_builtins(message), user=caller.user, ref=caller.ref)
+    await chat.call(message, user=caller.user, ref=caller.ref)
 
 
 @asynccontextmanager
@@ -40,11 +39,11 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     metadata.create_all(engine)
     create_tables(engine)
     async with chat, outbox.relaying(submit=submit):
-        app.mount("/chat", chat.app)
         yield
 
 
 app = FastAPI(lifespan=lifespan)
+app.mount("/chat", chat.app)
 
 
 async def talk_with(buyer: str) -> tuple[str, str]:

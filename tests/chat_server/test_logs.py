@@ -99,7 +99,7 @@ def test_no_address_is_written_with_its_query(stream: io.StringIO, style: Any) -
 
 def test_a_host_that_logs_by_itself_gets_no_query_either(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    logs.keep_locals_out()
+    logs.into_the_host()
     logging.getLogger("httpx2").info("HTTP Request: %s %s", "GET", httpx2.URL(f"https://api.example/token?{SECRETS}"))
     logging.getLogger("uvicorn.access").info('%s - "%s %s"', "::1", "GET", f"/auth/qq/callback?{SECRETS}")
     assert [record.getMessage() for record in caplog.records] == [
@@ -112,15 +112,8 @@ def failing(token: str) -> None:
     raise LookupError("not here")
 
 
-@pytest.mark.parametrize("embedded", [False, True])
-def test_a_traceback_for_people_shows_no_local_variables(
-    stream: io.StringIO, monkeypatch: pytest.MonkeyPatch, embedded: bool
-) -> None:
-    if embedded:
-        monkeypatch.setattr("sys.stdout", stream)
-        logs.keep_locals_out()
-    else:
-        logs.configure("info", "console", stream)
+def test_a_traceback_for_people_shows_no_local_variables(stream: io.StringIO) -> None:
+    logs.configure("info", "console", stream)
     try:
         failing("sec" + "ret")
     except LookupError:
@@ -129,8 +122,29 @@ def test_a_traceback_for_people_shows_no_local_variables(
     assert "secret" not in stream.getvalue()
 
 
+def test_in_a_host_events_go_to_the_loggers_of_the_standard_library(
+    caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    caplog.set_level(logging.INFO, "chat")
+    logs.into_the_host()
+    log = structlog.get_logger("chat.test")
+    log.debug("not asked for")
+    log.warning("refused", reason="100 % full", times=2, token="secret", url="https://a.example/x?code=c0de")
+    try:
+        failing("sec" + "ret")
+    except LookupError:
+        log.exception("failed", task="sweep")
+    warned, failed = caplog.records
+    assert (warned.name, warned.levelname) == ("chat.test", "WARNING")
+    assert warned.getMessage() == ("refused reason='100 % full' times=2 token='***' url='https://a.example/x?…'")
+    assert warned.chat["times"] == 2  # type: ignore[attr-defined]
+    assert failed.getMessage() == "failed task='sweep'"
+    assert failed.exc_info is not None
+    assert capsys.readouterr() == ("", "")
+
+
 def test_what_a_host_has_configured_stays(stream: io.StringIO) -> None:
     structlog.configure(processors=[structlog.processors.JSONRenderer()])
     before = structlog.get_config()
-    logs.keep_locals_out()
+    logs.into_the_host()
     assert structlog.get_config() == before

@@ -69,6 +69,7 @@ STANDS_ON = {
     # chat_server, from the ground up; what is not named here is the composition root
     "chat_server.store": ("names",),
     "chat_server.pipeline": ("store", "services", "counting", "refusals"),
+    "chat_server.embedding": ("http", "names", "pipeline", "store"),
     "chat_server.files": ("store", "pipeline", "contributions"),
     "chat_server.moderation": ("store", "contributions", "refusals", "signing"),
     "chat_server.push": ("auth.public_address", "signing"),
@@ -79,7 +80,7 @@ STANDS_ON = {
     "chat_server.names": (),
     "chat_server.im": ("names", "contributions", "services", "store"),
     "chat_server.logic": ("names", "contributions", "services", "store"),
-    "chat_server.auth": ("names", "contributions", "services", "store", "counting"),
+    "chat_server.auth": ("asked_address", "names", "contributions", "services", "store", "counting"),
     "chat_server.admin": ("names", "contributions", "store"),
     "chat_server.items": ("contributions", "store"),
     "chat_server.router": ("contributions", "services", "store"),
@@ -87,7 +88,7 @@ STANDS_ON = {
     "chat_server.refusals": (),
     "chat_server.rpc": (),
     "chat_server.transports": ("gateway", "services", "counting", "refusals"),
-    "chat_server.http": ("metrics", "pipeline", "services", "transports"),
+    "chat_server.http": ("asked_address", "metrics", "pipeline", "services", "transports"),
     # chat_common
     "chat_common.decoding": (),
     "chat_common.errors": (),

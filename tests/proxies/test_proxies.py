@@ -92,6 +92,7 @@ async def site(
                 "public_url": f"https://127.0.0.1:{port}{path}" if public else "",
             },
             "auth": {"dev": True},
+            "http": {"web_client": True},
             "gateway": {"heartbeat": heartbeat},
         }
         async with Server(settings=settings, environ={}) as server:

@@ -28,7 +28,7 @@ async def in_process(
 ) -> AsyncIterator[tuple[Server, str]]:
     """The server and its ``http://HOST:PORT``; names log in without a password."""
     merged: Settings = {"server": {"data": str(data)}, "auth": {"dev": True}, "limits": {"points": 0}}
-    merged["groups"] = {"strangers": "allow"}
+    merged |= {"groups": {"strangers": "allow"}, "http": {"web_client": True}}
     for section, values in (settings or {}).items():
         merged[section] = {**merged.get(section, {}), **values}
     server = Server(settings=merged, plugins=plugins, drop=drop, clock=clock)

@@ -10,6 +10,13 @@ from chat_server.server import Server
 URL = "http://127.0.0.1:8080"
 
 
+def listening(**given: Any) -> Server:
+    """A server that listens by itself, as `chat-server` runs it."""
+    server = Server(**given)
+    server.standalone = True
+    return server
+
+
 @pytest.mark.parametrize(
     ("settings", "said", "unsaid"),
     [
@@ -26,7 +33,7 @@ async def test_a_start_says_mode_data_phone_and_how_to_stop(
     tmp_path: Path, settings: dict[str, dict[str, Any]], said: list[str], unsaid: list[str]
 ) -> None:
     settings["server"] = {"data": str(tmp_path), **settings.get("server", {})}
-    async with Server(settings=settings, environ={}) as server:
+    async with listening(settings=settings, environ={}) as server:
         lines = greeting(server, URL, terminal=True)
     assert lines[0] == f"Interesting-Chat is ready: {URL}"
     text = "\n".join(lines)
@@ -39,7 +46,7 @@ async def test_a_start_says_mode_data_phone_and_how_to_stop(
 @pytest.mark.parametrize("public", ["", "https://chat.example.org"])
 async def test_the_first_start_shows_a_link_for_the_first_admin(tmp_path: Path, public: str) -> None:
     settings = {"server": {"data": str(tmp_path), "public_url": public}}
-    async with Server(settings=settings, environ={}) as server:
+    async with listening(settings=settings, environ={}) as server:
         code = await first_admin(server)
         assert code is not None
         text = "\n".join(greeting(server, URL, code, terminal=True))
@@ -55,11 +62,11 @@ async def test_the_first_start_shows_a_link_for_the_first_admin(tmp_path: Path, 
 
 async def test_who_needs_no_link_gets_none(tmp_path: Path) -> None:
     for name, settings in [("dev", {"auth": {"dev": True}}), ("qr", {"ports": {"identity_provider": ["qr"]}})]:
-        async with Server(settings={"server": {"data": str(tmp_path / name)}, **settings}, environ={}) as server:
+        async with listening(settings={"server": {"data": str(tmp_path / name)}, **settings}, environ={}) as server:
             assert await first_admin(server) is None, name
 
 
 async def test_what_is_no_terminal_gets_no_code(tmp_path: Path) -> None:
     settings = {"server": {"data": str(tmp_path), "public_url": "https://chat.example.org"}}
-    async with Server(settings=settings, environ={}) as server:
+    async with listening(settings=settings, environ={}) as server:
         assert "█" not in "\n".join(greeting(server, URL, terminal=False))

@@ -59,6 +59,7 @@ class MemoryWire:
     def __init__(self, framing: ListFraming = FRAMING) -> None:
         self.framing = framing
         self.address = "127.0.0.1"
+        self.user: str | None = None
         self.written: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self.writes = 0
         self.closed: int | None = None

@@ -133,6 +133,10 @@ class Settings:
             self._read[name] = _convert(self._known[name], self._given.get(name, {}))
         return self._read[name]
 
+    def is_given(self, section: str, key: str) -> bool:
+        """Whether any source sets this key, to its default or to another value."""
+        return key in self._given.get(section, {})
+
     def listing(self) -> Sequence[Setting]:
         """Every setting there is, by section and in the order of its class."""
         lines = []

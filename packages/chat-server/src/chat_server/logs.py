@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 import re
 import sys
+from collections.abc import MutableMapping
 from typing import Any, Literal, TextIO
 
 import structlog
@@ -101,26 +102,40 @@ def configure(
     _tame_others(logging.getLevelName(level.upper()))
 
 
-def hide(logger: Any, method: str, event: dict[str, Any]) -> dict[str, Any]:
+def hide(logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """A structlog processor: what must not be written becomes ``***``."""
     for key in HIDDEN & event.keys():
         event[key] = "***"
     return event
 
 
-def keep_locals_out() -> None:
-    """For a server inside a host: other libraries' lines without queries; and where the host has configured nothing,
-    structlog's own lines without local variables."""
+def into_the_host() -> None:
+    """For a server inside a host: other libraries' lines without queries; and where the host has not configured
+    structlog, events go to the standard library's loggers, ``chat.…``, as ``event key=value``."""
     for name in _NAME_ADDRESSES:
         logging.getLogger(name).addFilter(_keep_queries_out)
     if not structlog.is_configured():
-        shared: list[Any] = [structlog.contextvars.merge_contextvars, structlog.processors.add_log_level]
-        shared += [
-            structlog.processors.StackInfoRenderer(),
-            structlog.processors.TimeStamper("%Y-%m-%d %H:%M:%S"),
-            hide,
-        ]
-        structlog.configure(processors=[*shared, _lines(colors=sys.stdout.isatty())])
+        structlog.configure(
+            processors=[
+                structlog.stdlib.filter_by_level,
+                structlog.contextvars.merge_contextvars,
+                structlog.processors.StackInfoRenderer(),
+                hide,
+                _as_record,
+            ],
+            logger_factory=structlog.stdlib.LoggerFactory(),
+            wrapper_class=structlog.stdlib.BoundLogger,
+        )
+
+
+def _as_record(logger: Any, method: str, event: MutableMapping[str, Any]) -> tuple[tuple[str], dict[str, Any]]:
+    """The arguments of a call of a standard logger. Handlers find the fields by themselves as ``record.chat``."""
+    passed: dict[str, Any] = {key: event.pop(key) for key in ("exc_info", "stack_info", "stacklevel") if key in event}
+    stack = event.pop("stack", None)
+    name = str(event.pop("event", ""))
+    fields = "".join(f" {key}={value!r}" for key, value in event.items())
+    said = without_queries(f"{name}{fields}" + (f"\n{stack}" if stack else ""))
+    return (said,), {**passed, "extra": {"chat": {"event": name, **event}}}
 
 
 def _lines(*, colors: bool) -> structlog.dev.ConsoleRenderer:

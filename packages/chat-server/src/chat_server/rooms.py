@@ -30,6 +30,7 @@ from chat_server.auth.public_address import PublicAddress
 from chat_server.auth.service import Auth
 from chat_server.auth.settings import AuthSettings
 from chat_server.contributions import RoomContributions, every
+from chat_server.embedding.people import People
 from chat_server.im import inbox, messages, withdrawal
 from chat_server.im.fanout import Fanout
 from chat_server.im.heat import FanoutSettings
@@ -132,6 +133,7 @@ class Rooms:
     epoch: str
     reports: ReportSettings
     tidying: Lease
+    people: People
 
     def contributions(self) -> Sequence[RoomContributions]:
         """What each room contributes."""
@@ -254,6 +256,14 @@ async def build(ports: RoomPorts, settings: RoomSettings, observe: Callable[[str
         settings.lease,
         ports.lease("offline-push"),
     )
+    people = People(
+        database,
+        executor,
+        auth.find,
+        auth.ensure_user,
+        partial(users.describe, ports.attachments),
+        lambda who: users.tell(database, router.deliver, who),
+    )
     return Rooms(
         im=im,
         logic=logic,
@@ -272,4 +282,5 @@ async def build(ports: RoomPorts, settings: RoomSettings, observe: Callable[[str
         epoch=current,
         reports=settings.reports,
         tidying=ports.lease("tidy"),
+        people=people,
     )

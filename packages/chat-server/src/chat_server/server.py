@@ -11,9 +11,9 @@
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 import secrets
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from importlib import metadata
 from pathlib import Path
@@ -21,7 +21,6 @@ from types import TracebackType
 from typing import Any, Self
 
 import structlog
-from chat_common import wire
 from chat_common.assembly import Assembly
 from chat_common.clock import Clock, SystemClock
 from chat_common.codec.json import JsonCodec
@@ -31,12 +30,12 @@ from chat_common.ports.cache import Cache
 from chat_common.ports.database import Database
 from chat_common.ports.directory import Directory, NodeRecord
 from chat_common.ports.files import FileRights
-from chat_common.ports.identity import IdentityProvider, Logins, Proof
+from chat_common.ports.identity import IdentityProvider, Logins
 from chat_common.ports.objects import DataFolder, ObjectTelemetry
 from chat_common.ports.outbox import DeadLetters, Outbox, Relay
 from chat_common.ports.push import PushProvider
 from chat_common.ports.rpc import Rpc
-from chat_common.records import Caller, Push
+from chat_common.records import Push
 from chat_common.settings import Settings, SetupError
 from starlette.applications import Starlette
 from starlette.routing import WebSocketRoute
@@ -46,6 +45,13 @@ from chat_server.auth.public_address import PublicAddress
 from chat_server.auth.settings import AuthSettings, with_preset
 from chat_server.background import background
 from chat_server.contributions import RoomContributions, with_rooms
+from chat_server.embedding import doors
+from chat_server.embedding.door import Door
+from chat_server.embedding.home import Held, Home
+from chat_server.embedding.identify import Identify, Vouched
+from chat_server.embedding.in_process import InProcess, Inside
+from chat_server.embedding.stopping import told_to_stop
+from chat_server.embedding.sync import SyncServer
 from chat_server.files.plugin import attachments, files_of, store_origin
 from chat_server.files.rights import SqlFileRights
 from chat_server.files.telemetry import FileTelemetry
@@ -59,13 +65,12 @@ from chat_server.node_list import NodeList
 from chat_server.nodes import ROLES, Nodes, Place
 from chat_server.outbox_metrics import OutboxMetrics
 from chat_server.pipeline import Commands, Observers, Pipeline
+from chat_server.readiness import Readiness, bring_up_tables
 from chat_server.refusals import Refusals
 from chat_server.rooms import RoomPorts, RoomSettings, build
 from chat_server.services import Delivery
 from chat_server.settings import ServerSettings
-from chat_server.store import migrate
 from chat_server.store.backup import data_lock
-from chat_server.store.disk import check_room
 from chat_server.store.leases import Lease, Leases
 from chat_server.store.replies import SqlReplies
 from chat_server.transports.asgi import AsgiTransport
@@ -77,12 +82,15 @@ log = structlog.get_logger("chat.server")
 TRANSACTION = "interesting-chat-transaction"
 
 
-class Server:
+class Server(InProcess):
     """One process of the server: a cluster of one.
 
     ``settings``: nested as the TOML file is; ``config``: a TOML file; the environment (``CHAT__…``) comes last.
     ``plugins``: modules or objects with hooks, beside the installed ones. ``drop``: asked for each delivery to the
-    gateway, true loses it: for tests that plant losses.
+    gateway, true loses it: for tests that plant losses. ``identify``: says for a request or WebSocket without a token
+    which person of the application's it is, see `chat_server.embedding.identify.Identify`.
+
+    Opened by ``async with``, by the lifespan of an application, or by `start`, any number of times one after the other.
     """
 
     def __init__(
@@ -94,6 +102,7 @@ class Server:
         plugins: Iterable[object] = (),
         clock: Clock | None = None,
         drop: Callable[[Delivery], bool] | None = None,
+        identify: Identify | None = None,
     ) -> None:
         self.clock = clock or SystemClock()
         self.plugins = Plugins.load(plugins)
@@ -103,18 +112,34 @@ class Server:
         self.refusals = Refusals(self.clock)
         self.moderation = Moderation(section("words"), section("webhooks"), self.clock, self.refusals)
         self._drop = drop
+        self._identify = identify
+        self._vouched: Vouched | None = None
         self._stack: AsyncExitStack | None = None
         self._observers: Observers | None = None
         self.stopping = False
         """From here on `/readyz` answers 503. Set by who stops it, before clients are sent away."""
+        self.standalone = False
+        """Whether it listens by itself (`run`); else an application is around it, which decides who comes in."""
+        self.home = Home()
+        self._held = Held(lambda: self)
+        self.app = Door(self.home, lambda: self)
+        """The ASGI application, to be mounted at import time: 503 while the server is closed."""
+        self.sync = SyncServer(self, lambda: self)
+        """For other threads: the same methods, which wait for their answers."""
 
     # --- start and stop -------------------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
-        logs.keep_locals_out()
-        async with AsyncExitStack() as stack:
-            await self._open(stack)
-            self._stack = stack.pop_all()
+        self.home.enter()
+        try:
+            logs.into_the_host()
+            async with AsyncExitStack() as stack:
+                await self._open(stack)
+                self._stack = stack.pop_all()
+        except BaseException:
+            self.home.leave()
+            raise
+        self.app.open(self.site)
         return self
 
     async def __aexit__(
@@ -122,11 +147,34 @@ class Server:
     ) -> None:
         self.stopping = True
         stack, self._stack = self._stack, None
-        if stack is not None:
-            await stack.__aexit__(kind, error, trace)
+        try:
+            if stack is not None:
+                await stack.__aexit__(kind, error, trace)
+        finally:
+            self.app.close()
+            self.home.leave()
+
+    @contextlib.asynccontextmanager
+    async def lifespan(self, app: object = None) -> AsyncIterator[None]:
+        """For applications that know ASGI lifespans: ``FastAPI(lifespan=chat.lifespan)``. Drains at the end."""
+        async with self:
+            yield
+
+    async def start(self) -> None:
+        """Open the server unless it is open, for an ASGI server that runs no lifespan: call it at each request. It
+        stays open until `stop`, or until the process ends."""
+        await self._held.start()
+
+    async def stop(self) -> None:
+        """Close what `start` has opened."""
+        await self._held.stop()
+
+    def section(self, name: str) -> Any:
+        """A section of the settings, as this server goes by it: inside an application some doors are closed."""
+        return self.settings.section(name) if self.standalone else doors.section_of(self.settings, name)
 
     async def _open(self, stack: AsyncExitStack) -> None:
-        section, self.stopping = self.settings.section, False
+        section, self.stopping = self.section, False
         server: ServerSettings = section("server")
         self.node = server.node or f"node-{secrets.token_hex(4)}"
         self._started, self._release = self.clock.wall_ms(), metadata.version("interesting-chat-server")
@@ -149,11 +197,12 @@ class Server:
         if getattr(section("ports"), "database", None) in (None, "sqlite"):
             stack.enter_context(data_lock(Path(server.data)))
         self.database: Database = await assembly.get(Database)  # type: ignore[type-abstract]
-        await self._migrate()
+        await bring_up_tables(self.database, _records(self.plugins.tables))
         # One file of SQLite has one server, as its lock has just shown.
         self.leases = None if self.database.dialect == "sqlite" else Leases(self.database, self.clock, self.node)
         providers = await assembly.all(PushProvider)  # type: ignore[type-abstract]
         self.rooms = rooms = await build(await self._ports(), RoomSettings.read(section), self._observe)
+        self._vouched = Vouched(self._identify, rooms.people) if self._identify is not None else None
         assembly.provide(Kinds, rooms.kinds)
         assembly.provide(Logins, rooms.auth.logins)  # type: ignore[type-abstract]
         plugged = self.plugins.contributions(assembly.context)
@@ -168,6 +217,7 @@ class Server:
             refusals=self.refusals,
             role_of=rooms.admin.users.role_of,
         )
+        self.inside = Inside(self.pipeline, rooms.people, rooms.auth.issue_token)
         self._observers = Observers(plugged.observers)
         stack.push_async_callback(self._observers.close)
         self.gateway = Gateway(
@@ -212,7 +262,11 @@ class Server:
         await rooms.sweeper.sweep()
         letters: DeadLetters = await assembly.get(DeadLetters)  # type: ignore[type-abstract]
         self.metrics = self._metrics(OutboxMetrics(relay, letters, self.clock))
-        self.app = self._app([origin] if (origin := await store_origin(assembly)) else [])
+        broker: Broker = await assembly.get(Broker)  # type: ignore[type-abstract]
+        readiness = Readiness(server, self.database, broker, self.nodes)
+        self.site = self._site([origin] if (origin := await store_origin(assembly)) else [], readiness)
+        if not self.standalone:
+            stack.enter_context(told_to_stop(self._drain))
 
     async def _join(self, stack: AsyncExitStack, relay: Relay) -> None:
         """Meet the other nodes, where there may be any."""
@@ -263,6 +317,7 @@ class Server:
 
     async def _ports(self) -> RoomPorts:
         get, every = self.assembly.get, self.assembly.all
+        logins = self.standalone or not doors.is_closed(self.settings)
         return RoomPorts(
             database=self.database,
             outbox=await get(Outbox),  # type: ignore[type-abstract]
@@ -272,7 +327,7 @@ class Server:
             node=self.node,
             kinds={owned.record.name: owned.record for owned in self.plugins.kinds},
             push_providers=await every(PushProvider),  # type: ignore[type-abstract]
-            identity_providers=await every(IdentityProvider),  # type: ignore[type-abstract]
+            identity_providers=await every(IdentityProvider) if logins else {},  # type: ignore[type-abstract]
             public_address=self.public_address,
             attachments=await attachments(self.assembly),
             files=lambda: files_of(self.assembly),
@@ -283,27 +338,24 @@ class Server:
             refusals=self.refusals,
         )
 
-    def _app(self, stores: Sequence[str]) -> Starlette:
+    def _site(self, stores: Sequence[str], readiness: Readiness) -> Starlette:
         return http_app(
             pipeline=self.pipeline,
             auth=self.rooms.auth,
             codec=self.codec,
             metrics=self.metrics,
-            checks={
-                "database": self._database_ready,
-                "broker": self._broker_ready,
-                "disk": self._disk_ready,
-                **({"node": self.nodes.ready} if self.nodes is not None else {}),
-            },
+            checks=readiness.checks(),
             origins=self.origins,
-            settings=self.settings.section("http"),
+            settings=self.section("http"),
             stores=stores,
             peers=self.peers,
             body_timeout=self.settings.section("connections").body_timeout,
             stopping=lambda: self.stopping,
+            public_url=self.public_address.public,
+            vouched=self._vouched,
             # Our own server hands sockets to a faster transport before they come here (`cli.serve`).
             routes=[
-                WebSocketRoute("/ws", AsgiTransport(self.gateway, origins=self.origins)),
+                WebSocketRoute("/ws", AsgiTransport(self.gateway, origins=self.origins, vouched=self._vouched)),
                 *_records(self.contributions.routes),
             ],
         )
@@ -318,57 +370,13 @@ class Server:
         metrics.collect(self.refusals.source)
         return metrics
 
-    async def _database_ready(self) -> None:
-        await self.database.read(lambda connection: connection.exec_driver_sql("SELECT 1").scalar_one())
-
-    async def _disk_ready(self) -> None:
-        server: ServerSettings = self.settings.section("server")
-        await asyncio.to_thread(check_room, Path(server.data), server.min_free)
-
-    async def _broker_ready(self) -> None:
-        await (await self.assembly.get(Broker)).ready()  # type: ignore[type-abstract]
-
-    async def _migrate(self) -> None:
-        owned = _records(self.plugins.tables)
-        waiting = await self.database.read(lambda connection: migrate.pending(connection, owned))
-        if not waiting:
-            return
-        if self.database.dialect != "sqlite":
-            raise SetupError(f"The tables of {', '.join(waiting)} are not up to date: run `chat-server migrate`.")
-
-        def upgrade(connection: Any) -> None:
-            migrate.refuse_foreign(connection, owned)
-            migrate.upgrade_all(connection, owned)
-
-        await self.database.change(upgrade)
+    async def _drain(self) -> None:
+        self.stopping = True
+        await self.gateway.drain()
 
     def _observe(self, event: str, data: Push) -> None:
         if self._observers is not None:
             self._observers.tell("message_stored" if data.event == "message" else f"{data.event}_changed", data.data)
-
-    # --- for the application that embeds it -------------------------------------------------------------------------
-
-    async def call(
-        self, command: str, params: Mapping[str, Any] | None = None, *, user: str | None = None, ref: str | None = None
-    ) -> Any:
-        """Run a client command in process, as ``user`` (None: a guest); the reply record, or a `ChatError`.
-
-        Goes through the same pipeline as a client's. ``ref`` makes it idempotent; absent: a random one.
-        """
-        caller = Caller(user, ref or secrets.token_urlsafe(16), origin="local")
-        return await self.pipeline.call(caller, command, params)
-
-    async def ensure_user(self, subject: str, name: str | None = None, *, provider: str = "app") -> wire.User:
-        """The chat's user for somebody of the application's own, made at the first call.
-
-        ``subject``: the application's id for the person. ``name``: shown to others, at the first call.
-        """
-        proof = Proof(provider, subject, name or subject)
-        return await self.rooms.executor.apply(lambda tx: self.rooms.auth.ensure_user(tx, proof))
-
-    async def issue_token(self, user: str, device: str | None = None) -> str:
-        """A token with which a client of this user says `hello`, for applications that log people in themselves."""
-        return await self.rooms.auth.issue_token(user, device)
 
 
 def _records(owned: Sequence[Owned[Any]]) -> list[Any]:

@@ -8,6 +8,8 @@ from urllib.parse import urlsplit
 
 import structlog
 
+from chat_server.asked_address import asked_address
+
 log = structlog.get_logger("chat.auth")
 ELSEWHERE = {socket.AF_INET: "192.0.2.1", socket.AF_INET6: "2001:db8::1"}
 """Addresses of the documentation (RFC 5737, RFC 3849): nobody has them."""
@@ -24,16 +26,19 @@ def own_address(family: socket.AddressFamily = socket.AF_INET) -> str | None:
 
 
 class PublicAddress:
-    """The address for links. ``public_url`` where it is set, else one guessed from where the server listens."""
+    """The address for links. ``public_url`` where it is set; else, for a server that listens itself, one guessed from
+    where; else, for one inside an application, the address under which the request came."""
 
     def __init__(self, public_url: str, host: str, port: int) -> None:
         self._public = public_url.rstrip("/")
         self._host, self._port = host, port
+        self._listens = False
         self._warned = False
 
     def listening(self, host: str, port: int) -> None:
         """The server has come up there: port 0 has become a real one."""
         self._host, self._port = host, port
+        self._listens = True
 
     @property
     def public(self) -> str:
@@ -45,6 +50,8 @@ class PublicAddress:
         """Without a slash at its end."""
         if self._public:
             return self._public
+        if not self._listens and (asked := asked_address.get()) is not None:
+            return asked
         host = self._host
         if host in ("0.0.0.0", "::", ""):
             host = own_address() or own_address(socket.AF_INET6) or "127.0.0.1"

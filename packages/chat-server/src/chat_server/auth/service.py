@@ -22,7 +22,7 @@ from chat_server.auth.devices import DeviceNews
 from chat_server.auth.direct import DirectLogins
 from chat_server.auth.endings import Endings
 from chat_server.auth.frame import Frame
-from chat_server.auth.identities import Identities
+from chat_server.auth.identities import Identities, find
 from chat_server.auth.issue import Issuer
 from chat_server.auth.kick import Kick, KickDevices, Kicked
 from chat_server.auth.linking import IdentityList, LinkIdentity, Linking, UnlinkIdentity
@@ -44,8 +44,9 @@ from chat_server.auth.settings import AuthSettings, with_preset
 from chat_server.auth.signer import TokenSigner
 from chat_server.auth.tickets import BeginLogin, LoginBegun, LoginState, PollLogin, TicketLogins, TicketNeighbours
 from chat_server.auth.verdicts import Verdicts
+from chat_server.auth.vouch import Vouch
 from chat_server.contributions import RoomContributions, every, screens_texts
-from chat_server.services import Credentials, Identity, Renewed
+from chat_server.services import Credentials, Identity, Renewed, VouchedUser
 from chat_server.store.tx import Tx
 
 LOGIN_EVERY = 1.0
@@ -94,6 +95,7 @@ class Auth:
         binding = Binding(ports, neighbours, settings, self.endings)
         self.issuer = Issuer(ports, neighbours, settings, signer, self._identities, self.endings)
         self._authenticate = Authenticate(ports, signer, standings, verdicts, self.endings, binding)
+        self._vouch = Vouch(ports.database, self.issuer, signer, self._authenticate)
         self._renewal = Renewal(ports, settings, signer, self.endings)
         self._bans = Bans(ports, self.endings)
         self._direct = DirectLogins(ports.cache, settings, self.issuer)
@@ -131,10 +133,17 @@ class Auth:
     async def authenticate(self, shown: Credentials) -> Identity:
         return await self._authenticate(shown)
 
+    async def vouched(self, who: VouchedUser) -> Identity:
+        return await self._vouch(who)
+
     async def renew(self, identity: Identity) -> Renewed:
         return await self._renewal.renew(identity)
 
     # --- for the application that embeds the server -------------------------------------------------------------------
+
+    def find(self, connection: Connection, proof: Proof) -> str | None:
+        """Return the user of somebody whom the application vouches for, None where there is none."""
+        return find(connection, proof)
 
     def ensure_user(self, tx: Tx, proof: Proof) -> wire.User:
         """Return the user of somebody whom the application vouches for, made at the first call."""
@@ -167,7 +176,7 @@ class Auth:
 
     def contributions(self) -> RoomContributions:
         """Return what this room contributes to the server."""
-        routes = [*self.redirects.routes(), *self.pages.routes()]
+        routes = [*self.redirects.routes(), *self.pages.routes()] if self._providers else []
         tasks = [Task("login-expiry", every(LOGIN_EVERY, self.expire))]
         return RoomContributions(room="auth", commands=self.commands(), tasks=tasks, routes=routes)
 

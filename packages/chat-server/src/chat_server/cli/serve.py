@@ -55,6 +55,7 @@ def run(server: Server, dev: int = 1) -> None:
     Prints its address in a line when it accepts connections, and a few lines for whoever has started it. ``dev`` 2: the
     login by name alone may be reached from other machines. `SetupError` when the address cannot be had.
     """
+    server.standalone = True
     section = server.settings.section
     log_settings, http_settings = section("log"), section("http")
     logs.configure(log_settings.level, log_settings.style)
@@ -108,7 +109,7 @@ async def _serve(server: Server, listener: socket.socket, host: str, ready: Call
             connections: ConnectionSettings = server.settings.section("connections")
             admission = Admission(connections, server.peers, server.refusals, files=raise_file_limit())
             config = uvicorn.Config(
-                server.app,
+                server.site,
                 # Factories are all that uvicorn needs.
                 ws=WebSocketTransport(  # type: ignore[arg-type]
                     server.gateway,

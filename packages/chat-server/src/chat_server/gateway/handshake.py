@@ -21,7 +21,7 @@ from chat_server.gateway.sessions import Sessions
 from chat_server.gateway.streams import Streams
 from chat_server.gateway.tasks import Tasks
 from chat_server.gateway.token_watch import TokenWatch
-from chat_server.services import Credentials, HeadsAsked, Identity, LoginEnded, UserVersion
+from chat_server.services import Credentials, HeadsAsked, Identity, LoginEnded, UserVersion, VouchedUser
 
 NEVER = (1 << 53) - 1
 
@@ -65,11 +65,11 @@ class Handshake:
         try:
             hello = self._near.gate.intercept("frame_in", session.caller(""), hello)
             session.device = hello.device.id
-            if hello.token is None:
+            if hello.token is None and connection.wire.user is None:
                 await self._guest(connection, session, hello)
             else:
                 with self._sessions.entering(session):
-                    await self._user(connection, session, hello, hello.token)
+                    await self._user(connection, session, hello)
         except LoginEnded as error:
             session.close(error.close_code, error.message)
         except NotAuthenticated as error:
@@ -95,17 +95,22 @@ class Handshake:
             self._sessions.index.add(session)
             session.welcome(self._welcome(session, False, epoch, 0), self._now(), beat_in=self._first_beat())
 
-    async def _user(self, connection: Connection, session: Session, hello: Hello, token: str) -> None:
+    async def _user(self, connection: Connection, session: Session, hello: Hello) -> None:
         try:
-            await self._identify(connection, session, hello, token)
+            await self._identify(connection, session, hello)
         except BaseException:  # Another hello may follow.
             self._sessions.forget(session)
             session.user = session.profile = session.identity = None
             raise
 
-    async def _identify(self, connection: Connection, session: Session, hello: Hello, token: str) -> None:
-        device = hello.device
-        identity = await self._near.auth.authenticate(Credentials(token, device.id, device.platform, device.name))
+    async def _identify(self, connection: Connection, session: Session, hello: Hello) -> None:
+        device, wire, auth = hello.device, connection.wire, self._near.auth
+        if hello.token is not None:
+            identity = await auth.authenticate(Credentials(hello.token, device.id, device.platform, device.name))
+        else:
+            assert wire.user is not None
+            who = VouchedUser(wire.user, device.id, device.platform, device.name, wire.address)
+            identity = await auth.vouched(who)
         if not self._waits(connection, session):
             return
         user = identity.user.user

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import structlog
+from attrs import evolve
 from chat_common.clock import Clock
 from chat_common.errors import ChatError, NotAuthenticated, NotPermitted
 from chat_common.events import TokenRenewed
@@ -79,7 +80,9 @@ class TokenWatch:
             log.warning("token_not_renewed", session=session.id, code=error.code)
             return
         if session.identity is identity:
-            session.identity = renewed.identity
+            session.identity = evolve(renewed.identity, vouched=identity.vouched)
             self.watch(session)
+            if identity.vouched:
+                return  # A token would outlive the application's own login.
             told = TokenRenewed(token=renewed.token, expires_at=renewed.identity.expires_at)
             self._pushing.one(session, Push("token", told))

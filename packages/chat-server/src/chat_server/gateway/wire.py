@@ -26,6 +26,11 @@ class Wire(Protocol):
         """The client's address, for audit, counting and login pages; None: this machine itself."""
         ...
 
+    @property
+    def user(self) -> str | None:
+        """The id of the user for whom the application around the server vouches; None: nobody, and tokens decide."""
+        ...
+
     def write(self, packed: Any, /) -> None:
         """Write what `framing` packed."""
         ...

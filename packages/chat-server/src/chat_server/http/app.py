@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from chat_common.codec import Codec
@@ -11,6 +12,8 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import BaseRoute, Route
 
+from chat_server.asked_address import NotesAddress
+from chat_server.http.callers import Callers
 from chat_server.http.commands import CommandEndpoint
 from chat_server.http.documents import asyncapi, openapi
 from chat_server.http.errors import HANDLERS
@@ -20,6 +23,7 @@ from chat_server.http.status import Check, Insiders, document, healthz, metrics_
 from chat_server.metrics import Metrics
 from chat_server.pipeline import Pipeline
 from chat_server.services import AuthService
+from chat_server.transports.asgi import Vouch
 from chat_server.transports.origins import Origins
 from chat_server.transports.peers import PeerOf, Peers
 
@@ -40,6 +44,8 @@ def http_app(
     peers: Peers | None = None,
     body_timeout: float = 30.0,
     stopping: Callable[[], bool] = lambda: False,
+    public_url: str = "",
+    vouched: Vouch | None = None,
 ) -> Starlette:
     """The application. It has no lifespan: whoever builds it opens and closes what it stands on.
 
@@ -48,6 +54,7 @@ def http_app(
     store); they are matched before the web client and get the same security headers unless they set their own.
     ``stores``: origins of object stores that the web client may talk to. ``peers`` knows the proxies to believe.
     ``body_timeout``: seconds within which the body of a command is complete. ``stopping``: whether the server drains.
+    ``public_url``: the address that people use, where it is set. ``vouched``: says whose a request without a token is.
     """
     settings = settings or HttpSettings()
     origins = origins or Origins()
@@ -55,11 +62,11 @@ def http_app(
     mine: list[BaseRoute] = [
         Route("/healthz", healthz),
         Route("/readyz", readyz(checks, insider, stopping)),
-        Route("/api/openapi.json", document(lambda: openapi(pipeline.commands))),
-        Route("/api/asyncapi.json", document(lambda: asyncapi(pipeline.commands))),
+        Route("/api/openapi.json", document(partial(openapi, pipeline.commands), public_url)),
+        Route("/api/asyncapi.json", document(partial(asyncapi, pipeline.commands), public_url)),
         Route(
             "/api/{command}",
-            CommandEndpoint(pipeline, auth, codec, origins, body_timeout),
+            CommandEndpoint(pipeline, Callers(auth, vouched), codec, origins, body_timeout),
             methods=["POST"],
         ),
     ]
@@ -72,6 +79,7 @@ def http_app(
         mine += WebClient(WEB_CLIENT).routes()
     middleware = [
         Middleware(PeerOf, peers=peers or Peers()),
+        Middleware(NotesAddress),
         Middleware(SecurityHeaders, stores=stores, public=origins.public, shared=bool(origins.others)),
     ]
     if origins.others:

@@ -8,15 +8,15 @@ from uuid import uuid4
 import msgspec
 from chat_common.codec import MAX_DEPTH, Codec
 from chat_common.codec.text import too_deep
-from chat_common.errors import ChatError, Invalid, NotAuthenticated, NotPermitted, TooLarge
+from chat_common.errors import ChatError, Invalid, NotPermitted, TooLarge
 from chat_common.records import Caller
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from chat_server.http.callers import Callers
 from chat_server.http.errors import error_answer
 from chat_server.pipeline import Pipeline
-from chat_server.services import AuthService, Credentials
 from chat_server.transports.errors import TimedOut
 from chat_server.transports.origins import Origins, names_token
 
@@ -28,9 +28,9 @@ class CommandEndpoint:
     """An ASGI application: body = params, bearer token = caller, ``Idempotency-Key`` = ref."""
 
     def __init__(
-        self, pipeline: Pipeline, auth: AuthService, codec: Codec, origins: Origins, body_timeout: float
+        self, pipeline: Pipeline, callers: Callers, codec: Codec, origins: Origins, body_timeout: float
     ) -> None:
-        self._pipeline, self._auth, self._codec, self._origins = pipeline, auth, codec, origins
+        self._pipeline, self._callers, self._codec, self._origins = pipeline, callers, codec, origins
         self._body_timeout = body_timeout
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -51,17 +51,13 @@ class CommandEndpoint:
         command: str = request.path_params["command"]
         ref = _ref(request)
         caller = Caller(None, ref, origin="http", address=request.client.host if request.client else None)
-        token = _token(request)
         # An unknown command is told before anybody is asked for rights.
-        if token is not None and command in self._pipeline.commands:
+        if command in self._pipeline.commands:
             try:
-                known = await self._auth.authenticate(Credentials(token))
+                caller = await self._callers.of(request, caller)
             except ChatError:
                 self._pipeline.charge(caller)
                 raise
-            caller = Caller(
-                known.user.user, ref, known.device or None, None, known.token, "http", caller.address, jti=known.jti
-            )
         self._pipeline.charge(caller, command)
         try:
             async with asyncio.timeout(self._body_timeout):
@@ -83,16 +79,6 @@ def _ref(request: Request) -> str:
     if not 1 <= len(ref) <= REF_CHARS:
         raise Invalid(f"Idempotency-Key: 1 to {REF_CHARS} characters", field="ref", limit=REF_CHARS)
     return ref
-
-
-def _token(request: Request) -> str | None:
-    header = request.headers.get("authorization")
-    if header is None:
-        return None
-    scheme, _, token = header.partition(" ")
-    if scheme.lower() != "bearer" or not token.strip():
-        raise NotAuthenticated("Authorization: Bearer TOKEN is what is understood here")
-    return token.strip()
 
 
 async def _body(request: Request) -> bytes:

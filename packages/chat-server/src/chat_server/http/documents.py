@@ -7,6 +7,7 @@ import typing
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 from chat_common.errors import error_types
@@ -21,8 +22,9 @@ Schema = dict[str, Any]
 REFERENCE = "#/components/schemas/{name}"
 
 
-def openapi(commands: Mapping[str, Entry]) -> Schema:
-    """OpenAPI 3.1: one ``POST /api/{name}`` for each command."""
+def openapi(commands: Mapping[str, Entry], address: str = "") -> Schema:
+    """OpenAPI 3.1: one ``POST /api/{name}`` for each command. ``address``: of the server, or its path, without a slash
+    at the end."""
     kinds = [kind for entry in commands.values() for kind in (entry.command.request, *_options(entry.command.reply))]
     schemas, components = _schemas(kinds)
     components["Error"] = _error_schema()
@@ -30,7 +32,7 @@ def openapi(commands: Mapping[str, Entry]) -> Schema:
     return {
         "openapi": "3.1.0",
         "info": _info("The commands of protocol.md over HTTP: the body is the params, the answer the result."),
-        "servers": [{"url": "/"}],
+        "servers": [{"url": address or "/"}],
         "paths": paths,
         "components": {
             "schemas": components,
@@ -39,7 +41,7 @@ def openapi(commands: Mapping[str, Entry]) -> Schema:
     }
 
 
-def asyncapi(commands: Mapping[str, Entry]) -> Schema:
+def asyncapi(commands: Mapping[str, Entry], address: str = "") -> Schema:
     """AsyncAPI 3.0: what a client sends and receives on ``/ws``, with each command's and each event's own shape."""
     sent = typing.get_args(frames.ClientFrame)
     received = typing.get_args(frames.ServerFrame)
@@ -85,7 +87,7 @@ def asyncapi(commands: Mapping[str, Entry]) -> Schema:
     return {
         "asyncapi": "3.0.0",
         "info": _info("One frame, or a list of 1-128 of them, in each WebSocket message."),
-        "servers": {"here": {"host": "localhost", "protocol": "ws", "description": f"Subprotocol {SUBPROTOCOL}."}},
+        "servers": {"here": _here(address)},
         "channels": {
             "ws": {
                 "address": "/ws",
@@ -101,6 +103,16 @@ def asyncapi(commands: Mapping[str, Entry]) -> Schema:
         },
         "components": {"schemas": components},
     }
+
+
+def _here(address: str) -> Schema:
+    parts = urlsplit(address)
+    here = {
+        "host": parts.netloc or "localhost",
+        "protocol": "wss" if parts.scheme == "https" else "ws",
+        "description": f"Subprotocol {SUBPROTOCOL}.",
+    }
+    return {**here, "pathname": parts.path} if parts.path else here
 
 
 def _info(description: str) -> Schema:

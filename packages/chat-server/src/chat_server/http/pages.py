@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,7 +14,8 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-_HOST = re.compile(r"[A-Za-z0-9._-]{1,255}(?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](?::[0-9]{1,5})?")
+from chat_server.asked_address import HOST
+
 _ALWAYS = {
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
@@ -88,7 +88,7 @@ class SecurityHeaders:
             found.append("ws" + self._public.removeprefix("http"))
         host = Headers(scope=scope).get("host", "")
         # What a stranger sends must not become another directive of the policy.
-        if _HOST.fullmatch(host):
+        if HOST.fullmatch(host):
             found.append(f"{'wss' if scope.get('scheme') == 'https' else 'ws'}://{host.lower()}")
         return list(dict.fromkeys(found))
 

@@ -106,13 +106,15 @@ def security_txt(contact: str) -> Endpoint:
     return endpoint
 
 
-def document(make: Callable[[], Mapping[str, Any]]) -> Endpoint:
-    """A generated document, made when it is first asked for."""
-    made: list[bytes] = []
+def document(make: Callable[[str], Mapping[str, Any]], public_url: str = "") -> Endpoint:
+    """A generated document, made when it is first asked for. ``make`` gets the address of the server: ``public_url``,
+    or else the path under which the host has mounted it."""
+    made: dict[str, bytes] = {}
 
     async def endpoint(request: Request) -> Response:
-        if not made:
-            made.append(msgspec.json.encode(make()))
-        return Response(made[0], media_type="application/json", headers={"cache-control": "no-cache"})
+        address = (public_url or str(request.scope.get("root_path", ""))).rstrip("/")
+        if address not in made:
+            made[address] = msgspec.json.encode(make(address))
+        return Response(made[address], media_type="application/json", headers={"cache-control": "no-cache"})
 
     return endpoint

@@ -156,8 +156,7 @@ def rename(renaming: Renaming, ref: str, tx: Tx, who: str, request: Rename) -> R
 
 def call(tx: Tx, who: str, name: str) -> wire.User:
     """Give a user a name that `chat_server.names` has passed, as often as an admin likes."""
-    write_parts(tx.connection, who, name)
-    return _changed(tx, who, name=name, folded=folded(name))
+    return _changed(tx, who, **_called(tx, who, name))
 
 
 def wear(attachments: Attachments, tx: Tx, who: str, request: Wear) -> Worn:
@@ -165,6 +164,23 @@ def wear(attachments: Attachments, tx: Tx, who: str, request: Wear) -> Worn:
     attachments.wear(tx.connection, who, request.file)
     address = None if request.file is None else f"avatars/{request.file}"
     return Worn(user=_changed(tx, who, avatar=address))
+
+
+def describe(attachments: Attachments, tx: Tx, who: str, name: str | None, avatar: str | None) -> wire.User:
+    """Give a user the name and the picture that the application around the server keeps; None: as it is. ``avatar`` is
+    an address of the application's own."""
+    values: dict[str, Any] = {}
+    if name is not None:
+        values |= _called(tx, who, name)
+    if avatar is not None:
+        attachments.wear(tx.connection, who, None)  # the former one is kept nowhere else
+        values["avatar"] = avatar
+    return _changed(tx, who, **values)
+
+
+def _called(tx: Tx, who: str, name: str) -> dict[str, Any]:
+    write_parts(tx.connection, who, name)
+    return {"name": name, "folded": folded(name)}
 
 
 def pin(tx: Tx, who: str, badge: wire.Badge | None) -> wire.User:

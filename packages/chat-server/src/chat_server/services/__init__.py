@@ -4,7 +4,7 @@ A room never imports another one; the composition root hands it its neighbours u
 is the object itself, split over hosts a proxy with the same methods.
 """
 
-from chat_server.services.auth import AuthService, Credentials, Identity, LoginEnded, Renewed
+from chat_server.services.auth import AuthService, Credentials, Identity, LoginEnded, Renewed, VouchedUser
 from chat_server.services.commands import CommandCall, CommandReply, CommandService, Gate
 from chat_server.services.gateway import (
     CloseSessions,
@@ -64,4 +64,5 @@ __all__ = [
     "Spans",
     "Speaker",
     "UserVersion",
+    "VouchedUser",
 ]

@@ -12,13 +12,15 @@ from chat_common.wire import User
 @frozen
 class Identity:
     """A proven caller. ``token`` names the login, which stays the same through all renewals; ``jti`` is the id of the
-    token that was shown. ``expires_at`` in ms since 1970."""
+    token that was shown. ``expires_at`` in ms since 1970. ``vouched``: the application around the server names the
+    caller at each connection, and the client has no token."""
 
     user: User
     device: str
     token: str
     expires_at: int
     jti: str = ""
+    vouched: bool = False
 
 
 class LoginEnded(NotAuthenticated):
@@ -43,6 +45,17 @@ class Credentials:
 
 
 @frozen
+class VouchedUser:
+    """A user for whom the application around the server vouches, on a device that says `hello` without a token."""
+
+    user: str
+    device: str
+    platform: str | None = None
+    name: str | None = None
+    address: str | None = None
+
+
+@frozen
 class Renewed:
     """A fresh token, and whom it names."""
 
@@ -56,6 +69,11 @@ class AuthService(Protocol):
     async def authenticate(self, shown: Credentials) -> Identity:
         """The token's identity, its device noted as seen. `NotAuthenticated`: invalid, expired, or of another device;
         `LoginEnded`: ended; `NotPermitted`: banned; `Conflict`: the policy keeps this device out."""
+        ...
+
+    async def vouched(self, who: VouchedUser) -> Identity:
+        """The identity of the device: a login of its own, the same one again while it lives. Errors as with
+        `authenticate`."""
         ...
 
     async def renew(self, identity: Identity) -> Renewed:

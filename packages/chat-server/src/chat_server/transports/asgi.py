@@ -11,7 +11,9 @@ from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
 
 from chat_common.codec import Codec
-from chat_common.errors import Invalid
+from chat_common.errors import ChatError, Invalid
+from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection
 
 from chat_server.gateway import ClientConnection, Gateway
 from chat_server.transports.framing import messages
@@ -20,6 +22,8 @@ from chat_server.transports.origins import PATH, Origins, names_token
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Vouch = Callable[[HTTPConnection], Awaitable[str | None]]
+"""The id of the user for whom the application around the server vouches; None: nobody."""
 
 HIGH, LOW = 1 << 18, 1 << 16
 """Bytes that wait for the server's ``send`` above which nothing more is written, and below which it goes on."""
@@ -47,10 +51,14 @@ class AsgiTransport:
     The server in front must close messages above 64 KiB by itself; here they end the connection with 1009.
     """
 
-    def __init__(self, gateway: Gateway, *, origins: Origins | None = None, path: str = PATH) -> None:
+    def __init__(
+        self, gateway: Gateway, *, origins: Origins | None = None, path: str = PATH, vouched: Vouch | None = None
+    ) -> None:
+        """``vouched``: says whose a connection is, asked before it is accepted."""
         self.gateway = gateway
         self.origins = origins or Origins()
         self.path = path
+        self.vouched = vouched
         self.framing = AsgiFraming(gateway.codec)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -61,10 +69,18 @@ class AsgiTransport:
         if status is not None:
             await _refuse(scope, send, status)
             return
+        try:
+            user = None if self.vouched is None else await self.vouched(HTTPConnection(scope))
+        except ChatError as error:
+            await _refuse(scope, send, error.status)
+            return
+        except HTTPException as error:
+            await _refuse(scope, send, error.status_code)
+            return
         name = self.gateway.codec.subprotocol
         offered = scope.get("subprotocols") or ()
         await send({"type": "websocket.accept", "subprotocol": name if name in offered else None, "headers": []})
-        await AsgiConnection(self, scope).run(receive, send)
+        await AsgiConnection(self, scope, user).run(receive, send)
 
     def _refusal(self, scope: Scope) -> int | None:
         headers: dict[bytes, bytes] = dict(scope.get("headers", ()))
@@ -96,8 +112,9 @@ async def _refuse(scope: Scope, send: Send, status: int) -> None:
 class AsgiConnection:
     """One connection: a `Wire` for the gateway, written by one task."""
 
-    def __init__(self, transport: AsgiTransport, scope: Scope) -> None:
+    def __init__(self, transport: AsgiTransport, scope: Scope, user: str | None = None) -> None:
         self._with = transport
+        self.user = user
         self.framing = transport.framing
         client = scope.get("client")
         self.address: str | None = str(client[0]) if client else None

@@ -145,6 +145,9 @@ class WebSocketConnection(asyncio.Protocol):
         "_protocol", "_text", "_transport", "_with", "address", "framing", "write",
     )  # fmt: skip
 
+    user: str | None = None
+    """No application is around a server that listens by itself."""
+
     def __init__(self, transport: WebSocketTransport, connections: set[Any]) -> None:
         self._with = transport
         self.framing = transport.framing

@@ -1,0 +1,1 @@
+"""The server inside somebody's application: its people, its doors, its threads."""

@@ -1,0 +1,24 @@
+"""What a server inside an application leaves out unless it is asked for: nobody gets in but by the application."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import evolve
+from chat_common.settings import Settings
+
+
+def is_closed(settings: Settings) -> bool:
+    """Whether the server's own ways to log in are off: nobody has asked for any."""
+    asked = [("auth", "registration"), ("ports", "identity_provider")]
+    return not settings.section("auth").dev and not any(settings.is_given(*each) for each in asked)
+
+
+def section_of(settings: Settings, name: str) -> Any:
+    """A section as a mounted server has it: registration closed, no web client."""
+    found = settings.section(name)
+    if name == "auth" and not found.registration and not found.dev:
+        return evolve(found, registration="closed")
+    if name == "http" and not settings.is_given("http", "web_client"):
+        return evolve(found, web_client=False)
+    return found

@@ -1,0 +1,37 @@
+"""Records and mappings are asked alike, and answered by records."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from chat_common.errors import Invalid
+from chat_common.wire import Receipt, SubmitMessage
+from chat_server import Server
+from chat_server.logic.direct import OpenDirect
+
+
+async def test_a_request_is_a_record_or_a_mapping_and_its_reply_a_record(chat: Server) -> None:
+    ann, bob = await chat.ensure_user("ann"), await chat.ensure_user("bob")
+    room = (await chat.call(OpenDirect(user=bob.user), user=ann.user)).conversation
+    assert (await chat.call("direct.open", OpenDirect(user=bob.user), user=ann.user)).conversation == room
+    said = SubmitMessage(conversation=room, kind="text", body={"text": "hi"})
+    first = await chat.call(said, user=ann.user)
+    assert isinstance(first, Receipt)
+    second = await chat.submit({"conversation": room, "kind": "text", "body": {"text": "ho"}}, user=bob.user)
+    third = await chat.submit(said, user=ann.user, ref="order 1")
+    assert [first.seq, second.seq, third.seq] == [1, 2, 3]
+    assert await chat.submit(said, user=ann.user, ref="order 1") == third
+
+
+async def test_what_is_no_request_is_refused_by_what_would_be(chat: Server) -> None:
+    ann = await chat.ensure_user("ann")
+    wrong: list[tuple[Any, Any, str]] = [
+        (ann, None, "no command takes User"),
+        (SubmitMessage(conversation="x", kind="text", body={}), {"kind": "text"}, "holds its parameters itself"),
+        ("submit", "hello", "a mapping or a record is needed, not str"),
+        ("submit", {"conversation": 7}, "conversation"),
+    ]
+    for command, params, said in wrong:
+        with pytest.raises(Invalid, match=said):
+            await chat.call(command, params, user=ann.user)
