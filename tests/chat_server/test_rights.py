@@ -86,6 +86,7 @@ ROWS: dict[str, Row] = {
     "user.report": Row({"user": "ANN"}),
     "user.avatar": Row({"file": None}),
     "user.export": Row(),
+    "user.delete": Row(member="not_permitted"),  # no young login, and no password
     "direct.open": Row({"user": "ANN"}, owner=OK),
     "group.create": Row({"name": "g", "members": ["ANN"]}),
     "group.join": Row({"link": "no-such-link"}, member="not_found"),

@@ -240,6 +240,7 @@ async def build(ports: RoomPorts, settings: RoomSettings, observe: Callable[[str
             lambda tx, who, other: direct.open_direct(inbox_of, tx, who, direct.OpenDirect(user=other)).conversation,
             leaving,
             ports.files,
+            auth.prove_again,
         ),
         ports.cache,
         settings.logic.users.exports,

@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 from attrs import define
 from chat_common import wire
 from chat_common.errors import Conflict
 from chat_common.ports.database import Database
+from chat_common.records import Caller
+from msgspec import Meta
 from sqlalchemy import Connection, and_, delete, select, update
 
 from chat_server.admin.neighbours import Neighbours, Portion
 from chat_server.store import audit
 from chat_server.store.account_schema import deletion, push_address, report
-from chat_server.store.executor import CommandExecutor
+from chat_server.store.executor import CommandExecutor, caller_user
 from chat_server.store.replies import forget_replies_of
 from chat_server.store.schema import member, push_due, restamp, user
 from chat_server.store.statements import upsert
@@ -37,6 +39,15 @@ class DeleteUser:
     """``messages``: what the user has said goes as well; else it stays, under "Deleted account"."""
 
     user: wire.Id
+    messages: bool = False
+
+
+@define(kw_only=True)
+class DeleteMyself:
+    """``password``: the caller's, where there is one; else the login must be younger than five minutes. ``messages``:
+    as for `DeleteUser`."""
+
+    password: Annotated[str, Meta(max_length=256)] | None = None
     messages: bool = False
 
 
@@ -90,6 +101,14 @@ class Deletions:
         if by == request.user:
             raise Conflict("user: This is yourself: let another admin do it, or the command line.", field="user")
         return await self.carry_out(by, request.user, request.messages)
+
+    async def delete_myself(self, caller: Caller, request: DeleteMyself) -> DeletedUser:
+        """Delete the caller's own account, who is proven once more: a stolen session is no reason to lose it.
+        `NotAuthenticated`, `NotPermitted`; `Conflict` for the only admin."""
+        me = caller_user(caller)
+        await self._neighbours.prove_again(caller, request.password)
+        await self._database.read(lambda connection: _refuse_last_admin(connection, me))
+        return await self.carry_out(me, me, request.messages)
 
     async def carry_out(self, by: str, who: str, messages: bool) -> DeletedUser:
         """The same for whoever may delete this account."""
@@ -188,6 +207,12 @@ class Deletions:
             return True
         tx.connection.execute(delete(deletion).where(deletion.c.user == who))
         return False
+
+
+def _refuse_last_admin(connection: Connection, who: str) -> None:
+    admins = list(connection.execute(select(user.c.user).where(user.c.role == "admin").limit(2)).scalars())
+    if admins == [who]:
+        raise Conflict("You are the only admin here: make somebody else an admin first, or use the command line.")
 
 
 def _noted(connection: Connection, who: str) -> Any:

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from attrs import frozen
 from chat_common import wire
 from chat_common.ports.files import Files
+from chat_common.records import Caller
 
 from chat_server.names.handles import NameRules
 from chat_server.store.tx import Tx
@@ -73,7 +74,8 @@ class Neighbours:
     room logic. ``renamed(user)``: tell those who see the user, after the commit. ``dissolve(tx, owner, group)``,
     ``transfer(tx, owner, group, user)``: what a group's owner may do, done in the owner's name.
     ``take_down(tx, conversation, seq)``: recall a message, of the room im. ``open_direct(tx, user, other)``: the id of
-    their direct chat, made at the first time. ``files()``: of the room files."""
+    their direct chat, made at the first time. ``files()``: of the room files.
+    ``prove_again(caller, password)``: returns when the caller is the person whom the session names, of auth."""
 
     accounts: Accounts
     rules: NameRules
@@ -86,3 +88,4 @@ class Neighbours:
     open_direct: Callable[[Tx, str, str], str]
     leaving: Leaving
     files: FilesOf
+    prove_again: Callable[[Caller, str | None], Awaitable[None]]

@@ -117,6 +117,11 @@ class Admin:
                 "user.export", downloads.ExportMyself, downloads.ExportLink, self.exports.for_oneself, "keeps",
                 summary="A link to all that is known of the caller.", cost=20,
             ),
+            # A kept reply would hold a hash of the password: hence not "changes". It changes nothing when repeated.
+            Command(
+                "user.delete", deletion.DeleteMyself, deletion.DeletedUser, self.deletions.delete_myself, "keeps",
+                summary="Delete the caller's own account for good.", cost=20,
+            ),
             command("group.list", groups.ListGroups, groups.GroupsPage, self.groups.list, "reads", "Find groups."),
             command("group.show", groups.OneGroup, groups.GroupInfo, self.groups.show, "reads", "One group."),
             command(

@@ -33,6 +33,7 @@ from chat_server.auth.pages import LoginPages, PageNeighbours, PageSettings
 from chat_server.auth.passwords import PasswordIdentity
 from chat_server.auth.phones import Phones
 from chat_server.auth.policy import Newcomer
+from chat_server.auth.proof_again import ProofAgain
 from chat_server.auth.providers import DevIdentity
 from chat_server.auth.public_address import PublicAddress
 from chat_server.auth.redirects import RedirectIdentity, RedirectPages
@@ -106,6 +107,7 @@ class Auth:
         self.passwords = passwords if isinstance(passwords, PasswordIdentity) else None
         hasher = self.passwords.hasher if self.passwords is not None else None
         self.accounts = Accounts(self.endings, hasher)
+        self.prove_again = ProofAgain(ports, self.passwords)
         registration = Registration(ports, neighbours, self._identities, self.issuer, hasher)
         self._register = registration.register
         collector = Collector(ports, signer, self.endings)

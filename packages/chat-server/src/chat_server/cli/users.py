@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 import msgspec
+from attrs import evolve
 from msgspec import UNSET
 
 from chat_server.cli.output import AS_JSON, moment, show
@@ -175,7 +176,7 @@ def delete(ctx: click.Context, config: Path | None, data: str | None, who: str, 
                 await files.sweep()
             except Unavailable as error:
                 click.echo(f"The files go when the object store answers, and a server runs: {error}", err=True)
-        return await deletions.state(found)
+        return evolve(await deletions.state(found), messages=messages)
 
     gone = on_console(chosen(ctx, config, data), work)
     show(gone, as_json, [f"deleted   {gone.user}, at {moment(gone.deleted_at)}"])
