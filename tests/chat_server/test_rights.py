@@ -116,6 +116,7 @@ ROWS: dict[str, Row] = {
     "auth.identities": Row(),
     "auth.link": Row({"provider": "dev", "credentials": {"name": "x"}}, member="not_permitted"),  # no young login
     "auth.unlink": Row({"provider": "dev"}, member="not_permitted"),
+    "push.list": Row(),
     "item.list": Row(),
     "badge.list": Row(),
     "badge.wear": Row({"item": None}),
