@@ -51,6 +51,7 @@ ACTIONS = (
     Action("send a file", "upload", "+++PPMMFF-P"),
     Action("be seen typing", "typing", "+++PPMMFF-P"),
     Action("read messages", "history", "+++++++FFA+"),
+    Action("search its messages", "message.search", "+++++++FFA+", {"query": "x"}),
     Action("sync", "sync", "+++++++FFA+", {"rev": 0, "epoch": "EPOCH"}),
     Action("move the read pointer", "read", "+++++++FFA+", {"seq": 1}),
     Action("mute, pin or hide it in the own list", "inbox.set", "+++++++FFA+", {"pinned": True}),

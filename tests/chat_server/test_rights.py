@@ -61,6 +61,7 @@ ROWS: dict[str, Row] = {
     "message.react": Row({**AT_MINE, "emoji": "👍", "on": True}),
     "message.reactions": Row(AT_MINE),
     "message.readers": Row(AT_MINE),
+    "message.search": Row({**IN_ROOM, "kinds": ["text"]}, left=OK),
     "message.report": Row({**AT_MINE, "category": "spam"}, member="conflict", owner=OK, left=OK),  # ben's own one
     # --- the group
     "group.get": Row(IN_ROOM),

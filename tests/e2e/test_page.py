@@ -149,6 +149,57 @@ async def test_axe_finds_nothing_in_settings_contacts_and_the_jump_dialog(browse
         assert ada.problems == []
 
 
+async def test_messages_are_found_marked_and_jumped_to(browser: Browser, server: Server) -> None:
+    """Ctrl+K over everything, Ctrl+F in one chat: by keyboard, with an input method, on a phone."""
+    ada, bob = await two(browser, server)
+    keys, page = ada.page.keyboard, ada.page
+    await ada.find("Bob")
+    chat = page.url.partition("#/")[2]
+    for text in ("the noodle place", *(f"filler {number}" for number in range(90)), "面条 at twelve"):
+        await page.evaluate(CALL, ["submit", {"conversation": chat, "kind": "text", "body": {"text": text}}])
+    await page.reload()
+    await ada.sees("面条 at twelve")
+    await expect(ada.message("the noodle place")).to_have_count(0)  # far above what is loaded
+    await keys.press("Control+k")
+    mark = page.locator(".jump-list mark")
+    # The index follows within a second; whoever types again asks again.
+    for _ in range(100):
+        await page.get_by_role("combobox").fill("")
+        await page.get_by_role("combobox").fill("noodle")
+        await page.wait_for_timeout(400)
+        if await mark.count():
+            break
+    await expect(mark).to_have_text("noodle")
+    assert await serious(page) == []
+    await keys.press("Enter")
+    await expect(ada.message("the noodle place")).to_be_focused()
+    await keys.press("Control+f")
+    field = page.locator(".find").get_by_role("combobox", name="Words in the messages")
+    await expect(field).to_be_focused()
+    await keys.type("面")
+    await expect(page.locator(".found mark")).to_have_text("面")
+    assert await serious(page) == []
+    # Enter that ends a composition belongs to the input method.
+    await field.evaluate("""(field) => field.dispatchEvent(
+      new KeyboardEvent("keydown", { key: "Enter", isComposing: true, bubbles: true, cancelable: true }))""")
+    await expect(ada.message("the noodle place")).to_have_count(1)
+    await keys.press("Enter")
+    await expect(ada.message("面条 at twelve")).to_be_focused()
+    await page.locator(".find").get_by_label("Kind").select_option("link")
+    await expect(page.locator(".find").get_by_role("status")).to_have_text("No message found")
+    await page.locator(".panel").get_by_role("button", name="Close").click()
+    phone = await (await Person.arrive(browser, server.url, bob.name, phone=True, color_scheme="dark")).log_in()
+    await phone.open(ada.name)
+    await phone.page.get_by_role("button", name="Search in this chat").tap()
+    await phone.page.locator(".find").get_by_role("combobox", name="Words in the messages").fill("noodle")
+    await expect(phone.page.locator(".found mark")).to_have_text("noodle")
+    assert await serious(phone.page) == []
+    assert not await phone.page.evaluate(WIDE)
+    await phone.page.locator(".found-row").tap()
+    await phone.sees("the noodle place")
+    assert ada.problems + bob.problems + phone.problems == []
+
+
 async def test_narrow_screens_do_not_scroll_sideways(browser: Browser, server: Server) -> None:
     ada = await Person.arrive(browser, server.url, "A" * 64, viewport={"width": 320, "height": 640})
     await ada.log_in()

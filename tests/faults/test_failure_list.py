@@ -571,6 +571,7 @@ SPYING: dict[str, dict[str, Any]] = {
     "message.recall": {"seq": 1},
     "message.edit": {"seq": 1, "body": {"text": "mine now"}},
     "message.readers": {"seq": 1},
+    "message.search": {"query": "secret"},
     "message.reactions": {"seq": 1},
     "message.react": {"seq": 1, "emoji": "👍", "on": True},
     "read": {"seq": 1},

@@ -126,6 +126,7 @@ async def test_a_cursor_is_of_one_list_alone(house: House) -> None:
     lists: list[tuple[str, dict[str, Any]]] = [
         ("contact.list", {}), ("group.members", {"conversation": room}), ("user.search", {"query": "ada"}),
         ("inbox.list", {}), ("message.readers", {"conversation": room, "seq": 1}),
+        ("message.search", {"query": "x"}),
     ]  # fmt: skip
     cursor = (await house.call(ada, "contact.list", limit=1))["cursor"]
     for command, params in lists[1:]:
@@ -233,6 +234,7 @@ async def test_a_stranger_cannot_tell_a_foreign_conversation_from_none(house: Ho
         "message.reactions": {"seq": 1},
         "message.readers": {"seq": 1},
         "message.report": {"seq": 1},
+        "message.search": {"query": "x"},
         "group.get": {},
         "group.update": {"name": "x"},
         "group.members": {},

@@ -120,8 +120,8 @@ class ContentKind:
     """A kind of message. ``body`` is an attrs class read by msgspec from the client's ``body``.
 
     ``preview(body)`` is one short line for lists and quotes. ``system``: no client may send it.
-    ``searchable(body)`` is the text that a search of messages finds; None: none. The server itself has no such search:
-    a plugin that keeps an index asks `chat_server.im.kinds.Kinds.searchable`.
+    ``searchable(body)`` is the text by which ``message.search`` finds a message; None: none. A plugin that keeps an
+    index of its own asks `chat_server.im.kinds.Kinds.searchable`.
     """
 
     name: str

@@ -24,6 +24,7 @@ from chat_server.gateway.settings import GatewaySettings
 from chat_server.http.settings import HttpSettings
 from chat_server.im.heat import FanoutSettings
 from chat_server.im.kinds import BUILT_IN
+from chat_server.im.search.settings import SearchSettings
 from chat_server.im.service import ImSettings
 from chat_server.items.catalogue import BUILT_IN as ITEMS
 from chat_server.items.settings import ItemSettings
@@ -111,6 +112,7 @@ def chat_sections() -> Sequence[Section]:
         Section("server", ServerSettings, "Address and data folder."),
         Section("gateway", GatewaySettings, "Sessions, windows, heartbeats."),
         Section("im", ImSettings, "Messages."),
+        Section("search", SearchSettings, "Search of messages."),
         Section("fanout", FanoutSettings, "Hot rooms and offline push."),
         Section("groups", GroupSettings, "Who is put into groups, and into how many."),
         Section("reports", ReportSettings, "Reports of messages and users."),

@@ -36,6 +36,9 @@ from chat_server.im.fanout import Fanout
 from chat_server.im.heat import FanoutSettings
 from chat_server.im.kinds import Kinds
 from chat_server.im.own_changes import OwnChanges
+from chat_server.im.search.find import Search
+from chat_server.im.search.indexer import Indexer
+from chat_server.im.search.settings import SearchSettings
 from chat_server.im.service import Im, ImParts, ImSettings
 from chat_server.im.submit import Submit
 from chat_server.im.sweeper import Sweeper
@@ -91,6 +94,7 @@ class RoomSettings:
     """The settings sections of the rooms. ``lease``: seconds that a session's route lasts, the gateway's setting."""
 
     im: ImSettings = field(factory=ImSettings)
+    search: SearchSettings = field(factory=SearchSettings)
     fanout: FanoutSettings = field(factory=FanoutSettings)
     auth: AuthSettings = field(factory=AuthSettings)
     logic: LogicSettings = field(factory=LogicSettings)
@@ -103,6 +107,7 @@ class RoomSettings:
         """The sections of these settings; ``section``: `chat_common.settings.Settings.section`."""
         return cls(
             im=section("im"),
+            search=section("search"),
             fanout=section("fanout"),
             auth=section("auth"),
             logic=LogicSettings(section("groups"), section("users"), section("reports")),
@@ -160,6 +165,8 @@ class Rooms:
         for portion in portions:
             while self.tidying.held and await self.database.change(portion):
                 pass
+        if self.tidying.held:
+            await self.im.erase_words()
 
 
 async def build(ports: RoomPorts, settings: RoomSettings, observe: Callable[[str, Any], None]) -> Rooms:
@@ -245,7 +252,9 @@ async def build(ports: RoomPorts, settings: RoomSettings, observe: Callable[[str
         ports.cache,
         settings.logic.users.exports,
     )
-    parts = ImParts(submit, fanout, own_changes, sweeper, ports.attachments, settings.reports)
+    search = Search(database, known, settings.search)
+    indexer = Indexer(database, clock, known, settings.search, ports.lease("search"))
+    parts = ImParts(submit, fanout, own_changes, sweeper, ports.attachments, search, indexer, settings.reports)
     im = Im(database, executor, known, parts, settings.im)
     push = OfflinePush(
         database,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,24 @@ class ReadState:
     unread: int
 
 
-prepare(ReadState)
+@frozen
+class MessageHit:
+    """A message that a search has found: ``text`` is one line of what it says, ``marks`` are [from, to) in it."""
+
+    message: Message
+    text: str
+    marks: list[tuple[int, int]]
+
+
+@frozen
+class MessageHits:
+    """Newest first. ``cursor``: for the next page; None: this was the last one."""
+
+    hits: list[MessageHit]
+    cursor: str | None = None
+
+
+prepare(ReadState, MessageHits)
 
 
 class Commands(abc.ABC):
@@ -78,6 +96,33 @@ class Commands(abc.ABC):
     async def search(self, query: str, *, limit: int = 50) -> list[User]:
         """Users whose name begins so."""
         return msgspec.convert((await self.call("user.search", {"query": query, "limit": limit}))["users"], list[User])
+
+    async def search_messages(
+        self,
+        query: str | None = None,
+        *,
+        conversation: str | None = None,
+        sender: str | None = None,
+        kinds: Sequence[str] | None = None,
+        since: int | None = None,
+        until: int | None = None,
+        cursor: str | None = None,
+        limit: int = 20,
+    ) -> MessageHits:
+        """Messages with all of these words, newest first, in one conversation or in all of mine. ``since``, ``until``:
+        ms since 1970, the second exclusive. Raises `Unavailable` where the server indexes nothing."""
+        asked = {
+            "query": query,
+            "conversation": conversation,
+            "sender": sender,
+            "kinds": kinds,
+            "since": since,
+            "until": until,
+            "cursor": cursor,
+            "limit": limit,
+        }
+        params = {name: value for name, value in asked.items() if value is not None}
+        return msgspec.convert(await self.call("message.search", params), MessageHits)
 
     async def upload(self, conversation: str, content: Path | bytes, *, name: str, type: str) -> FileFacts:
         """Upload a file for one message of this conversation; then `submit` a message with its ``file`` id.

@@ -73,10 +73,18 @@ def _said(body: TextBody) -> str:
     return plain(body.text) if body.format == "markup" else body.text
 
 
+def _label(body: LocationBody) -> str:
+    return body.label or ""
+
+
+def _all_of_it(body: TextBody) -> str:
+    return plain(body.text, chars=len(body.text)) if body.format == "markup" else body.text
+
+
 BUILT_IN = (
-    ContentKind("text", TextBody, _said, editable=True, searchable=_said),
+    ContentKind("text", TextBody, _said, editable=True, searchable=_all_of_it),
     ContentKind("emoji", EmojiBody, lambda body: body.emoji),
-    ContentKind("location", LocationBody, lambda body: body.label if body.label else ""),
+    ContentKind("location", LocationBody, _label, searchable=_label),
     ContentKind("card", CardBody, lambda body: ""),
     ContentKind("system", SystemBody, lambda body: body.event, system=True),
 )

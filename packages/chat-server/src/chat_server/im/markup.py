@@ -17,9 +17,9 @@ _DEPTH = 8
 _CHARS = 2_000  # previews are shorter still
 
 
-def plain(text: str) -> str:
-    """``text`` without marks; of a long one the beginning."""
-    lines = text[:_CHARS].split("\n")
+def plain(text: str, chars: int = _CHARS) -> str:
+    """``text`` without marks; of a long one the first ``chars`` code points."""
+    lines = text[:chars].split("\n")
     out: list[str] = []
     run: list[str] = []
     at = 0

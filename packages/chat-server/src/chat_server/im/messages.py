@@ -15,6 +15,7 @@ from msgspec import UNSET, Meta, UnsetType
 from sqlalchemy import Connection, and_, delete, func, or_, select, update
 
 from chat_server.im.kinds import Kinds
+from chat_server.im.search import index
 from chat_server.names import one_emoji
 from chat_server.store import pages, rights, views
 from chat_server.store.executor import caller_user
@@ -194,6 +195,7 @@ def take_back(attachments: Attachments, tx: Tx, room: Room, row: Any, by: str) -
     name, seq = row.conversation, row.seq
     tx.connection.execute(delete(reaction).where(reaction.c.conversation == name, reaction.c.seq == seq))
     tx.connection.execute(delete(former).where(former.c.conversation == name, former.c.seq == seq))
+    index.forget(tx.connection, name, seq, seq)
     if row.kind in attachments.kinds:
         attachments.detach(tx.connection, name, seq)
     gone = views.as_json(wire.Recalled(by=by, time=tx.now))

@@ -8,6 +8,7 @@ from __future__ import annotations
 from chat_common.ports.files import Attachments
 from sqlalchemy import and_, delete, select
 
+from chat_server.im.search import index
 from chat_server.store.schema import former, message, reaction
 from chat_server.store.tx import Room, Tx
 
@@ -39,6 +40,7 @@ def purge(tx: Tx, attachments: Attachments, room: Room, before: int | None) -> b
     last = due[-1].seq
     for table in (message, former, reaction):
         tx.connection.execute(delete(table).where(and_(table.c.conversation == room.conversation, table.c.seq <= last)))
+    index.forget(tx.connection, room.conversation, due[0].seq, last)
     for row in due:
         if row.kind in attachments.kinds:
             attachments.detach(tx.connection, room.conversation, row.seq)

@@ -21,6 +21,8 @@ from chat_server.im.fanout import Fanout
 from chat_server.im.kinds import Kinds
 from chat_server.im.log import page_between
 from chat_server.im.own_changes import OwnChanges
+from chat_server.im.search.find import Hits, Search, SearchMessages
+from chat_server.im.search.indexer import Indexer
 from chat_server.im.submit import Submit
 from chat_server.im.sweeper import Sweeper
 from chat_server.services import (
@@ -126,6 +128,8 @@ class ImParts:
     own_changes: OwnChanges
     sweeper: Sweeper
     attachments: Attachments
+    search: Search
+    indexer: Indexer
     reports: ReportSettings = field(factory=ReportSettings)
 
 
@@ -163,6 +167,7 @@ class Im:
             tasks=[
                 Task("fanout-cursors", every(SAVE_EVERY, fanout.save)),
                 self._parts.sweeper.lease.task(every(SWEEP_EVERY, self._parts.sweeper.sweep)),
+                *self._parts.indexer.tasks(),
             ],
         )
 
@@ -267,6 +272,14 @@ class Im:
                 "Who has read a message.",
                 cost=5,
             ),
+            read(
+                "message.search",
+                SearchMessages,
+                Hits,
+                self._parts.search.search,
+                "Messages by their words, sender, kind and time, newest first.",
+                cost=10,
+            ),
             change(
                 "message.report",
                 reports.ReportMessage,
@@ -277,6 +290,10 @@ class Im:
                 cost=5,
             ),
         ]
+
+    async def erase_words(self) -> None:
+        """Part of tidying: what of deleted messages stands in the index's files."""
+        await self._parts.indexer.erase()
 
     # --- ImService ------------------------------------------------------------------------------------------------
 

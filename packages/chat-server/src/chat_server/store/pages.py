@@ -24,6 +24,11 @@ def row_bytes(row: Any) -> int:
     return 500 + sum(len(text.encode()) for text in (row.body, row.reply, row.mentions, row.reactions) if text)
 
 
+def body_bytes(body: Any) -> int:
+    """About how many bytes a message takes in an answer, by its body as it is answered."""
+    return 700 + len(msgspec.json.encode(body))
+
+
 def within_bytes(rows: list[Any]) -> list[Any]:
     """The rows from the first on that fit into one answer, at least one."""
     total = 0

@@ -94,6 +94,32 @@ def standing(connection: Connection, user: str, name: str, *, room: Any = None, 
     return Standing(room, mine, views.spans_of(mine))
 
 
+def standings(connection: Connection, user: str, names: Iterable[str]) -> dict[str, Standing]:
+    """Where ``user`` stands in each of these conversations, those left out in which `standing` finds nobody: for
+    whoever looks through several of them at once."""
+    wanted = texts(connection, names)
+    rooms = {room.conversation: room for room in _CONVERSATIONS.all(connection, wanted)}
+    return {
+        mine.conversation: Standing(rooms[mine.conversation], mine, views.spans_of(mine))
+        for mine in _MEMBERSHIPS.all(connection, user, wanted)
+        if mine.conversation in rooms and not _never_in(mine)
+    }
+
+
+def conversations_of(connection: Connection, user: str, most: int) -> list[str]:
+    """Conversations that the user is or was in, at most ``most``."""
+    was_in = or_(member.c.to_seq.is_(None), member.c.rev > 0)
+    return list(
+        connection.execute(select(member.c.conversation).where(member.c.user == user, was_in).limit(most)).scalars()
+    )
+
+
+_MEMBERSHIPS = CompiledStatement(
+    select(member).where(member.c.user == bindparam("me"), any_of(member.c.conversation, "names")), "me", "names"
+)
+_CONVERSATIONS = CompiledStatement(select(conversation).where(any_of(conversation.c.conversation, "names")), "names")
+
+
 def _never_in(mine: Any) -> bool:
     """Invited only, or has refused: a membership that was never stamped shows nothing."""
     return bool(mine.to_seq is not None and mine.rev == 0)

@@ -230,3 +230,16 @@ push_due = table(
     number("due_at"),
     Index("chat_push_due_at", "due_at"),
 )
+
+search = table(
+    "chat_search",
+    identifier("conversation", primary_key=True),
+    Column("seq", Number, primary_key=True, autoincrement=False),
+    number("document"),
+    Index("chat_search_document", "document", unique=True),
+)
+"""Which message is which document of the index of messages. Their words stand in ``chat_search_words``, which each
+engine has in its own shape: see the revision, and `chat_server.im.search.index`."""
+
+searched = table("chat_searched", identifier("conversation", primary_key=True), number("rev"))
+"""How far each conversation is indexed: all its messages stamped up to ``rev`` are, as they were then."""

@@ -38,7 +38,24 @@ class _AnyPair(_Condition):
     type = Boolean()
 
 
+class _AnyNumber(_Condition):
+    """``column`` is one of a list of numbers given as one parameter."""
+
+    inherit_cache = True
+    name = "any_number"
+    type = Boolean()
+
+
+class _AnyPlace(_Condition):
+    """(``text``, ``number``) is one of a list of such pairs given as one parameter."""
+
+    inherit_cache = True
+    name = "any_place"
+    type = Boolean()
+
+
 @compiles(_AnyOf, "sqlite")
+@compiles(_AnyNumber, "sqlite")
 def _any_of_sqlite(element: Any, compiler: Any, **options: Any) -> str:
     column, values = (compiler.process(part, **options) for part in element.clauses)
     return f"{column} IN (SELECT value FROM json_each({values}))"
@@ -50,7 +67,14 @@ def _any_of_postgresql(element: Any, compiler: Any, **options: Any) -> str:
     return f"{column} = ANY({values})"
 
 
+@compiles(_AnyNumber, "postgresql")
+def _any_number_postgresql(element: Any, compiler: Any, **options: Any) -> str:
+    column, values = (compiler.process(part, **options) for part in element.clauses)
+    return f"{column} IN (SELECT CAST(one AS bigint) FROM json_array_elements_text(CAST({values} AS json)) one)"
+
+
 @compiles(_AnyPair, "sqlite")
+@compiles(_AnyPlace, "sqlite")
 def _any_pair_sqlite(element: Any, compiler: Any, **options: Any) -> str:
     first, second, values = (compiler.process(part, **options) for part in element.clauses)
     return (
@@ -67,6 +91,15 @@ def _any_pair_postgresql(element: Any, compiler: Any, **options: Any) -> str:
     )
 
 
+@compiles(_AnyPlace, "postgresql")
+def _any_place_postgresql(element: Any, compiler: Any, **options: Any) -> str:
+    first, second, values = (compiler.process(part, **options) for part in element.clauses)
+    return (
+        f"({first}, {second}) IN (SELECT pair ->> 0, CAST(pair ->> 1 AS bigint) "
+        f"FROM json_array_elements(CAST({values} AS json)) pair)"
+    )
+
+
 def any_of(column: Any, name: str) -> Any:
     """Condition: ``column`` is one of the texts in the parameter ``name`` (see `texts`)."""
     return _AnyOf(column, bindparam(name, type_=Text().with_variant(ARRAY(Text), "postgresql")))
@@ -75,6 +108,21 @@ def any_of(column: Any, name: str) -> Any:
 def any_pair(first: Any, second: Any, name: str) -> Any:
     """Condition: the two columns are one of the pairs in the parameter ``name`` (see `pairs`)."""
     return _AnyPair(first, second, bindparam(name, type_=Text()))
+
+
+def any_number(column: Any, name: str) -> Any:
+    """Condition: ``column`` is one of the numbers in the parameter ``name`` (see `listed`)."""
+    return _AnyNumber(column, bindparam(name, type_=Text()))
+
+
+def any_place(text: Any, number: Any, name: str) -> Any:
+    """Condition: the two columns are one of the (text, number) pairs in the parameter ``name`` (see `listed`)."""
+    return _AnyPlace(text, number, bindparam(name, type_=Text()))
+
+
+def listed(values: Iterable[int] | Iterable[tuple[str, int]]) -> str:
+    """The parameter of `any_number` or `any_place`."""
+    return msgspec.json.encode(list(values)).decode()
 
 
 def texts(connection: Connection, values: Iterable[str]) -> Any:

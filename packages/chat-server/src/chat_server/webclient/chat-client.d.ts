@@ -62,6 +62,35 @@ export interface Receipt {
   time: number;
 }
 
+/** What to look for; see docs/protocol.md. Without a `query` there must be another condition. */
+export interface MessageSearch {
+  query?: string;
+  conversation?: string;
+  sender?: string;
+  kinds?: string[];
+  /** Only texts with a link in them. */
+  links?: boolean;
+  /** Milliseconds since 1970 UTC; `until` is exclusive. */
+  since?: number;
+  until?: number;
+  cursor?: string;
+  limit?: number;
+}
+
+export interface MessageHit {
+  message: Message;
+  /** One line of what it says, around the first place that fits. */
+  text: string;
+  /** Places in `text`, [from, to) in code points. */
+  marks: [number, number][];
+}
+
+/** Newest first. `cursor`: there may be more, even where this page is empty. */
+export interface MessageHits {
+  hits: MessageHit[];
+  cursor?: string;
+}
+
 export interface Welcome {
   session: string;
   resumed: boolean;
@@ -389,6 +418,8 @@ export class ChatClient {
   edit(conversation: string, seq: number, body: object): Promise<void>;
   recall(conversation: string, seq: number): Promise<void>;
   react(conversation: string, seq: number, emoji: string, on: boolean): Promise<void>;
+  /** Messages by their words, sender, kind and time, of all conversations or one. Rejects with code "unavailable" where the server indexes nothing. */
+  search(wanted: MessageSearch): Promise<MessageHits>;
   /** Moves the read pointer forward; quick moves are told as one. */
   read(conversation: string, seq: number): void;
   /** Tells the others that one writes; at most every three seconds. */

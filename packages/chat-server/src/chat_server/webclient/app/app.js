@@ -8,6 +8,7 @@ import { groupDialog } from "./panels/groups.js";
 import { Info } from "./panels/info.js";
 import { jumpDialog } from "./panels/jump.js";
 import { profileDialog, useContacts } from "./panels/profile.js";
+import { SearchPanel } from "./search/panel.js";
 import { Keyboard, Settings } from "./panels/settings.js";
 import { go, open as openConversation, route } from "./route.js";
 import { changed, settings } from "./settings.js";
@@ -98,7 +99,8 @@ export function App({ desk, logout }) {
   });
 
   const sheet = !wide;
-  const info = one && !one.pending && panel && h(Info, { key: id, desk, id, sheet, close: () => (desk.panel.value = false) });
+  const Panel = { info: Info, search: SearchPanel }[panel];
+  const info = one && !one.pending && Panel && h(Panel, { key: `${panel} ${id}`, desk, id, sheet, close: () => (desk.panel.value = false) });
   return [
     h(Banner, { client }),
     h(

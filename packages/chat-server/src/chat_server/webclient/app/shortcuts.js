@@ -1,6 +1,7 @@
 /** The keys of the page: one table for the help and its test. What each does stands with the view that does it. */
 export const SHORTCUTS = [
   { keys: ["Ctrl K"], does: "jump" },
+  { keys: ["Ctrl F"], does: "find" },
   { keys: ["Ctrl /", "?"], does: "help" },
   { keys: ["Alt ↑", "Alt ↓"], does: "neighbour" },
   { keys: ["Alt Shift ↑", "Alt Shift ↓"], does: "unread" },

@@ -224,6 +224,11 @@ export class ChatClient {
     this.#rows(conversation, { messages: [await this.call("message.react", { conversation, seq, emoji, on })] });
   }
 
+  /** Messages by words, sender, kind and time: `{hits, cursor}`. */
+  search(wanted) {
+    return this.call("message.search", wanted);
+  }
+
   /** Moves my read pointer; only the newest of several quick moves is told to the server. */
   read(conversation, seq) {
     const one = this.conversation(conversation);

@@ -1,15 +1,16 @@
-/** Ctrl+K: one field for chats, people and what can be done. */
-import { useState } from "../../vendor/preact.js";
+/** Ctrl+K: one field for chats, people, messages and what can be done. */
+import { useEffect, useState } from "../../vendor/preact.js";
 import { mixedUpFound } from "../alike.js";
 import { findConversations } from "../desk.js";
 import { useFound } from "../list/sidebar.js";
-import { titleOf } from "../people.js";
+import { nameOrYou, titleOf } from "../people.js";
 import { go, open } from "../route.js";
+import { Marked, useMessages } from "../search/found.js";
 import { Avatar } from "../views/avatar.js";
 import { ask, Dialog } from "../views/dialog.js";
 import { h, icon } from "../views/h.js";
 import { handleAmong } from "../views/named.js";
-import { t } from "../words.js";
+import { moment, t } from "../words.js";
 
 const CHATS = 8;
 const PEOPLE = 6;
@@ -48,8 +49,25 @@ function Jump({ desk, acts, done }) {
     ...["profile", "notifications", "appearance", "devices", "keyboard"].map((page) => ({ key: page, label: `${t("settings")}: ${t(`settings.${page}`)}`, symbol: "settings", act: () => go("settings", page) })),
     { key: "logout", label: t("logout"), symbol: "out", act: acts.logout },
   ].filter(({ label }) => query && label.toLowerCase().includes(query.toLowerCase()));
-  const items = [...chats, ...people, ...commands];
+  const said = useMessages(client, query ? { query, limit: 10 } : undefined);
+  const messages = said.hits.map(({ message, text: line, marks }) => {
+    const one = client.conversation(message.conversation);
+    return {
+      key: `message ${message.conversation} ${message.seq}`,
+      message: true,
+      where: [one && titleOf(client, one), one?.kind !== "direct" && nameOrYou(client, message.sender)].filter(Boolean).join(" · "),
+      time: message.time,
+      line: h(Marked, { text: line, marks }),
+      picture: h(Avatar, { id: one?.peer?.user ?? message.conversation, name: one ? titleOf(client, one) : "", group: one?.kind === "group" }),
+      act: () => open(message.conversation, message.seq),
+    };
+  });
+  if (said.more) messages.push({ key: "more", label: t("show.more"), symbol: "down", stays: said.more });
+  const items = [...chats, ...people, ...commands, ...messages];
+  const first = chats.length + people.length + commands.length;
+  const choose = ({ act, stays }) => (stays ? stays() : done(act));
   const chosen = Math.min(at, items.length - 1);
+  useEffect(() => document.getElementById(`jump-${chosen}`)?.scrollIntoView({ block: "nearest" }), [chosen, items.length]);
   return h(
     Dialog,
     { title: t("jump"), close: () => done(), kind: ".jump-dialog" },
@@ -73,7 +91,7 @@ function Jump({ desk, acts, done }) {
         onkeydown: (event) => {
           const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
           if (step && items.length) setAt((chosen + step + items.length) % items.length);
-          else if (event.key === "Enter" && items[chosen]) done(items[chosen].act);
+          else if (event.key === "Enter" && items[chosen]) choose(items[chosen]);
           else if (event.key === "Escape") done(); // rather than to empty the field first
           else return;
           event.preventDefault();
@@ -82,17 +100,19 @@ function Jump({ desk, acts, done }) {
       h(
         "div.jump-list",
         { role: "listbox", id: "jump-list", "aria-label": t("jump") },
-        items.map(({ key, label, detail, picture, symbol, act }, index) =>
+        items.map((item, index) => [
+          index === first && h("div.list-heading", { key: "messages", role: "presentation" }, t("search.messages")),
           h(
             "div.suggestion",
-            { key, id: `jump-${index}`, role: "option", "aria-selected": String(index === chosen), onclick: () => done(act) },
-            picture ?? h("span.jump-icon", icon(symbol)),
-            h("span.list-title", label),
-            detail && h("span.list-preview", detail),
+            { key: item.key, id: `jump-${index}`, role: "option", "aria-selected": String(index === chosen), onclick: () => choose(item) },
+            item.picture ?? h("span.jump-icon", icon(item.symbol)),
+            item.message ? h("span.list-text", h("span.list-top", h("span.list-title", item.where), h("time.list-time", moment(item.time))), item.line) : h("span.list-title", item.label),
+            item.detail && h("span.list-preview", item.detail),
           ),
-        ),
+        ]),
       ),
-      query && found && items.length === 0 && h("p.list-hint", t(found.short ? "search.short" : "search.none")),
+      query && found && said.none && items.length === 0 && h("p.list-hint", t("search.none.all")),
+      query && said.error && !said.off && h("p.list-hint", { role: "status" }, said.error),
     ),
   );
 }

@@ -135,7 +135,7 @@ export class Scroller extends Component {
       "div.timeline",
       {
         ref: (box) => (this.box = box ?? this.box),
-        tabindex: -1,
+        tabindex: 0, // who has no mouse scrolls it with the arrows
         onscroll: this.scrolled,
         onkeydown: (event) => this.#key(event),
         onpointerover: (event) => event.pointerType === "mouse" && this.#hover(event.target),

@@ -67,7 +67,9 @@ export function Thread({ desk, id, seq, back, panel, friend }) {
     reading.current ??= setTimeout(() => {
       reading.current = undefined;
       const one = client.conversation(id);
-      if (looking() && one && place.seen > one.floor) client.read(id, place.seen);
+      // Of what others have said: one's own messages move the floor, and say nothing of what was seen before them.
+      const theirs = one?.timeline?.messages.findLast(({ seq: at, sender }) => at <= place.seen && sender !== client.me.user);
+      if (looking() && theirs?.seq > (one.read ?? 0)) client.read(id, place.seen);
     }, READ_AFTER);
   };
   useEffect(() => () => clearTimeout(reading.current), []);
@@ -300,9 +302,15 @@ export function Thread({ desk, id, seq, back, panel, friend }) {
       toMention();
     } else if ((event.ctrlKey || event.metaKey) && event.key === ".") {
       event.preventDefault();
-      panel.value = !panel.peek();
+      turn("info");
+    } else if ((event.ctrlKey || event.metaKey) && !event.shiftKey && !event.altKey && event.key.toLowerCase() === "f") {
+      if (panel.peek() === "search" && document.activeElement?.closest(".find")) return; // again: the browser's own
+      event.preventDefault();
+      if (panel.peek() === "search") document.querySelector(".find input").focus();
+      else panel.value = "search";
     }
   });
+  const turn = (to) => (panel.value = panel.peek() === to ? false : to);
   const down = () => {
     scroller.current.clearNew();
     scroller.current.toNewest();
@@ -328,11 +336,12 @@ export function Thread({ desk, id, seq, back, panel, friend }) {
       iconButton("back", t("back"), back, { class: "icon-button back" }),
       h(
         "div.thread-who",
-        { onclick: () => (panel.value = !panel.peek()) }, // by keyboard: the button at the end
+        { onclick: () => turn("info") }, // by keyboard: the button at the end
         h(Avatar, { id: direct ? (conversation.peer?.user ?? id) : id, name: title, picture: direct ? conversation.peer?.avatar : conversation.avatar, online, group: !direct }),
       ),
       h("div.thread-title", h("h1", title), h("p.thread-subtitle", { "aria-live": "polite" }, subtitleOf(desk, conversation, online, friend))),
-      iconButton("info", t("info"), () => (panel.value = !panel.peek()), { "aria-expanded": String(panel.peek()) }),
+      iconButton("search", t("search.here"), () => turn("search"), { "aria-expanded": String(panel.peek() === "search") }),
+      iconButton("info", t("info"), () => turn("info"), { "aria-expanded": String(panel.peek() === "info") }),
     ),
     h(
       "div.thread-body",
