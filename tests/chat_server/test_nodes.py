@@ -16,10 +16,20 @@ from chat_common.ports.rpc import Method, methods_of
 from chat_common.records import Push
 from chat_common.settings import SetupError
 from chat_server import nodes
-from chat_server.nodes import GATEWAY, GatewayEndpoint, Nodes, Place
+from chat_server.nodes import Nodes, Place
+from chat_server.remote import GatewayEndpoint, RelayEndpoint, Served
+from chat_server.roles import ALL, GATEWAY
 from chat_server.rpc.grpc_rpc import GrpcRpc
 from chat_server.rpc.settings import GrpcRpcSettings
-from chat_server.services import Delivery, EphemeralNote, GatewayService, Membership, Movements, SessionPush
+from chat_server.services import (
+    Delivery,
+    EphemeralNote,
+    GatewayService,
+    Membership,
+    Movements,
+    RelayService,
+    SessionPush,
+)
 
 from tests.chat_server.router.gateways import FakeGateway, to
 from tests.support.waiting import until
@@ -77,23 +87,29 @@ async def node(name: str, directory: MemoryDirectory, boot: str = "") -> AsyncIt
     async with GrpcRpc(GrpcRpcSettings()).opened() as rpc:
         here: Here
         relay: Any = FakeRelay()
+        gateway = FakeGateway()
 
         def meet(found: Mapping[str, GatewayService]) -> None:
             here.others = dict(found)
 
-        record = NodeRecord(name, boot or name, SystemClock().wall_ms(), rpc.address, nodes.ROLES, "1.0")
+        record = NodeRecord(name, boot or name, SystemClock().wall_ms(), rpc.address, frozenset(ALL), "1.0")
         place = Place(
             name=name,
             directory=directory,
             rpc=rpc,
+            roles=frozenset(ALL),
+            serving=[
+                Served("gateway", GatewayService, GatewayEndpoint(gateway)),
+                Served("relay", RelayService, RelayEndpoint(relay)),
+            ],
             relay=relay,
             meet=meet,
             forgot=lambda forgetful: here.forgot.append(forgetful),
             register=lambda: here.registered.append(None),
             record=lambda: record,
         )
-        here = Here(Nodes(place), FakeGateway(), relay)
-        async with here.nodes.running(here.gateway):
+        here = Here(Nodes(place), gateway, relay)
+        async with here.nodes.running():
             yield here
 
 

@@ -121,7 +121,8 @@ async def test_one_session_is_told_on_its_node() -> None:
     assert await site.router.tell(SessionPush("s1", "a", push))
     assert await site.router.tell(SessionPush("s2", "b", push))
     assert not await site.router.tell(SessionPush("s2", "c", push))
-    assert not await site.router.tell(SessionPush("s2", "unknown", push))
+    assert await site.router.tell(SessionPush("s2", "unknown", push)), "rooms without sockets name themselves"
+    assert not await site.router.tell(SessionPush("nobody's", "unknown", push))
     site.b.away = True
     assert not await site.router.tell(SessionPush("s2", "b", push))
 

@@ -11,33 +11,21 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, cast
 
-import msgspec
 import structlog
-from attrs import evolve, frozen
-from chat_common.decoding import prepare
+from attrs import frozen
 from chat_common.errors import ChatError, Unavailable
-from chat_common.events import PUSHED
 from chat_common.ports.directory import Directory, NodeRecord, node_changes
 from chat_common.ports.outbox import Relay
 from chat_common.ports.rpc import Peer, Proxy, Rpc, serve
-from chat_common.records import Push
 from chat_common.settings import SetupError
 
-from chat_server.services import (
-    CloseSessions,
-    Delivery,
-    EphemeralNote,
-    GatewayService,
-    Movements,
-    RelayService,
-    SessionPush,
-)
+from chat_server.remote import Served
+from chat_server.roles import ALL, GATEWAY, missing, services_of
+from chat_server.services import GatewayService, RelayService
 
 log = structlog.get_logger("chat.nodes")
 
-GATEWAY, RELAY = "gateway", "relay"
-SERVED = frozenset((GATEWAY, RELAY))
-ROLES = frozenset(("gateway", "im", "logic", "auth", "router"))
+RELAY = "relay"
 LEASE = 6.0
 """Seconds that the record of a node lasts; it is written again after a third of that."""
 LOOK = 0.5
@@ -51,61 +39,6 @@ MOST_LOOKS = 100
 DEADLINE = 2.0
 """Seconds that a call to another node may take."""
 
-prepare(*PUSHED.values())
-
-
-class GatewayEndpoint:
-    """The `GatewayService` of this node as other nodes call it: what came as plain data is made into records again, so
-    that interceptors and streams see the same on every node."""
-
-    def __init__(self, gateway: GatewayService) -> None:
-        self._gateway = gateway
-
-    async def deliver(self, deliveries: Sequence[Delivery]) -> None:
-        await self._gateway.deliver(
-            [evolve(delivery, pushes=[as_record(push) for push in delivery.pushes]) for delivery in deliveries]
-        )
-
-    async def tell(self, request: SessionPush) -> bool:
-        return await self._gateway.tell(evolve(request, push=as_record(request.push)))
-
-    async def note(self, request: EphemeralNote) -> None:
-        await self._gateway.note(request)
-
-    async def close(self, request: CloseSessions) -> int:
-        return await self._gateway.close(request)
-
-    async def online(self, users: Sequence[str]) -> Sequence[str]:
-        return await self._gateway.online(users)
-
-    async def moved(self, movements: Movements) -> None:
-        await self._gateway.moved(movements)
-
-    async def missed(self, count: int) -> None:
-        await self._gateway.missed(count)
-
-
-@frozen
-class RelayEndpoint:
-    """The `RelayService` of this node."""
-
-    relay: Relay
-
-    async def look(self, rows: int) -> None:
-        self.relay.look()
-
-
-def as_record(push: Push) -> Push:
-    """The push with its data as the record of its event; data that is not known here, or that another release has
-    changed, stays as it came: to clients it is the same."""
-    kind = PUSHED.get(push.event)
-    if kind is None:
-        return push
-    try:
-        return evolve(push, data=msgspec.convert(push.data, kind))
-    except msgspec.ValidationError:
-        return push
-
 
 @frozen(kw_only=True)
 class Place:
@@ -114,7 +47,11 @@ class Place:
     name: str
     directory: Directory
     rpc: Rpc
-    relay: Relay
+    roles: frozenset[str]
+    serving: Sequence[Served]
+    """What other nodes may ask of this one."""
+    relay: Relay | None
+    """Where there are rooms."""
     meet: Callable[[Mapping[str, GatewayService]], None]
     """Told of the gateways of all other nodes, whenever they change."""
     forgot: Callable[[bool], None]
@@ -135,15 +72,17 @@ class Nodes:
         self._reported = 0
         self._looking: set[asyncio.Task[Any]] = set()
         self._age = 0.0
+        self.roles: frozenset[str] = place.roles
+        """Those that this node and the others run now."""
         self.displaced = False
         """Another process, which began later, has this node's name."""
 
     @contextlib.asynccontextmanager
-    async def running(self, gateway: GatewayService) -> AsyncIterator[None]:
+    async def running(self) -> AsyncIterator[None]:
         """Serve, announce and look for others while the context is open. `SetupError`: the name is taken."""
         place = self._place
-        serve(place.rpc, GATEWAY, GatewayService, GatewayEndpoint(gateway))
-        serve(place.rpc, RELAY, RelayService, RelayEndpoint(place.relay))
+        for each in place.serving:
+            serve(place.rpc, each.service, each.protocol, each.instance)
         place.rpc.meet(place.name, {})
         try:
             await self._announce()
@@ -155,11 +94,13 @@ class Nodes:
             )
         works: Sequence[Callable[[], Awaitable[None]]] = (self._announcing, self._remembering, self._meeting)
         tasks = [asyncio.create_task(self._for_ever(work), name=work.__name__) for work in works]
-        place.relay.notify(self._report)
+        if place.relay is not None:
+            place.relay.notify(self._report)
         try:
             yield
         finally:
-            place.relay.notify(None)
+            if place.relay is not None:
+                place.relay.notify(None)
             for task in (*tasks, *self._looking):
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -171,6 +112,22 @@ class Nodes:
         """`Unavailable` when another process has taken the name of this one."""
         if self.displaced:
             raise Unavailable("Another process, which was started later, has the name of this node.")
+
+    async def complete(self) -> None:
+        """`Unavailable` while nobody runs one of the roles."""
+        if not self.roles.issuperset(ALL):
+            raise Unavailable(f"No node that runs {missing(self.roles)} is known.", retry_after=1.0)
+
+    async def met(self, patience: float) -> None:
+        """Wait until all roles are run by somebody; `SetupError` after so many seconds says what to start."""
+        until = asyncio.get_running_loop().time() + patience
+        while not self.roles.issuperset(ALL):
+            if asyncio.get_running_loop().time() > until:
+                raise SetupError(
+                    f"[server] roles: nobody runs {missing(self.roles)}. Add them here, or start a node that has them,"
+                    " on the same directory."
+                )
+            await asyncio.sleep(LOOK / 10)
 
     async def _announce(self) -> None:
         here = await self._place.directory.announce(self._place.record(), lease=LEASE)
@@ -216,12 +173,20 @@ class Nodes:
             if not record.address:
                 log.warning("node_without_address", node=record.node, hint='[ports] rpc = "grpc" on that node')
         reached = {name: record for name, record in others.items() if record.address}
-        place.rpc.meet(place.name, {name: Peer(each.address, SERVED) for name, each in reached.items()})
+        peers = {name: Peer(each.address, services_of(each.roles)) for name, each in reached.items()}
+        place.rpc.meet(place.name, peers)
         known, self._gateways = self._gateways, {}
         for name, record in reached.items():
+            if GATEWAY not in record.roles:
+                continue
             key = (name, record.boot)
             self._gateways[key] = known.get(key) or cast(GatewayService, self._proxy(GATEWAY, GatewayService, name))
-        self._relays = {name: cast(RelayService, self._proxy(RELAY, RelayService, name)) for name in reached}
+        self._relays = {
+            name: cast(RelayService, self._proxy(RELAY, RelayService, name))
+            for name, peer in peers.items()
+            if RELAY in peer.services
+        }
+        self.roles = place.roles.union(*(record.roles for record in reached.values()))
         log.info("nodes", here=place.name, others=sorted(reached))
         place.meet({name: gateway for (name, _), gateway in self._gateways.items()})
 

@@ -11,6 +11,7 @@ from attrs import define
 from chat_common.hookspecs import hookimpl
 from chat_common.memory import DIRECT_RPC, MEMORY_CACHE, MEMORY_DIRECTORY
 from chat_common.ports.database import Database
+from chat_common.ports.directory import Directory
 from chat_common.ports.push import PushProvider
 from chat_common.ports.rpc import Rpc
 from chat_common.records import Backend, CatalogueItem, Command, ContentKind, Context, Section, Tables, Task
@@ -33,7 +34,7 @@ from chat_server.logs import LogSettings
 from chat_server.moderation.settings import WebhookSettings, WordSettings
 from chat_server.pipeline import LimitSettings
 from chat_server.push.backends import BACKENDS as PUSH_PROVIDERS
-from chat_server.rpc.settings import GrpcRpcSettings
+from chat_server.rpc.settings import GrpcRpcSettings, RpcDirectorySettings
 from chat_server.settings import ServerSettings
 from chat_server.store import account_schema, migrate, schema  # noqa: F401  # their tables are in the metadata
 from chat_server.store.columns import metadata
@@ -91,6 +92,19 @@ async def _grpc(context: Context) -> AsyncIterator[Rpc]:
         yield rpc
 
 
+@asynccontextmanager
+async def _directory_elsewhere(context: Context) -> AsyncIterator[Directory]:
+    rpc = await context.get(Rpc)  # type: ignore[type-abstract]
+    if not rpc.address:
+        raise SetupError('[ports] directory = "rpc" asks another node: set rpc to "grpc" too.')
+    from chat_server.rpc import directory
+    from chat_server.rpc.grpc_rpc import GrpcRpc
+
+    assert isinstance(rpc, GrpcRpc)
+    async with directory.opened(rpc.link(context.settings.address), context.settings.patience) as found:
+        yield found
+
+
 @hookimpl
 def chat_backends() -> Sequence[Backend]:
     return [
@@ -101,6 +115,13 @@ def chat_backends() -> Sequence[Backend]:
         *identity_providers.BACKENDS,
         MEMORY_CACHE,
         MEMORY_DIRECTORY,
+        Backend(
+            Directory,
+            "rpc",
+            _directory_elsewhere,
+            RpcDirectorySettings,
+            "In the memory of another node: for the processes of one machine.",
+        ),
         DIRECT_RPC,
         Backend(Rpc, "grpc", _grpc, GrpcRpcSettings, "gRPC: between processes, and between machines."),
     ]

@@ -15,12 +15,12 @@ import contextlib
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from importlib import metadata
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import structlog
+from attrs import evolve
 from chat_common.assembly import Assembly
 from chat_common.clock import Clock, SystemClock
 from chat_common.codec.json import JsonCodec
@@ -28,7 +28,7 @@ from chat_common.plugins import Owned, Plugins
 from chat_common.ports.broker import Broker
 from chat_common.ports.cache import Cache
 from chat_common.ports.database import Database
-from chat_common.ports.directory import Directory, NodeRecord
+from chat_common.ports.directory import Directory
 from chat_common.ports.files import FileRights
 from chat_common.ports.identity import IdentityProvider, Logins
 from chat_common.ports.objects import DataFolder, ObjectTelemetry
@@ -36,13 +36,13 @@ from chat_common.ports.outbox import DeadLetters, Outbox, Relay
 from chat_common.ports.push import PushProvider
 from chat_common.ports.rpc import Rpc
 from chat_common.records import Push
-from chat_common.settings import Settings, SetupError
+from chat_common.settings import Settings
 from starlette.applications import Starlette
 from starlette.routing import WebSocketRoute
 
 from chat_server import logs
 from chat_server.auth.public_address import PublicAddress
-from chat_server.auth.settings import AuthSettings, with_preset
+from chat_server.auth.settings import AuthSettings
 from chat_server.background import background
 from chat_server.contributions import RoomContributions, with_rooms
 from chat_server.embedding import doors
@@ -55,21 +55,26 @@ from chat_server.embedding.sync import SyncServer
 from chat_server.files.plugin import attachments, files_of, store_origin
 from chat_server.files.rights import SqlFileRights
 from chat_server.files.telemetry import FileTelemetry
-from chat_server.gateway import Gateway, Neighbours, Node
-from chat_server.http.app import http_app
+from chat_server.gateway import Gateway
+from chat_server.http.app import gateway_app, http_app
 from chat_server.im.kinds import Kinds
+from chat_server.joining import Here, join
 from chat_server.metrics import Metrics
 from chat_server.moderation.moderation import Moderation
 from chat_server.names.handles import NameRules
 from chat_server.node_list import NodeList
-from chat_server.nodes import ROLES, Nodes, Place
+from chat_server.nodes import Nodes
 from chat_server.outbox_metrics import OutboxMetrics
-from chat_server.pipeline import Commands, Observers, Pipeline
+from chat_server.pipeline import Observers, Pipeline
 from chat_server.readiness import Readiness, bring_up_tables
 from chat_server.refusals import Refusals
-from chat_server.rooms import RoomPorts, RoomSettings, build
+from chat_server.remote import BEHIND, costs_of_elsewhere, relay_service, room_services
+from chat_server.roles import GATEWAY, ROOMS, roles_of
+from chat_server.rooms import RoomPorts, Rooms, RoomSettings, build
+from chat_server.router.service import Router
 from chat_server.services import Delivery
 from chat_server.settings import ServerSettings
+from chat_server.sockets import Sockets, contributions_of
 from chat_server.store.backup import data_lock
 from chat_server.store.leases import Lease, Leases
 from chat_server.store.replies import SqlReplies
@@ -83,7 +88,7 @@ TRANSACTION = "interesting-chat-transaction"
 
 
 class Server(InProcess):
-    """One process of the server: a cluster of one.
+    """One process of the server, which may be all of it.
 
     ``settings``: nested as the TOML file is; ``config``: a TOML file; the environment (``CHAT__…``) comes last.
     ``plugins``: modules or objects with hooks, beside the installed ones. ``drop``: asked for each delivery to the
@@ -92,6 +97,12 @@ class Server(InProcess):
 
     Opened by ``async with``, by the lifespan of an application, or by `start`, any number of times one after the other.
     """
+
+    database: Database
+    rooms: Rooms
+    gateway: Gateway
+    router: Router
+    nodes: Nodes | None
 
     def __init__(
         self,
@@ -126,6 +137,16 @@ class Server(InProcess):
         """The ASGI application, to be mounted at import time: 503 while the server is closed."""
         self.sync = SyncServer(self, lambda: self)
         """For other threads: the same methods, which wait for their answers."""
+
+    @property
+    def runs_rooms(self) -> bool:
+        """Whether this process has the rooms and the database. Without them `rooms` and `database` are not there."""
+        return ROOMS[0] in self.roles
+
+    @property
+    def runs_sockets(self) -> bool:
+        """Whether clients connect to this process. Otherwise `gateway` is not there."""
+        return GATEWAY in self.roles
 
     # --- start and stop -------------------------------------------------------------------------------------------
 
@@ -177,7 +198,8 @@ class Server(InProcess):
         section, self.stopping = self.section, False
         server: ServerSettings = section("server")
         self.node = server.node or f"node-{secrets.token_hex(4)}"
-        self._started, self._release = self.clock.wall_ms(), metadata.version("interesting-chat-server")
+        self._started, ports = self.clock.wall_ms(), section("ports")
+        self.roles = roles_of(server.roles, getattr(ports, "rpc", None) or "direct")
         self.assembly = assembly = await stack.enter_async_context(
             Assembly(self.plugins, self.settings, clock=self.clock)
         )
@@ -194,19 +216,24 @@ class Server(InProcess):
         self._file_telemetry = FileTelemetry()
         assembly.provide(ObjectTelemetry, self._file_telemetry)  # type: ignore[type-abstract]
         assembly.provide(FileRights, SqlFileRights())  # type: ignore[type-abstract]
-        if getattr(section("ports"), "database", None) in (None, "sqlite"):
+        self.codec = JsonCodec()
+        sockets = Sockets(assembly, section, self.clock, self.codec, self.node, self.refusals, self._drop)
+        if not self.runs_rooms:
+            await self._open_gateway(stack, sockets)
+            return
+        if getattr(ports, "database", None) in (None, "sqlite"):
             stack.enter_context(data_lock(Path(server.data)))
-        self.database: Database = await assembly.get(Database)  # type: ignore[type-abstract]
+        self.database = await assembly.get(Database)  # type: ignore[type-abstract]
         await bring_up_tables(self.database, _records(self.plugins.tables))
         # One file of SQLite has one server, as its lock has just shown.
         self.leases = None if self.database.dialect == "sqlite" else Leases(self.database, self.clock, self.node)
         providers = await assembly.all(PushProvider)  # type: ignore[type-abstract]
         self.rooms = rooms = await build(await self._ports(), RoomSettings.read(section), self._observe)
+        self.router = rooms.router
         self._vouched = Vouched(self._identify, rooms.people) if self._identify is not None else None
         assembly.provide(Kinds, rooms.kinds)
         assembly.provide(Logins, rooms.auth.logins)  # type: ignore[type-abstract]
         plugged = self.plugins.contributions(assembly.context)
-        self.codec = JsonCodec()
         self.pipeline = Pipeline(
             [],
             [*plugged.interceptors, *self.moderation.interceptors()],
@@ -220,35 +247,25 @@ class Server(InProcess):
         self.inside = Inside(self.pipeline, rooms.people, rooms.auth.issue_token)
         self._observers = Observers(plugged.observers)
         stack.push_async_callback(self._observers.close)
-        self.gateway = Gateway(
-            Node(section("gateway"), self.clock, self.codec, self.node, refusals=self.refusals),
-            Neighbours(
-                rooms.auth,
-                rooms.im,
-                rooms.router,
-                await assembly.get(Directory),  # type: ignore[type-abstract]
-                Commands(self.pipeline),
-                rooms.push,
-                self.pipeline,
-                with_preset(section("auth")).renew_before,
-            ),
-            report_acks=bool(providers),
-            drop=self._drop,
-        )
+        if self.runs_sockets:
+            self.gateway = await sockets.beside(rooms, self.pipeline, report_acks=bool(providers))
+        relay: Relay = await assembly.get(Relay)  # type: ignore[type-abstract]
+        letters: DeadLetters = await assembly.get(DeadLetters)  # type: ignore[type-abstract]
+        directory: Directory = await assembly.get(Directory)  # type: ignore[type-abstract]
+        here = await self._here(relay)
+        nodes = NodeList(directory, self.database, letters, self.clock, alone=here.alone, own=here.record)
         self.contributions = with_rooms(
             plugged,
             [
                 *rooms.contributions(),
-                self.gateway.contributions(),
+                contributions_of(here.gateway),
                 *self.moderation.contributions(rooms.executor),
-                (await self._node_list()).contributions(),
+                nodes.contributions(),
                 RoomContributions(room="leases", tasks=self.leases.tasks() if self.leases is not None else ()),
             ],
         )
         stack.push_async_callback(self.moderation.close)
         self.pipeline.register(self.contributions.commands)
-        rooms.router.attach(self.gateway)
-        relay = self._relay
         stack.push_async_callback(rooms.fanout.save)
         await stack.enter_async_context(
             relay.running(_records(self.contributions.consumers), _records(self.contributions.ensured))
@@ -257,10 +274,11 @@ class Server(InProcess):
             await self.leases.renew()
             stack.push_async_callback(self.leases.give_back)  # when the work under them has ended
         await stack.enter_async_context(background(self.contributions, self.assembly, self.leases))
-        await self._join(stack, relay)
-        await stack.enter_async_context(self.gateway)
+        answered = room_services(rooms.auth, rooms.im, rooms.push, self.pipeline, self.codec)
+        self.nodes = await join(stack, assembly, here, [*answered, relay_service(relay)])
+        if self.runs_sockets:
+            await stack.enter_async_context(self.gateway)
         await rooms.sweeper.sweep()
-        letters: DeadLetters = await assembly.get(DeadLetters)  # type: ignore[type-abstract]
         self.metrics = self._metrics(OutboxMetrics(relay, letters, self.clock))
         broker: Broker = await assembly.get(Broker)  # type: ignore[type-abstract]
         readiness = Readiness(server, self.database, broker, self.nodes)
@@ -268,52 +286,45 @@ class Server(InProcess):
         if not self.standalone:
             stack.enter_context(told_to_stop(self._drain))
 
-    async def _join(self, stack: AsyncExitStack, relay: Relay) -> None:
-        """Meet the other nodes, where there may be any."""
-        self.nodes: Nodes | None = None
-        rpc, shared = self._rpc, self._shared
-        if not rpc.address:
-            if shared:
-                log.warning("no_other_node_reaches_this_one", hint='[ports] rpc = "grpc"')
-            return
-        if not shared:
-            raise SetupError(
-                "Nodes that call each other need a directory that all of them share: set [ports] directory and cache "
-                'to "redis", or rpc to "direct" for a server that is alone.'
-            )
-        router, gateway = self.rooms.router, self.gateway
-        place = Place(
-            name=self.node,
-            directory=await self.assembly.get(Directory),  # type: ignore[type-abstract]
-            rpc=rpc,
+    async def _open_gateway(self, stack: AsyncExitStack, sockets: Sockets) -> None:
+        """No database, no tasks and commands of plugins, only what stands in the way of frames."""
+        plugged = self.plugins.contributions(self.assembly.context)
+        self.pipeline = sockets.pipeline(plugged.interceptors)
+        self.router = Router(self.node, await self.assembly.get(Directory))  # type: ignore[type-abstract]
+        self.gateway = await sockets.apart(self.router, self.pipeline)
+        self.contributions = with_rooms(evolve(plugged, **BEHIND), [self.gateway.contributions()])
+        self.pipeline.register(self.contributions.commands)
+        here = await self._here(None)
+        self.nodes = nodes = cast(Nodes, await join(stack, self.assembly, here, []))  # `roles_of` has seen to that.
+        await nodes.met(self.section("server").role_patience)
+        await stack.enter_async_context(costs_of_elsewhere(here.rpc, self.pipeline))
+        await stack.enter_async_context(self.gateway)
+        self.metrics = self._metrics(None)
+        self.site = gateway_app(
+            sockets=self._ws(),
+            metrics=self.metrics,
+            checks={"node": nodes.ready, "roles": nodes.complete},
+            settings=self.section("http"),
+            peers=self.peers,
+            stopping=lambda: self.stopping,
+        )
+        if not self.standalone:
+            stack.enter_context(told_to_stop(self._drain))
+
+    async def _here(self, relay: Relay | None) -> Here:
+        gateway = self.gateway if self.runs_sockets else None
+        return Here(
+            node=self.node,
+            boot=secrets.token_hex(8) if gateway is None else gateway.node.boot,
+            started=self._started,
+            roles=self.roles,
+            rpc=await self.assembly.get(Rpc),  # type: ignore[type-abstract]
+            router=self.router,
+            gateway=gateway,
             relay=relay,
-            meet=router.meet,
-            forgot=router.forgets,
-            register=gateway.routes.wanted.set,
-            record=self._record,
+            shared=getattr(self.section("ports"), "directory", None) not in (None, "memory"),
+            stopping=lambda: self.stopping,
         )
-        self.nodes = Nodes(place)
-        await stack.enter_async_context(self.nodes.running(gateway))
-
-    async def _node_list(self) -> NodeList:
-        get = self.assembly.get
-        self._relay: Relay = await get(Relay)  # type: ignore[type-abstract]
-        self._rpc: Rpc = await get(Rpc)  # type: ignore[type-abstract]
-        self._shared = getattr(self.settings.section("ports"), "directory", None) not in (None, "memory")
-        return NodeList(
-            await get(Directory),  # type: ignore[type-abstract]
-            self.database,
-            await get(DeadLetters),  # type: ignore[type-abstract]
-            self.clock,
-            alone=not self._shared,
-            own=self._record,
-        )
-
-    def _record(self) -> NodeRecord:
-        """This node as it is now."""
-        load = {**self.gateway.stats(), "outbox_in_flight": sum(self._relay.in_flight().values())}
-        here, address = self.gateway.node, self._rpc.address
-        return NodeRecord(here.name, here.boot, self._started, address, ROLES, self._release, load, self.stopping)
 
     async def _ports(self) -> RoomPorts:
         get, every = self.assembly.get, self.assembly.all
@@ -355,24 +366,30 @@ class Server(InProcess):
             vouched=self._vouched,
             # Our own server hands sockets to a faster transport before they come here (`cli.serve`).
             routes=[
-                WebSocketRoute("/ws", AsgiTransport(self.gateway, origins=self.origins, vouched=self._vouched)),
+                *([self._ws()] if self.runs_sockets else []),
                 *_records(self.contributions.routes),
             ],
         )
 
-    def _metrics(self, outbox: OutboxMetrics) -> Metrics:
+    def _ws(self) -> WebSocketRoute:
+        return WebSocketRoute("/ws", AsgiTransport(self.gateway, origins=self.origins, vouched=self._vouched))
+
+    def _metrics(self, outbox: OutboxMetrics | None) -> Metrics:
         metrics = Metrics()
         metrics.commands(self.pipeline.commands)
-        metrics.gauges(self.gateway.stats)
-        metrics.collect(self._file_telemetry.source)
-        metrics.ask_first(outbox.ask)
-        metrics.collect(outbox.source)
+        if self.runs_sockets:
+            metrics.gauges(self.gateway.stats)
+        if outbox is not None:
+            metrics.collect(self._file_telemetry.source)
+            metrics.ask_first(outbox.ask)
+            metrics.collect(outbox.source)
         metrics.collect(self.refusals.source)
         return metrics
 
     async def _drain(self) -> None:
         self.stopping = True
-        await self.gateway.drain()
+        if self.runs_sockets:
+            await self.gateway.drain()
 
     def _observe(self, event: str, data: Push) -> None:
         if self._observers is not None:

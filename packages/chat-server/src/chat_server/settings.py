@@ -5,6 +5,8 @@ from __future__ import annotations
 from attrs import define, field
 from chat_common.settings import setting
 
+from chat_server.roles import ALL
+
 
 @define(kw_only=True)
 class ServerSettings:
@@ -26,9 +28,17 @@ class ServerSettings:
         factory=list,
         metadata={
             "help": "Addresses and networks of proxies whose X-Forwarded-For, X-Forwarded-Proto and Forwarded are"
-            " believed, such as 127.0.0.1 or 10.0.0.0/8; empty: those of nobody."
+            " believed, such as 127.0.0.1 or 10.0.0.0/8, and unix for a Unix socket; empty: those of nobody."
         },
     )
+    roles: list[str] = field(
+        factory=lambda: list(ALL),
+        metadata={
+            "help": "What this process runs: gateway (the sockets), and im, logic, auth, router (the rooms, which run"
+            " together)."
+        },
+    )
+    role_patience: float = setting(30.0, help="Seconds that a gateway alone waits for a node that runs the rooms.")
     node: str = setting("", help="This node's name; empty: made up at each start.")
     allowed_origins: list[str] = field(
         factory=list, metadata={"help": "Origins of other sites that may use the API; empty: the own one alone."}

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from chat_common.errors import ChatError, Unavailable
-from chat_common.ports.rpc import Handler, Method, Peer, Rpc, chosen
+from chat_common.ports.rpc import Handler, Method, NotServed, Peer, Rpc, chosen
 from chat_common.records import Backend, Context
 
 log = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ class Handlers:
     def find(self, service: str, method: str) -> tuple[Method, Handler]:
         found = self._methods.get((service, method))
         if found is None:
-            raise Unavailable(f"This node does not serve {service}.{method}.")
+            raise NotServed(f"This node does not serve {service}.{method}.", service)
         return found
 
     async def carry_out(self, service: str, method: str, record: Any, deadline: float) -> Any:
@@ -54,12 +54,12 @@ class Handlers:
 
 
 def candidates(own: str, services: set[str], peers: Mapping[str, Peer], service: str, key: str | None) -> list[str]:
-    """The nodes that serve it, in the order in which they are to be asked. `Unavailable`: there is none."""
+    """The nodes that serve it, in the order in which they are to be asked. `NotServed`: there is none."""
     nodes = [name for name, peer in sorted(peers.items()) if service in peer.services and name != own]
     if service in services:
         nodes.insert(0, own)
     if not nodes:
-        raise Unavailable(f"No node that serves {service} is known.")
+        raise NotServed(f"No node that serves {service} is known.", service)
     return nodes if key is None else chosen(nodes, key)
 
 

@@ -10,9 +10,21 @@ from typing import Any, Protocol, get_type_hints
 from attrs import frozen
 
 from chat_common.decoding import prepare
+from chat_common.errors import Unavailable
 
 Handler = Callable[[Any], Awaitable[Any]]
 """Takes one record and answers with one (or None)."""
+
+
+class NotServed(Unavailable):
+    """Nobody has carried the call out: no node that serves it is known, or the one that was asked does not serve it, as
+    one that is being started does not yet."""
+
+    carried = ("service",)
+
+    def __init__(self, message: str, service: str) -> None:
+        super().__init__(message, retry_after=1.0)
+        self.service = service
 
 
 @frozen
@@ -76,7 +88,8 @@ class Rpc(Protocol):
     ) -> Any:
         """The answer of ``node``; without one, of any node that serves it: of this one first. With ``key``: of the one
         that `chosen` names among all of them. ``deadline`` is in seconds. ``repeat``: the call does no harm when it is
-        carried out twice, so a broken connection has it sent again, to another node where that is allowed."""
+        carried out twice, so a broken connection, or nobody who serves it, has it sent again until the deadline, to
+        another node where that is allowed."""
         ...
 
 

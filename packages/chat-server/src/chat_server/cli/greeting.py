@@ -36,7 +36,7 @@ def greeting(server: Server, url: str, code: str | None = None, *, terminal: boo
         else:
             link = f"{phone if address.reachable(phone) else url}/?invite={code}"
             lines.append(f"  admin  {link} makes the first one: once, within a day")
-    lines.append(f"  data   {_data(server)}")
+    lines.append(f"  data   {_data(server)}" if server.runs_rooms else "  roles  gateway: the rooms are on other nodes")
     if address.reachable(phone):
         lines.append(f"  phone  {phone}")
     else:

@@ -115,7 +115,9 @@ async def _serve(server: Server, listener: socket.socket, host: str, ready: Call
                     server.gateway,
                     origins=server.origins,
                     admission=admission,
-                ),
+                )
+                if server.runs_sockets
+                else "none",
                 http=HttpTransport(admission),  # type: ignore[arg-type]
                 proxy_headers=False,  # `Peers` reads them, by the setting of ours.
                 loop="none",
@@ -132,7 +134,7 @@ async def _serve(server: Server, listener: socket.socket, host: str, ready: Call
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, web.stop)
             shown = f"[{host}]" if ":" in host else host
-            code = await first_admin(server)
+            code = await first_admin(server) if server.runs_rooms else None
             web.ready = lambda: ready(f"http://{shown}:{listener.getsockname()[1]}", code)
             dying = asyncio.create_task(server.assembly.failed())
             dying.add_done_callback(lambda task: None if task.cancelled() else web.stop())
@@ -185,13 +187,14 @@ class _Web(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._chat.stopping = True
-        gateway = self._chat.gateway
-        log.info("draining", sessions=gateway.stats()["sessions"])
-        await self._unless_hurried(asyncio.sleep(gateway.node.settings.drain_wait))
+        gateway = self._chat.gateway if self._chat.runs_sockets else None
+        log.info("draining", sessions=gateway.stats()["sessions"] if gateway is not None else 0)
+        await self._unless_hurried(asyncio.sleep(self._chat.settings.section("gateway").drain_wait))
         for listening in self.servers:
             listening.close()
         # Clients hear `bye` 4000 and running calls get their answer before any connection is closed.
-        await self._unless_hurried(gateway.drain())
+        if gateway is not None:
+            await self._unless_hurried(gateway.drain())
         await super().shutdown(sockets)
         log.info("stopped")
 

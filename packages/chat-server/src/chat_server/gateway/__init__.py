@@ -17,7 +17,7 @@ from chat_server.gateway.connection import ClientConnection
 from chat_server.gateway.gateway import Gateway
 from chat_server.gateway.neighbours import Neighbours
 from chat_server.gateway.node import Node
-from chat_server.gateway.presence import Watched, WatchPresence
+from chat_server.gateway.presence import Watched, WatchPresence, presence_command, watch_nowhere
 from chat_server.gateway.settings import GatewaySettings
 from chat_server.gateway.wire import Framing, Wire
 
@@ -31,4 +31,6 @@ __all__ = [
     "WatchPresence",
     "Watched",
     "Wire",
+    "presence_command",
+    "watch_nowhere",
 ]

@@ -8,7 +8,6 @@ from typing import Self
 
 from chat_common.protocol.frames import Note
 from chat_common.protocol.session import State
-from chat_common.records import Command
 
 from chat_server.contributions import RoomContributions
 from chat_server.gateway.acknowledgements import Acknowledgements
@@ -21,7 +20,7 @@ from chat_server.gateway.ephemeral import EphemeralEvents
 from chat_server.gateway.handshake import Handshake
 from chat_server.gateway.neighbours import Neighbours
 from chat_server.gateway.node import Node
-from chat_server.gateway.presence import Presence, Watched, WatchPresence
+from chat_server.gateway.presence import Presence, presence_command
 from chat_server.gateway.pushing import Pushing
 from chat_server.gateway.routes import Routes
 from chat_server.gateway.session import Session
@@ -136,9 +135,7 @@ class Gateway:
 
     def contributions(self) -> RoomContributions:
         """The gateway's one command: it belongs to a session's connection."""
-        summary = "Whose coming and going one wants to hear of."
-        watch = Command("presence.watch", WatchPresence, Watched, self.presence.watch, summary=summary, cost=3)
-        return RoomContributions(room="gateway", commands=[watch])
+        return RoomContributions(room="gateway", commands=[presence_command(self.presence.watch)])
 
     # --- the end, and numbers ---
 

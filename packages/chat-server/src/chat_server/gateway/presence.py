@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Annotated
 
@@ -12,7 +12,7 @@ from attrs import define, field
 from chat_common.errors import ChatError, Invalid
 from chat_common.events import PresenceChanged
 from chat_common.protocol.frames import Note
-from chat_common.records import Caller
+from chat_common.records import Caller, Command
 from chat_common.wire import Id
 from msgspec import Meta
 
@@ -43,6 +43,17 @@ class WatchPresence:
 @define(kw_only=True)
 class Watched:
     online: list[str]
+
+
+async def watch_nowhere(caller: Caller, request: WatchPresence) -> Watched:
+    """The command ``presence.watch`` where there are no sessions."""
+    raise Invalid("Presence can be watched only from a session with a connection.")
+
+
+def presence_command(handler: Callable[[Caller, WatchPresence], Awaitable[Watched]]) -> Command:
+    """The command ``presence.watch``."""
+    summary = "Whose coming and going one wants to hear of."
+    return Command("presence.watch", WatchPresence, Watched, handler, summary=summary, cost=3)
 
 
 @define
@@ -91,7 +102,7 @@ class Presence:
         """The command ``presence.watch``: those of the list that are online; changes follow as notes."""
         session = self._sessions.index.get(caller.session or "")
         if session is None or caller.user is None or session.user != caller.user:
-            raise Invalid("Presence can be watched only from a session with a connection.")
+            return await watch_nowhere(caller, request)
         users = list(dict.fromkeys(request.users))
         wanted = self._reading[session] = frozenset(users)
         try:

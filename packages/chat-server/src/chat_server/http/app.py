@@ -10,13 +10,14 @@ from chat_common.codec import Codec
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute, Mount, Route
 
 from chat_server.asked_address import NotesAddress
 from chat_server.http.callers import Callers
 from chat_server.http.commands import CommandEndpoint
 from chat_server.http.documents import asyncapi, openapi
 from chat_server.http.errors import HANDLERS
+from chat_server.http.forward import Forward, nowhere
 from chat_server.http.pages import SecurityHeaders, WebClient
 from chat_server.http.settings import HttpSettings
 from chat_server.http.status import Check, Insiders, document, healthz, metrics_page, readyz, security_txt
@@ -94,3 +95,21 @@ def http_app(
             )
         )
     return Starlette(routes=mine, middleware=middleware, exception_handlers=HANDLERS)
+
+
+def gateway_app(
+    *,
+    sockets: BaseRoute,
+    metrics: Metrics,
+    checks: Mapping[str, Check],
+    settings: HttpSettings,
+    peers: Peers,
+    stopping: Callable[[], bool],
+) -> Starlette:
+    """What a gateway alone answers: its sockets and how it is doing; all else goes where ``forward_to`` says."""
+    insider = Insiders(settings)
+    mine: list[BaseRoute] = [sockets, Route("/healthz", healthz), Route("/readyz", readyz(checks, insider, stopping))]
+    if settings.metrics != "off" and not settings.forward_to:
+        mine.append(Route("/metrics", metrics_page(metrics, insider)))
+    mine.append(Mount("/", Forward(settings.forward_to) if settings.forward_to else nowhere))
+    return Starlette(routes=mine, middleware=[Middleware(PeerOf, peers=peers)], exception_handlers=HANDLERS)

@@ -29,6 +29,12 @@ class HttpSettings:
         "auto", help="The event loop of chat-server: auto takes uvloop where it is installed."
     )
 
+    forward_to: str = setting(
+        "",
+        help="Who answers HTTP for a process that runs the role gateway alone: unix:/path or host:port of a node with"
+        " rooms, which has this one among its trusted_proxies; empty: nobody, so that a balancer must tell them apart.",
+    )
+
     def __attrs_post_init__(self) -> None:
         if self.metrics == "token" and len(self.metrics_token) < 16:
             raise ValueError('metrics = "token" needs a metrics_token of at least 16 characters.')

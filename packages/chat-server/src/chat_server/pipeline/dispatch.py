@@ -76,6 +76,8 @@ class Pipeline:
         self._replies = replies
         self._once = Once()
         self._table: dict[str, Entry] = {}
+        self.elsewhere: Mapping[str, int] = {}
+        """The points of commands that run in another process."""
         self.register(commands)
         built_in = [
             Interceptor("authentication", "command", self._authenticate, order=0),
@@ -146,12 +148,12 @@ class Pipeline:
     def charge(self, caller: Caller, command: str | None = None) -> None:
         """See `chat_server.services.Gate.charge`."""
         entry = None if command is None else self._table.get(command)
-        self._limit.charge(caller, 1 if entry is None else entry.command.cost)
+        self._limit.charge(caller, self.elsewhere.get(command or "", 1) if entry is None else entry.command.cost)
 
     @property
     def submit_in_order(self) -> bool:
         """See `chat_server.services.Gate.submit_in_order`."""
-        return not (self._chains["command"].waits or self._chains["submit"].waits)
+        return not (self._chains["command"].waits or self._chains["submit"].waits or self.elsewhere)
 
     def intercept(self, point: Literal["frame_in", "push"], caller: Caller | None, value: Any) -> Any:
         """See `chat_server.services.Gate.intercept`."""

@@ -53,6 +53,12 @@ class RemoteNode:
             if not done.done():
                 self._silent("it is slow")
 
+    def greet(self) -> None:
+        """Have it ask the log: what this node has delivered before it knew of that one went by it."""
+        self._missed += 1
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._send(), name=f"deliveries to {self.name}")
+
     def leave(self) -> None:
         """The node is gone: what waits for it is not sent."""
         if self._task is not None:

@@ -41,12 +41,14 @@ class Router:
         self._own = gateway
 
     def meet(self, peers: Mapping[str, GatewayService]) -> None:
-        """These are the other nodes now; those that were known stay as they are."""
+        """These are the other nodes now; those that were known stay as they are.
+        The others are told that they may have missed something: what was delivered before went to nobody there."""
         for name in self._peers.keys() - peers.keys():
             self._peers.pop(name).leave()
         for name, gateway in peers.items():
             if name not in self._peers:
                 self._peers[name] = RemoteNode(name, gateway)
+                self._peers[name].greet()
 
     def forgets(self, forgetful: bool) -> None:
         """Whether the directory has lost its memory a moment ago: then who is not in it may be anywhere."""
@@ -103,10 +105,12 @@ class Router:
         return ended + sum(await self._ask_all(lambda peer: peer.gateway.close(request), 0))
 
     async def tell(self, request: SessionPush) -> bool:
-        if request.node == self._node:
-            return self._own is not None and await self._own.tell(request)
-        peer = self._peers.get(request.node)
-        return peer is not None and await _answer(peer, peer.gateway.tell(request), False)
+        if self._own is not None and request.node == self._node:
+            return await self._own.tell(request)
+        if (peer := self._peers.get(request.node)) is not None:
+            return await _answer(peer, peer.gateway.tell(request), False)
+        # Rooms apart from the gateways do not know at which of them a session is.
+        return any(await self._ask_all(lambda peer: peer.gateway.tell(request), False))
 
     async def elsewhere(self, users: Sequence[str]) -> Sequence[str]:
         """The nodes are asked that have a route of them: a session that waits to be resumed has one too. A node that

@@ -11,7 +11,7 @@ import msgspec
 from chat_common.backoff import pause
 from chat_common.errors import Unavailable
 from chat_common.memory.rpc import Handlers, candidates
-from chat_common.ports.rpc import Handler, Method, Peer
+from chat_common.ports.rpc import Handler, Method, NotServed, Peer
 from chat_common.settings import SetupError
 
 from chat_server.rpc.link import Link, LinkBroken
@@ -74,17 +74,25 @@ class GrpcRpc:
         loop = asyncio.get_running_loop()
         until, attempt = loop.time() + deadline, 0
         while True:
-            nodes = [node] if node is not None else self._candidates(service, key)
+            nodes = [""]
             try:
+                nodes = [node] if node is not None else self._candidates(service, key)
                 return await self._call(nodes[attempt % len(nodes)], service, method, record, of, until - loop.time())
-            except LinkBroken as error:
+            except (LinkBroken, NotServed) as error:
                 # What was not sent may go to another node, or again, in any case.
                 again = pause(attempt + 1, _FIRST, _CAP) if attempt + 1 >= len(nodes) else 0.0
                 only_one = len(nodes) == 1 and not repeat
-                if (error.sent and not repeat) or only_one or loop.time() + again >= until:
+                sent = isinstance(error, LinkBroken) and error.sent
+                if (sent and not repeat) or only_one or loop.time() + again >= until:
                     raise
                 attempt += 1
                 await asyncio.sleep(again)
+
+    def link(self, address: str) -> Link:
+        """A link of one's own to a node of which nothing but the address is known; whoever asks for it closes it.
+        `SetupError` for an address that others reach, where nothing proves who they are."""
+        self._trust.check(address)
+        return Link(address, address, self._trust, self._settings)
 
     def _candidates(self, service: str, key: str | None) -> list[str]:
         return candidates(self._node, self._handlers.services, self._peers, service, key)

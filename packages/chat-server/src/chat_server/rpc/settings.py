@@ -45,6 +45,14 @@ class GrpcRpcSettings:
         return [("grpc.max_receive_message_length", limit), ("grpc.max_send_message_length", limit)]
 
 
+@frozen(kw_only=True)
+class RpcDirectorySettings:
+    """Section ``[directory.rpc]``."""
+
+    address: str = setting(help="Where the node answers that keeps the directory: host:port, or unix:/path.")
+    patience: float = setting(30.0, help="Seconds that a start waits for that node.")
+
+
 @frozen
 class Trust:
     """How nodes know each other: by certificates of one authority, by a secret, by both, or by being on one machine."""

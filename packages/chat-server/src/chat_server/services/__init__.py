@@ -5,7 +5,7 @@ is the object itself, split over hosts a proxy with the same methods.
 """
 
 from chat_server.services.auth import AuthService, Credentials, Identity, LoginEnded, Renewed, VouchedUser
-from chat_server.services.commands import CommandCall, CommandReply, CommandService, Gate
+from chat_server.services.commands import CommandCall, CommandReply, CommandService, CostsAsked, CostService, Gate
 from chat_server.services.gateway import (
     CloseSessions,
     Deliver,
@@ -39,6 +39,8 @@ __all__ = [
     "CommandCall",
     "CommandReply",
     "CommandService",
+    "CostService",
+    "CostsAsked",
     "Credentials",
     "Deliver",
     "Delivery",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal, Protocol
 
 from attrs import frozen
@@ -49,6 +50,19 @@ class CommandService(Protocol):
         Unknown command → `Invalid` before rights are asked; a guest's call of a command that is not for guests →
         `NotAuthenticated`. A second call of (user, ref) while the first runs waits for it and gets the same result.
         """
+        ...
+
+
+@frozen
+class CostsAsked:
+    """Nothing is said yet."""
+
+
+class CostService(Protocol):
+    """What commands cost, for those who charge for them elsewhere."""
+
+    async def costs(self, asked: CostsAsked) -> Mapping[str, int]:
+        """The points of each command."""
         ...
 
 

@@ -15,6 +15,7 @@ Headers = Iterable[tuple[bytes, bytes]]
 
 HOPS = 32
 """Addresses of a forwarding header that are looked at, from the right."""
+_HERE = ipaddress.IPv4Address("127.0.0.1")
 _FORWARDING = frozenset({b"forwarded", b"x-forwarded-for", b"x-forwarded-proto"})
 
 log = structlog.get_logger("chat.peers")
@@ -29,7 +30,8 @@ class Peer:
 
 
 class Peers:
-    """Tells the peer of a request. ``trusted`` holds the networks of the proxies whose forwarding headers are believed.
+    """Tells the peer of a request. ``trusted`` holds the networks of the proxies whose forwarding headers are believed,
+    and ``unix`` for whoever connects by a Unix socket.
 
     From the right, the first address that is not a trusted proxy is the peer: what stands left of it, anybody may have
     written. A forwarding header from anybody else is ignored, and said once. A connection from this machine itself is
@@ -37,8 +39,9 @@ class Peers:
     """
 
     def __init__(self, trusted: Sequence[str] = ()) -> None:
+        self._unix = "unix" in trusted
         try:
-            self._trusted = [ipaddress.ip_network(each.strip(), strict=False) for each in trusted]
+            self._trusted = [ipaddress.ip_network(each.strip(), strict=False) for each in trusted if each != "unix"]
         except ValueError as error:
             raise SetupError(
                 f"[server] trusted_proxies: {error}; write addresses or networks such as 10.0.0.0/8"
@@ -47,9 +50,11 @@ class Peers:
 
     def of(self, host: str | None, headers: Headers, scheme: str = "http") -> Peer:
         """``host`` is the address of the connection, ``headers`` are the request's, in lower case or not."""
-        if host is None:
+        if host is None and not self._unix:
             return Peer(None, scheme)
         forwarding = [(name, value) for name, value in _lower(headers) if name in _FORWARDING]
+        if host is None:
+            return self._far(_HERE, forwarding, scheme) if forwarding else Peer(None, scheme)
         near = _address(host)
         if near is None:
             return Peer(host, scheme)
