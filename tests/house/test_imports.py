@@ -69,6 +69,7 @@ STANDS_ON = {
     # chat_server, from the ground up; what is not named here is the composition root
     "chat_server.store": ("names",),
     "chat_server.pipeline": ("store", "services", "counting", "refusals"),
+    "chat_server.testing": ("gateway", "server", "services", "store", "transports"),
     "chat_server.embedding": ("http", "names", "pipeline", "store"),
     "chat_server.files": ("store", "pipeline", "contributions"),
     "chat_server.moderation": ("store", "contributions", "refusals", "signing"),

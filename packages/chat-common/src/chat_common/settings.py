@@ -302,7 +302,8 @@ def _advice(known: Mapping[str, KnownSection], path: str, word: str) -> str:
 
 
 def _convert(section: KnownSection, given: Mapping[str, tuple[Any, str]]) -> Any:
-    types = get_type_hints(section.settings, include_extras=True)
+    # Most sections are left as they are; to read the types of them all takes longer than all else at a start.
+    types = get_type_hints(section.settings, include_extras=True) if given else {}
     values = {}
     for attribute in attrs.fields(section.settings):
         if attribute.name in given:

@@ -91,9 +91,10 @@ class Server(InProcess):
     """One process of the server, which may be all of it.
 
     ``settings``: nested as the TOML file is; ``config``: a TOML file; the environment (``CHAT__…``) comes last.
-    ``plugins``: modules or objects with hooks, beside the installed ones. ``drop``: asked for each delivery to the
-    gateway, true loses it: for tests that plant losses. ``identify``: says for a request or WebSocket without a token
-    which person of the application's it is, see `chat_server.embedding.identify.Identify`.
+    ``plugins``: modules or objects with hooks, beside the installed ones; or all there are, put together already.
+    ``drop``: asked for each delivery to the gateway, true loses it: for tests that plant losses. ``identify``: says for
+    a request or WebSocket without a token which person of the application's it is, see
+    `chat_server.embedding.identify.Identify`.
 
     Opened by ``async with``, by the lifespan of an application, or by `start`, any number of times one after the other.
     """
@@ -110,13 +111,13 @@ class Server(InProcess):
         settings: Mapping[str, Any] | None = None,
         config: Path | None = None,
         environ: Mapping[str, str] | None = None,
-        plugins: Iterable[object] = (),
+        plugins: Iterable[object] | Plugins = (),
         clock: Clock | None = None,
         drop: Callable[[Delivery], bool] | None = None,
         identify: Identify | None = None,
     ) -> None:
         self.clock = clock or SystemClock()
-        self.plugins = Plugins.load(plugins)
+        self.plugins = plugins if isinstance(plugins, Plugins) else Plugins.load(plugins)
         self.plugins.require(Relay, TRANSACTION)
         self.settings = Settings.read(self.plugins.sections(), mapping=settings, toml=config, environ=environ)
         section = self.settings.section

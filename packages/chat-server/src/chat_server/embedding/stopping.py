@@ -50,19 +50,45 @@ class _Heard:
 def told_to_stop(drain: Callable[[], Awaitable[None]]) -> Iterator[None]:
     """Run ``drain`` when the process is told to stop, and hand the signal on when that is done. Only signals that
     somebody handles, and only in the main thread, which alone has signals."""
-    heard: list[tuple[signal.Signals, _Heard]] = []
-    if threading.current_thread() is threading.main_thread():
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    loop = asyncio.get_running_loop()
+    with contextlib.ExitStack() as stack:
         for number in SIGNALS:
+            # asyncio hears of signals before any handler does, so a callback of its loop has to be replaced in it.
+            callback = getattr(loop, "_signal_handlers", {}).get(number)
             former = signal.getsignal(number)
-            if callable(former) and former is not signal.default_int_handler:
-                handler = _Heard(former, drain)
-                signal.signal(number, handler)
-                heard.append((number, handler))
+            if callback is not None:
+                stack.enter_context(_in_loop(loop, number, callback, drain))
+            elif callable(former) and former is not signal.default_int_handler:
+                stack.enter_context(_in_process(number, former, drain))
+        yield
+
+
+@contextlib.contextmanager
+def _in_process(number: int, former: Any, drain: Callable[[], Awaitable[None]]) -> Iterator[None]:
+    handler = _Heard(former, drain)
+    signal.signal(number, handler)
     try:
         yield
     finally:
-        for number, handler in heard:
-            handler.over = True
-            # Servers may end in another order than they began; a handler of somebody else's on top of ours stays.
-            while isinstance(current := signal.getsignal(number), _Heard) and current.over:
-                signal.signal(number, current.former)
+        handler.over = True
+        # Servers may end in another order than they began; a handler of somebody else's on top of ours stays.
+        while isinstance(current := signal.getsignal(number), _Heard) and current.over:
+            signal.signal(number, current.former)
+
+
+@contextlib.contextmanager
+def _in_loop(
+    loop: asyncio.AbstractEventLoop, number: int, former: Any, drain: Callable[[], Awaitable[None]]
+) -> Iterator[None]:
+    handler = _Heard(lambda *_: former._callback(*former._args), drain)
+    loop.add_signal_handler(number, handler, number, None)
+    try:
+        yield
+    finally:
+        handler.over = True
+        current = getattr(loop, "_signal_handlers", {}).get(number)
+        if current is not None and current._callback is handler:
+            loop.add_signal_handler(number, former._callback, *former._args)

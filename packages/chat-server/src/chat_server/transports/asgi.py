@@ -25,6 +25,8 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Vouch = Callable[[HTTPConnection], Awaitable[str | None]]
 """The id of the user for whom the application around the server vouches; None: nobody."""
 
+GOODBYE = 1.0
+"""Seconds that the `bye` of a connection may take which the ASGI server has cancelled."""
 HIGH, LOW = 1 << 18, 1 << 16
 """Bytes that wait for the server's ``send`` above which nothing more is written, and below which it goes on."""
 
@@ -134,6 +136,11 @@ class AsgiConnection:
         self._tasks = [asyncio.create_task(self._read(receive)), asyncio.create_task(self._write(send))]
         try:
             await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            # How some ASGI servers stop: the client hears so, and comes back by itself.
+            self._link.retire()
+            await asyncio.wait(self._tasks, timeout=GOODBYE, return_when=asyncio.FIRST_COMPLETED)
+            raise
         finally:
             self._over = True
             self._link.lost()
