@@ -2,7 +2,8 @@
 
 `python -m bench.search [COUNT]` fills a fresh store in a temporary folder with COUNT messages (a million by default) of
 a thousand conversations, a third of them Chinese, indexes them as a server does at its first start after the
-migration, and asks. Nothing here asks the network: what is measured is the index.
+migration, and asks. `python -m bench.search submits` compares durable submits with the index and without. Nothing here
+uses the network: what is measured is the index.
 """
 
 from __future__ import annotations
@@ -25,9 +26,10 @@ from chat_server.im.kinds import Kinds
 from chat_server.im.search.find import Search, SearchMessages
 from chat_server.im.search.indexer import Indexer
 from chat_server.im.search.settings import SearchSettings
+from chat_server.server import Server
 from chat_server.store import migrate, schema
 from chat_server.store.sqlite import SqliteDatabase, open_sqlite
-from sqlalchemy import Connection, create_engine
+from sqlalchemy import Connection, create_engine, func, select
 
 from bench.seed import _insert
 
@@ -122,6 +124,44 @@ async def ask(search: Search, times: int = 20, **params: Any) -> tuple[float, fl
     return 1000 * sorted(took)[times // 2], 1000 * (time.process_time() - cpu) / times, hits
 
 
+async def submits(enabled: bool, count: int = 3_000, flight: int = 64) -> tuple[float, float]:
+    """(durable submits a second, µs of the process's CPU each) while the indexer is at work, or is not there; the index
+    has caught up before the time is taken."""
+    said = list(_texts(random.Random(15), count))
+    with tempfile.TemporaryDirectory() as folder:
+        settings: dict[str, Any] = {"server": {"data": folder}, "limits": {"points": 0}, "search": {"enabled": enabled}}
+        async with Server(settings=settings) as server:
+            me = (await server.ensure_user("me")).user
+            rooms = [
+                (await server.call("group.create", {"name": "g", "members": []}, user=me)).conversation
+                for _ in range(20)
+            ]
+            start, cpu = time.perf_counter(), time.process_time()
+
+            async def some(first: int) -> None:
+                for number in range(first, count, flight):
+                    body = {"conversation": rooms[number % 20], "kind": "text", "body": {"text": said[number]}}
+                    await server.call("submit", body, user=me)
+
+            await asyncio.gather(*(some(first) for first in range(flight)))
+            rate = count / (time.perf_counter() - start)
+            indexed = select(func.count()).select_from(schema.search)
+            while enabled and await server.database.read(lambda it: it.execute(indexed).scalar_one()) < count:  # noqa: ASYNC110
+                await asyncio.sleep(0.2)
+            return rate, 1e6 * (time.process_time() - cpu) / count
+
+
+async def compare(rounds: int = 4) -> None:
+    """Both ways in turn, in one run: the machine is the same for both."""
+    found: dict[bool, list[tuple[float, float]]] = {True: [], False: []}
+    for _ in range(rounds):
+        for enabled in (False, True):
+            found[enabled].append(await submits(enabled))
+    for enabled, all_of_them in found.items():
+        rate, cpu = (sorted(values)[rounds // 2] for values in zip(*all_of_them, strict=True))
+        print(f"{'with' if enabled else 'without'} the index: {rate:.0f} durable submits/s, {cpu:.0f} µs CPU each")
+
+
 async def main(count: int) -> None:
     kinds = Kinds({owned.record.name: owned.record for owned in Plugins.load().kinds})
     latin, han = _vocabulary(random.Random(14))
@@ -155,4 +195,6 @@ async def main(count: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000))
+    asyncio.run(
+        compare() if sys.argv[1:] == ["submits"] else main(int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000)
+    )

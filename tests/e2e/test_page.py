@@ -155,7 +155,12 @@ async def test_messages_are_found_marked_and_jumped_to(browser: Browser, server:
     keys, page = ada.page.keyboard, ada.page
     await ada.find("Bob")
     chat = page.url.partition("#/")[2]
-    for text in ("the noodle place", *(f"filler {number}" for number in range(90)), "面条 at twelve"):
+    for text in (
+        "see https://example.org/menu",
+        "the noodle place",
+        *(f"filler {number}" for number in range(90)),
+        "面条 at twelve",
+    ):
         await page.evaluate(CALL, ["submit", {"conversation": chat, "kind": "text", "body": {"text": text}}])
     await page.reload()
     await ada.sees("面条 at twelve")
@@ -186,8 +191,15 @@ async def test_messages_are_found_marked_and_jumped_to(browser: Browser, server:
     await keys.press("Enter")
     await expect(ada.message("面条 at twelve")).to_be_focused()
     await page.locator(".find").get_by_label("Kind").select_option("link")
-    await expect(page.locator(".find").get_by_role("status")).to_have_text("No message found")
-    await page.locator(".panel").get_by_role("button", name="Close").click()
+    await expect(page.locator(".find").get_by_role("status")).to_have_text("No message found")  # with this character
+    await field.fill("")
+    await expect(page.locator(".found-text")).to_have_text("see https://example.org/menu")
+    await ada.details()  # in the place of the search
+    await page.get_by_role("tab", name="Links").click()
+    await page.locator(".shared-line").click()
+    await expect(ada.message("see https://example.org/menu")).to_be_focused()
+    assert await serious(page) == []
+    await ada.details()
     phone = await (await Person.arrive(browser, server.url, bob.name, phone=True, color_scheme="dark")).log_in()
     await phone.open(ada.name)
     await phone.page.get_by_role("button", name="Search in this chat").tap()

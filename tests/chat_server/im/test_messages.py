@@ -108,6 +108,23 @@ async def test_tidying_goes_on_until_nothing_is_due(house: House) -> None:
     assert {row.expires_at for row in left} == set(range(now + 2_500, now + 3_000))
 
 
+async def test_a_message_names_the_first_three_who_reacted(house: House) -> None:
+    people = await house.users("ada", "bob", "cem", "dan", "eve")
+    room = await house.group(*people)
+    await house.say(people[0], room)
+    for who in people[:4]:
+        house.clock.advance(1)
+        await house.call(who, "message.react", conversation=room, seq=1, emoji="👍", on=True)
+    await house.call(people[4], "message.react", conversation=room, seq=1, emoji="🎉", on=True)
+    await house.call(people[1], "message.react", conversation=room, seq=1, emoji="👍", on=False)
+    (message,) = (await house.call(people[4], "history", conversation=room))["messages"]
+    first, _, third, fourth, fifth = people
+    assert message["reactions"] == [
+        {"emoji": "👍", "count": 3, "users": [first, third, fourth]},
+        {"emoji": "🎉", "count": 1, "users": [fifth]},
+    ]
+
+
 async def test_reactions_above_a_limit_that_was_lowered_can_be_taken_away(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:

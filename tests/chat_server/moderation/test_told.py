@@ -51,7 +51,7 @@ async def test_it_is_told_of_the_newest_state_of_what_changed(house: House) -> N
         await told.stored(records)
         assert [[one["seq"] for one in body["messages"]] for body in receiver.taken[2:]] == [[1], [2]]
         assert "recalled" in receiver.taken[2]["messages"][0], "the edit before it is covered by the newest state"
-        assert receiver.taken[3]["messages"][0]["reactions"] == [{"emoji": "👍", "count": 1}]
+        assert receiver.taken[3]["messages"][0]["reactions"] == [{"emoji": "👍", "count": 1, "users": [bert]}]
         before = len(receiver.attempts)
         await told.stored(records)  # a broker may bring them again
         assert len(receiver.attempts) == before + 2

@@ -86,8 +86,11 @@ class Recalled:
 
 @define(kw_only=True)
 class Reaction:
+    """``users``: the first three who reacted so; absent where the last reaction is from before servers said it."""
+
     emoji: str
     count: int
+    users: list[str] | UnsetType = UNSET
 
 
 @define(kw_only=True)

@@ -25,6 +25,8 @@ from chat_server.store.statements import upsert
 from chat_server.store.tx import Room, Tx, missing
 
 Emoji = Annotated[str, Meta(min_length=1, max_length=32, pattern=r"\S")]
+USERS_SHOWN = 3
+"""Users named for each emoji of a message; all of them are told by ``message.reactions``."""
 EMOJI_PER_MESSAGE = 50
 """Different ones. A message that has more, from when the limit was higher, keeps them, and they can be taken away."""
 
@@ -234,8 +236,21 @@ def react(tx: Tx, me: str, request: React) -> wire.Message:
             field="emoji",
             limit=EMOJI_PER_MESSAGE,
         )
-    summed = [wire.Reaction(emoji=total.emoji, count=total._mapping["count"]) for total in totals]
+    first = _first_of_each(tx, key)
+    summed = [wire.Reaction(emoji=it.emoji, count=it._mapping["count"], users=first[it.emoji]) for it in totals]
     return _change(tx, room, request.seq, reactions=views.as_json(summed) if summed else None)
+
+
+def _first_of_each(tx: Tx, key: Any) -> dict[str, list[str]]:
+    """Of each emoji the first users who reacted so: of few reactions all, so that a client need not ask who it was."""
+    order = [reaction.c.time, reaction.c.user]
+    place = func.row_number().over(partition_by=reaction.c.emoji, order_by=order).label("place")
+    numbered = select(reaction.c.emoji, reaction.c.user, place).where(key).subquery()
+    found: dict[str, list[str]] = {}
+    rows = select(numbered.c.emoji, numbered.c.user).where(numbered.c.place <= USERS_SHOWN).order_by(numbered.c.place)
+    for emoji, who in tx.connection.execute(rows):
+        found.setdefault(emoji, []).append(who)
+    return found
 
 
 async def reactions(database: Database, caller: Caller, request: Reactions) -> ReactionList:

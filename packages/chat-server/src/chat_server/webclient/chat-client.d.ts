@@ -32,7 +32,8 @@ export interface Message {
   mentions?: string[];
   edited_at?: number;
   recalled?: { by: string; time: number };
-  reactions?: { emoji: string; count: number }[];
+  /** `users`: the first three who reacted so. */
+  reactions?: { emoji: string; count: number; users?: string[] }[];
 }
 
 export interface Member {

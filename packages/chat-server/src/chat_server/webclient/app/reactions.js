@@ -1,5 +1,5 @@
 /**
- * Which reactions are mine. A message says how many reacted how, the same for everybody; where it does not say who, the
+ * Which reactions are mine. A message says how many reacted how, and names the first three; where there are more, the
  * server is asked once per state of a row. What I do shows at once and is taken back where it is refused.
  */
 import { signal } from "../vendor/preact.js";
@@ -25,9 +25,12 @@ export class Reactions {
     const rows = (message.reactions ?? []).map(({ emoji, count, users }) => ({ emoji, count, users }));
     const me = this.#client.me?.user;
     for (const row of rows) {
-      const told = known?.users?.get(row.emoji) ?? row.users;
-      row.users = told;
-      row.mine = known?.mine.has(row.emoji) ?? Boolean(told?.includes(me));
+      if (saysAll(row)) {
+        row.mine = row.users.includes(me);
+        continue;
+      }
+      row.mine = known?.mine.has(row.emoji) ?? Boolean(row.users?.includes(me));
+      row.users = known?.users?.get(row.emoji) ?? row.users;
     }
     for (const [emoji, on] of known?.doing ?? []) {
       const row = rows.find((one) => one.emoji === emoji);
@@ -39,7 +42,7 @@ export class Reactions {
 
   /** Finds out which are mine, unless this state of the message is known. */
   ask(message) {
-    if (!message.reactions?.length || this.#known.get(keyOf(message))?.rev >= message.rev) return;
+    if (!message.reactions?.length || message.reactions.every(saysAll) || this.#known.get(keyOf(message))?.rev >= message.rev) return;
     this.#wanted.set(keyOf(message), message);
     this.#pump();
   }
@@ -93,5 +96,8 @@ export class Reactions {
     }
   }
 }
+
+/** Whether a message names everybody who reacted so. */
+const saysAll = ({ count, users }) => users?.length >= count;
 
 const keyOf = ({ conversation, seq }) => `${conversation}/${seq}`;

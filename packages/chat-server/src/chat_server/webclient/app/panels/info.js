@@ -11,6 +11,7 @@ import { showMenu } from "../views/menu.js";
 import { named } from "../views/named.js";
 import { byName, errorText, t } from "../words.js";
 import { inviteDialog } from "./groups.js";
+import { SHARED, Shared } from "./shared.js";
 
 const RANK = { owner: 0, admin: 1, member: 2 };
 const SHOWN = 100;
@@ -22,7 +23,7 @@ const HOUR = 3_600_000;
 /** @param props `sheet`: as a dialog over the page, where there is no room beside */
 export function Info({ desk, id, sheet, close }) {
   const title = t("info");
-  if (sheet) return h(Dialog, { title, kind: ".sheet", close }, h("div.dialog-body.details", h(Details, { desk, id, close })));
+  if (sheet) return h(Dialog, { title, kind: ".sheet", close }, h("div.dialog-body.details", h(Details, { desk, id, sheet, close })));
   return h(
     "aside.panel",
     { "aria-label": title },
@@ -31,12 +32,13 @@ export function Info({ desk, id, sheet, close }) {
   );
 }
 
-function Details({ desk, id, close }) {
+function Details({ desk, id, sheet, close }) {
   const { client } = desk;
   useClient(client, ["conversation", "presence", "users", "list"], (changed, event) => event !== "conversation" || changed === id);
   const [error, setError] = useState("");
   const [query, setQuery] = useState("");
   const [whole, setWhole] = useState(false);
+  const [tab, setTab] = useState("members");
   const one = client.conversation(id);
   useEffect(() => {
     client.loadMembers(id);
@@ -74,6 +76,10 @@ function Details({ desk, id, close }) {
     close();
     open(undefined);
   };
+  const goTo = (seq) => {
+    open(id, seq);
+    if (sheet) close();
+  };
   const button = (symbol, label, onclick, danger) => h("button.detail-button", { key: label, type: "button", class: danger ? "danger" : "", onclick }, icon(symbol), h("span", label));
   const silenced = (one.silencedUntil ?? 0) > client.serverNow();
   const direct = !group && one.peer;
@@ -101,7 +107,17 @@ function Details({ desk, id, close }) {
         h("span", t("group.silence")),
         h("input", { type: "checkbox", role: "switch", checked: silenced, onchange: () => call("group.mute", { until: silenced ? 0 : FOREVER }) }),
       ),
-    inside && [
+    !one.pending &&
+      h(
+        "div.tabs",
+        { role: "tablist", "aria-label": t("shared") },
+        [...(inside ? ["members"] : []), ...SHARED].map((name) =>
+          h("button.tab", { key: name, type: "button", role: "tab", "aria-selected": String(tab === name), onclick: () => setTab(name) }, t(`shared.${name}`)),
+        ),
+      ),
+    SHARED.includes(tab) &&
+      h("div.shared", { key: tab, role: "tabpanel", "aria-label": t(`shared.${tab}`) }, h(Shared, { desk, id, what: tab, go: (seq) => goTo(seq) })),
+    tab === "members" && inside && [
       h("h3.list-heading", { key: "heading" }, t("members", one.count ?? present.length)),
       present.length >= MANY && h("input", { key: "filter", type: "search", value: query, placeholder: t("members.find"), "aria-label": t("members.find"), oninput: (event) => setQuery(event.target.value) }),
       h(
