@@ -134,10 +134,8 @@ class Server(InProcess):
         """Whether it listens by itself (`run`); else an application is around it, which decides who comes in."""
         self.home = Home()
         self._held = Held(lambda: self)
-        self.app = Door(self.home, lambda: self)
-        """The ASGI application, to be mounted at import time: 503 while the server is closed."""
-        self.sync = SyncServer(self, lambda: self)
-        """For other threads: the same methods, which wait for their answers."""
+        self.app = Door(self.home, lambda: self)  # to be mounted at import time: 503 while the server is closed
+        self.sync = SyncServer(self, lambda: self)  # for other threads
 
     @property
     def runs_rooms(self) -> bool:
