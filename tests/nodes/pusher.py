@@ -22,7 +22,7 @@ from chat_server.store import leases
 
 
 @frozen
-class Printed:
+class Printed(PushProvider):
     """A push provider that prints."""
 
     hang_at: int

@@ -10,13 +10,17 @@ from attrs import define
 from chat_common.clock import ManualClock
 from chat_common.memory.push import MemoryPush
 from chat_common.ports.push import Outcome, Result
-from chat_server.router.push import KEPT_MS, OfflinePush
+from chat_common.records import Caller
+from chat_server.router.addresses import Subscribe
+from chat_server.router.push import OfflinePush, PushPorts
+from chat_server.router.settings import PushSettings
 from chat_server.store.account_schema import login, push_address
 from chat_server.store.leases import Lease
 from chat_server.store.schema import push_due
 from sqlalchemy import select, update
 
 from tests.chat_server.house import House
+from tests.support.waiting import until
 
 LATER = Outcome(Result.LATER)
 
@@ -50,11 +54,19 @@ class Phones:
         return [(device, note.seq) for device, note in self.memory.sent]
 
 
-def pushing(house: House, memory: Any, clock: ManualClock) -> OfflinePush:
+def pushing(house: House, memory: Any, clock: ManualClock, **others: Any) -> OfflinePush:
+    """``others``: further providers, or settings."""
     directory: Any = Known()
-    return OfflinePush(
-        house.database, house.rooms.executor, directory, clock, {"memory": memory}, lambda kind, body: body["text"], 60
+    providers = {name: others.pop(name) for name in list(others) if not isinstance(others[name], int | float)}
+    ports = PushPorts(
+        database=house.database,
+        executor=house.rooms.executor,
+        directory=directory,
+        clock=clock,
+        providers={"memory": memory, **providers},
+        preview=lambda kind, body: str(body["text"]),
     )
+    return OfflinePush(ports, PushSettings(**others), 60)
 
 
 async def write(house: House, statement: Any) -> None:
@@ -107,7 +119,7 @@ async def test_who_has_not_the_turn_sends_nothing_and_who_loses_it_stops_before_
             turn.mine = False
             return await super().send(notification, addresses)
 
-    phones.push._providers = {"memory": Losing()}
+    phones.push._providers = {"memory": Losing()}  # both are begun side by side, and the second looks before it sends
     turn.mine = True
     assert await phones.push.send_due() == 2, "both devices hear of the first conversation"
     assert await phones.owed() == [(phones.bob, 1)], "what was sent is written down, and the other is still owed"
@@ -132,9 +144,13 @@ async def test_one_that_fails_is_asked_again_and_its_neighbour_is_not(phones: Ph
     phones.memory.answers["d1"] = [LATER, LATER]
     assert await phones.push.send_due() == 1
     assert await phones.owed() == [(phones.bob, 1)]
-    assert await phones.later(1) == 0
-    assert await phones.later(30) == 0
-    assert await phones.later(31) == 1
+    assert await phones.later(14) == 0
+    assert phones.memory.asked == ["d1", "d2"], "nothing sooner than half of the first wait"
+    assert await phones.later(17) == 0
+    assert phones.memory.asked == ["d1", "d2", "d1"]
+    assert await phones.later(29) == 0
+    assert phones.memory.asked == ["d1", "d2", "d1"], "the second wait is twice as long"
+    assert await phones.later(32) == 1
     assert phones.memory.asked == ["d1", "d2", "d1", "d1"]
     assert phones.told() == [("d2", 1), ("d1", 1)]
     assert await phones.owed() == []
@@ -153,7 +169,8 @@ async def test_retry_after_holds_its_address_alone(phones: Phones) -> None:
 async def test_an_address_that_was_renewed_is_not_held_by_what_was_said_of_the_old_one(phones: Phones) -> None:
     phones.memory.answers["d1"] = [Outcome(Result.LATER, 600.0)]
     await phones.push.send_due()
-    await write(phones.house, update(push_address).where(push_address.c.login == "login of d1").values(address="[]"))
+    subscribe = Subscribe(provider="memory", address={"new": 1})
+    await phones.push._book.subscribe(Caller(phones.bob, "renewal", token="login of d1"), subscribe)
     assert await phones.later(31) == 1
     assert phones.told() == [("d2", 1), ("d1", 1)]
 
@@ -204,15 +221,13 @@ async def test_a_provider_that_breaks_its_word_is_asked_again(phones: Phones, fa
     assert await phones.later(31) == 2
 
 
-async def test_a_provider_that_hangs_is_left_and_asked_again(phones: Phones, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_provider_that_hangs_is_left_and_asked_again(phones: Phones) -> None:
     class Hanging(MemoryPush):
         async def send(self, notification: Any, addresses: Any) -> Any:
             await asyncio.Event().wait()
 
-    monkeypatch.setattr("chat_server.router.push.PATIENCE", 0.01)
-    assert await pushing(phones.house, Hanging(), phones.clock).send_due() == 0
+    assert await pushing(phones.house, Hanging(), phones.clock, timeout=0.01).send_due() == 0
     assert await phones.owed() == [(phones.bob, 1)]
-    monkeypatch.undo()
     assert await phones.later(31) == 2
 
 
@@ -234,6 +249,117 @@ async def test_a_process_that_dies_before_it_settles_sends_again(phones: Phones)
 async def test_what_is_a_day_old_is_told_to_nobody(phones: Phones) -> None:
     phones.memory.answers["d1"] = [LATER]
     await phones.push.send_due()
-    assert await phones.later(KEPT_MS / 1000) == 0
+    assert await phones.later(86_400) == 0
     assert phones.memory.asked == ["d1", "d2"]
     assert await phones.owed() == []
+
+
+async def say_in(phones: Phones, name: str, text: str) -> str:
+    ada = await phones.house.user("ada")
+    room = await phones.house.group(ada, phones.bob, name=name)
+    await phones.house.say(ada, room, text)
+    await phones.house.pump()
+    return room
+
+
+async def use(phones: Phones, device: str, provider: str) -> None:
+    mine = push_address.c.login == f"login of {device}"
+    await write(phones.house, update(push_address).where(mine).values(provider=provider))
+
+
+class Hanging(MemoryPush):
+    """Answers when it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go_on = asyncio.Event()
+        self.begun = 0
+
+    async def send(self, notification: Any, addresses: Any) -> Any:
+        self.begun += len(addresses)
+        await self.go_on.wait()
+        return await super().send(notification, addresses)
+
+
+async def test_a_provider_that_hangs_holds_up_no_row_of_another(phones: Phones) -> None:
+    """More of its rows are due, and for longer, than it may have under way; the other's are behind them."""
+    carol = await phones.house.user("carol")
+    ada = await phones.house.user("ada")
+    family = {"user": carol, "login": "login of carol"}
+    await write(phones.house, login.insert().values(family | {"device": "c", "expires_at": 10**15}))
+    await write(phones.house, push_address.insert().values(family | {"provider": "hanging", "address": "{}"}))
+    for number in range(5):
+        room = await phones.house.group(ada, carol, name=f"room {number}")
+        await phones.house.say(ada, room, "hi")
+    await phones.house.pump()
+    await write(phones.house, update(push_due).where(push_due.c.user == carol).values(due_at=push_due.c.due_at - 10))
+    hanging = Hanging()
+    push = pushing(phones.house, phones.memory, phones.clock, hanging=hanging, in_flight=2)
+    phones.push = push
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("chat_server.router.due.PAGE", 3)
+        running: list[asyncio.Task[int]] = []
+        for _ in range(4):
+            tasks, _more = await push._start()
+            running += tasks
+            await asyncio.sleep(0)
+            phones.clock.advance(1)
+        await until(lambda: len(phones.memory.sent) == 2, what="bob's devices are told while carol's provider hangs")
+        assert hanging.begun == 2, "no more than it has room for"
+        hanging.go_on.set()
+        await asyncio.gather(*running)
+        for _ in range(4):
+            await phones.later(10)
+    assert len(hanging.sent) == 5
+    assert await phones.owed() == []
+
+
+async def test_one_users_two_providers_are_asked_side_by_side(phones: Phones) -> None:
+    await use(phones, "d1", "hanging")
+    hanging = Hanging()
+    push = pushing(phones.house, phones.memory, phones.clock, hanging=hanging)
+    sending = asyncio.create_task(push.send_due())
+    await until(lambda: phones.told() == [("d2", 1)], what="the other device is told meanwhile")
+    assert not sending.done()
+    hanging.go_on.set()
+    assert await sending == 2
+
+
+async def test_after_an_outage_one_summary_is_told_and_nothing_that_is_too_old(phones: Phones) -> None:
+    phones.push = pushing(phones.house, phones.memory, phones.clock, max_age=7_200.0)
+    phones.memory.answers = {device: [LATER] * 20 for device in ("d1", "d2")}
+    await phones.push.send_due()
+    phones.house.clock.advance(5_400)
+    phones.clock.advance(5_400)
+    cake = await say_in(phones, "Cake", "at four")
+    phones.house.clock.advance(1)
+    pie = await say_in(phones, "Pie", "at five")
+    phones.clock.advance(1_860)  # Tea's message is two hours old now, the others half an hour
+    for _ in range(40):
+        await phones.later(120)
+        phones.memory.answers.clear()
+    assert [(device, note.text) for device, note in phones.memory.sent] == [
+        ("d1", "at five (+1)"),
+        ("d2", "at five (+1)"),
+    ]
+    note = phones.memory.sent[0][1]
+    assert (note.title, note.conversation, note.collapse) == ("Pie", pie, "summary")
+    assert cake != pie
+    assert await phones.owed() == []
+    assert phones.push.numbers.late["memory"] == 2
+
+
+async def test_the_numbers_tell_what_became_of_each(phones: Phones) -> None:
+    phones.memory.answers = {"d1": [Outcome(Result.GONE)]}
+    await phones.push.send_due()
+    shown = {
+        (sample.name, sample.labels.get("result") or sample.labels.get("le")): sample.value
+        for family in phones.push.numbers.source()
+        for sample in family.samples
+    }
+    assert shown["chat_push_sent_total", None] == 2
+    assert shown["chat_push_outcomes_total", "gone"] == shown["chat_push_outcomes_total", "delivered"] == 1
+    assert shown["chat_push_late_total", None] == 0
+    assert shown["chat_push_acceptance_seconds_bucket", "60.0"] == 1
+    assert shown["chat_push_acceptance_seconds_bucket", "30.0"] == 0
+    assert shown["chat_push_acceptance_seconds_sum", None] == 60

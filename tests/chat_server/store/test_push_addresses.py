@@ -58,11 +58,11 @@ async def test_a_dead_address_goes_and_its_successor_stays(house: House) -> None
         push_addresses.keep(connection, "ada", "one", "log", "[1]", 1)
         (dead,) = push_addresses.of(connection, "ada", 1)
         push_addresses.keep(connection, "ada", "one", "log", "[2]", 2)
-        push_addresses.drop_dead(connection, dead)
+        push_addresses.drop_dead(connection, [dead])
         (kept,) = push_addresses.of(connection, "ada", 2)
         assert kept == evolve(dead, address="[2]", subscribed_at=2)
         assert kept.key != dead.key
-        push_addresses.drop_dead(connection, kept)
+        push_addresses.drop_dead(connection, [kept])
         assert push_addresses.of(connection, "ada", 2) == []
 
     await house.database.change(write)

@@ -34,6 +34,7 @@ from chat_server.logs import LogSettings
 from chat_server.moderation.settings import WebhookSettings, WordSettings
 from chat_server.pipeline import LimitSettings
 from chat_server.push.backends import BACKENDS as PUSH_PROVIDERS
+from chat_server.router.settings import PushSettings
 from chat_server.rpc.settings import GrpcRpcSettings, RpcDirectorySettings
 from chat_server.settings import ServerSettings
 from chat_server.store import account_schema, migrate, schema  # noqa: F401  # their tables are in the metadata
@@ -135,6 +136,7 @@ def chat_sections() -> Sequence[Section]:
         Section("im", ImSettings, "Messages."),
         Section("search", SearchSettings, "Search of messages."),
         Section("fanout", FanoutSettings, "Hot rooms and offline push."),
+        Section("push", PushSettings, "How offline push is sent."),
         Section("groups", GroupSettings, "Who is put into groups, and into how many."),
         Section("reports", ReportSettings, "Reports of messages and users."),
         Section("words", WordSettings, "Lists of sensitive words."),

@@ -52,8 +52,9 @@ from chat_server.logic.service import Logic
 from chat_server.logic.settings import LogicSettings
 from chat_server.names.screening import Naming, unscreened
 from chat_server.refusals import Refusals
-from chat_server.router.push import OfflinePush
+from chat_server.router.push import OfflinePush, PushPorts
 from chat_server.router.service import Router
+from chat_server.router.settings import PushSettings
 from chat_server.store import epoch
 from chat_server.store.audit import forget_notes
 from chat_server.store.executor import CommandExecutor
@@ -100,6 +101,7 @@ class RoomSettings:
     logic: LogicSettings = field(factory=LogicSettings)
     reports: ReportSettings = field(factory=ReportSettings)
     items: ItemSettings = field(factory=ItemSettings)
+    push: PushSettings = field(factory=PushSettings)
     lease: float = 60.0
 
     @classmethod
@@ -113,6 +115,7 @@ class RoomSettings:
             logic=LogicSettings(section("groups"), section("users"), section("reports")),
             reports=section("reports"),
             items=section("items"),
+            push=section("push"),
             lease=section("gateway").lease,
         )
 
@@ -256,16 +259,15 @@ async def build(ports: RoomPorts, settings: RoomSettings, observe: Callable[[str
     indexer = Indexer(database, clock, known, settings.search, ports.lease("search"))
     parts = ImParts(submit, fanout, own_changes, sweeper, ports.attachments, search, indexer, settings.reports)
     im = Im(database, executor, known, parts, settings.im)
-    push = OfflinePush(
-        database,
-        executor,
-        ports.directory,
-        clock,
-        ports.push_providers,
-        known.preview,
-        settings.lease,
-        ports.lease("offline-push"),
+    push_ports = PushPorts(
+        database=database,
+        executor=executor,
+        directory=ports.directory,
+        clock=clock,
+        providers=ports.push_providers,
+        preview=known.preview,
     )
+    push = OfflinePush(push_ports, settings.push, settings.lease, ports.lease("offline-push"))
     people = People(
         database,
         executor,

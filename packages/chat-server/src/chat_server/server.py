@@ -379,9 +379,9 @@ class Server(InProcess):
         if self.runs_sockets:
             metrics.gauges(self.gateway.stats)
         if outbox is not None:
-            metrics.collect(self._file_telemetry.source)
             metrics.ask_first(outbox.ask)
-            metrics.collect(outbox.source)
+            for source in (outbox.source, self._file_telemetry.source, self.rooms.push.numbers.source):
+                metrics.collect(source)
         metrics.collect(self.refusals.source)
         return metrics
 

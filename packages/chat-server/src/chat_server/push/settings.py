@@ -1,4 +1,4 @@
-"""The settings of offline push: ``[push]``, and one section a provider."""
+"""The settings of the push providers, one section each."""
 
 from __future__ import annotations
 

@@ -17,12 +17,14 @@ from chat_common.ports.push import PushProvider
 from chat_common.records import Caller, Command
 from chat_common.validation import named
 
-from chat_server.store import push_addresses, views
+from chat_server.store import push_addresses, push_due, views
 from chat_server.store.executor import CommandExecutor, caller_user
 from chat_server.store.tx import Tx
 
 LONGEST_ADDRESS = 4_096
 """Bytes of an address as JSON: a Web Push subscription has some 500."""
+SOON_MS = 30_000
+"""After a subscription nothing waits for longer because of the address that there was before."""
 
 
 @define(kw_only=True)
@@ -126,6 +128,7 @@ class AddressBook:
             if wanted.device not in (None, device):
                 raise Invalid("device: A device is told only where it is logged in itself.", field="device")
             push_addresses.keep(tx.connection, me, caller.token, wanted.provider, address, tx.now)
+            push_due.bring_forward(tx.connection, me, tx.now + SOON_MS)
             return Nothing()
 
         return await self.executor.run(caller, "push.subscribe", request, work, Nothing)

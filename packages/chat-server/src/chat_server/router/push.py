@@ -3,93 +3,77 @@
 Fan-out owes a push (`push_due`); an acknowledgement or the read pointer drops it. After the directory has lost its
 memory, absence means *unknown* for one lease, and nothing is pushed on it.
 
-Of several servers on one database one sends at a time, under a named lease.
+Of several servers on one database one sends at a time, under a named lease. What is due is sent side by side: a
+provider that hangs keeps its own rows waiting, and no other's.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 import structlog
-from attrs import field, frozen
-from cachetools import LRUCache
+from attrs import frozen
 from chat_common.clock import Clock
 from chat_common.errors import ChatError
 from chat_common.ports.database import Database
 from chat_common.ports.directory import Directory
 from chat_common.ports.push import Address, Notification, Outcome, PushProvider, Result
-from sqlalchemy import Connection, select
+from chat_common.records import Context
 
-from chat_server.contributions import RoomContributions, every
+from chat_server.contributions import RoomContributions
 from chat_server.router.addresses import AddressBook
-from chat_server.store import push_addresses, push_due, views
+from chat_server.router.attempts import Attempts
+from chat_server.router.due import Due, DueReader
+from chat_server.router.push_numbers import PushNumbers
+from chat_server.router.settings import PushSettings
+from chat_server.store import push_addresses, push_due
 from chat_server.store.executor import CommandExecutor
-from chat_server.store.leases import Lease, whole
+from chat_server.store.leases import LAST_STEP, Lease
 from chat_server.store.push_addresses import PushAddress
-from chat_server.store.schema import message
 
 log = structlog.get_logger("chat.push")
-PAGE = 200
 PUSH_EVERY = 1.0
-RETRY_MS = 30_000
-PATIENCE = 30.0
-"""Seconds that a provider may take for one notification: one that hangs does not keep others from being told."""
-LONGEST_WAIT = 3_600.0
-KEPT_MS = 86_400_000
-"""Milliseconds since a message was sent, after which nobody is told of it any more."""
-TOLD = 100_000
+POSTPONED = 5.0
+"""Seconds after which a row is looked at again whose provider has no room, so that others' rows are seen behind it."""
 
 
-@frozen
-class _Due:
-    user: str
-    conversation: str
-    last_seq: int
-    time: int = 0
-    notification: Notification | None = None
-    addresses: Mapping[str, Sequence[PushAddress]] = field(factory=dict)
-    held: bool = False
+@frozen(kw_only=True)
+class PushPorts:
+    """What offline push stands on. ``preview``: a message's kind and body as one line."""
+
+    database: Database
+    executor: CommandExecutor
+    directory: Directory
+    clock: Clock
+    providers: Mapping[str, PushProvider]
+    preview: Callable[[str, Any], str]
 
 
 class OfflinePush:
-    """The background work that sends what is due, and the commands of `AddressBook`. Implements `PushService`."""
+    """The background work that sends what is due, and the commands of `AddressBook`. Implements `PushService`.
 
-    def __init__(
-        self,
-        database: Database,
-        executor: CommandExecutor,
-        directory: Directory,
-        clock: Clock,
-        providers: Mapping[str, PushProvider],
-        preview: Callable[[str, Any], str],
-        lease: float,
-        turn: Lease | None = None,
-    ) -> None:
+    ``lease``: seconds that a session's route lasts.
+    """
+
+    def __init__(self, ports: PushPorts, settings: PushSettings, lease: float, turn: Lease | None = None) -> None:
         self._turn = turn or Lease("offline-push")
-        self._database = database
-        self._book = AddressBook(database, executor, clock, providers)
-        self._directory = directory
-        self._clock = clock
-        self._providers = providers
-        self._preview = preview
-        self._lease = lease
-        # (login, conversation) → (seq, time) of a message. One address that fails makes the whole row due
-        # again; those that have been told are not told again each time. Lost with the process: then the platform
-        # collapses it.
-        self._told: LRUCache[tuple[str, str], tuple[int, int]] = LRUCache(TOLD)
-        # An address → the moment of the monotonic clock until which it is left alone; one that was renewed is another.
-        self._held: LRUCache[tuple[str, int], float] = LRUCache(TOLD)
+        self._ports, self._settings, self._lease = ports, settings, lease
+        self._database, self._clock, self._providers = ports.database, ports.clock, ports.providers
+        self._book = AddressBook(ports.database, ports.executor, ports.clock, ports.providers)
+        self._attempts = Attempts(ports.clock)
+        self._reader = DueReader(ports.providers.keys(), self._attempts, ports.clock, settings, ports.preview)
+        self._running: dict[tuple[str, str], asyncio.Task[int]] = {}
+        self._busy: Counter[str] = Counter()
+        self._freed = asyncio.Event()
+        self.numbers = PushNumbers(settings.late_after)
 
     def contributions(self) -> RoomContributions:
         """Its commands, and the work that sends what is due."""
-        return RoomContributions(
-            room="router",
-            commands=self._book.commands(),
-            tasks=[self._turn.task(every(PUSH_EVERY, self.send_due))],
-        )
+        return RoomContributions(room="router", commands=self._book.commands(), tasks=[self._turn.task(self._run)])
 
     async def acknowledged(self, seqs: Mapping[str, Mapping[str, int]]) -> None:
         """See `chat_server.services.PushService.acknowledged`."""
@@ -97,34 +81,97 @@ class OfflinePush:
             await self._database.change(lambda connection: push_due.drop_acknowledged(connection, seqs))
 
     async def send_due(self) -> int:
-        """Send what is due, a page at a time, while this server's turn lasts; to how many addresses notifications went
-        out."""
-        if not self._turn.held or await self._directory.known_since() < self._lease:
-            return 0
-        now = self._clock.wall_ms()
-        due = await self._database.read(lambda connection: self._due(connection, now))
-        sent = 0
-        for one in due:
-            if not self._turn.held:
-                break
-            # Not torn by a stop: what was sent, and is still owed, would be sent again by the next server.
-            sent += await whole(self._tell(one, now))
-        return sent
+        """Send what is due and can be sent now, while this server's turn lasts; to how many addresses notifications
+        went out."""
+        tasks, _ = await self._start()
+        return sum(await asyncio.gather(*tasks))
 
-    async def _tell(self, one: _Due, now: int) -> int:
+    async def _run(self, _context: Context) -> None:
+        try:
+            while True:
+                self._freed.clear()
+                _, more = await self._start()
+                try:
+                    async with asyncio.timeout(PUSH_EVERY):
+                        await (self._freed.wait() if more else asyncio.Event().wait())
+                except TimeoutError:
+                    continue
+        finally:
+            # Not torn by a stop: what was sent, and is still owed, would be sent again by the next server.
+            if tasks := list(self._running.values()):
+                _, torn = await asyncio.wait(tasks, timeout=LAST_STEP)
+                for task in torn:
+                    task.cancel()
+                await asyncio.gather(*torn, return_exceptions=True)
+
+    async def _start(self) -> tuple[Sequence[asyncio.Task[int]], bool]:
+        """Begin to send what is due, as far as its providers have room; and whether something waits for room."""
+        if not self._turn.held or await self._ports.directory.known_since() < self._lease:
+            return [], False
+        now = self._clock.wall_ms()
+        running = set(self._running)
+        found, more = await self._database.read(lambda connection: self._reader.read(connection, now, running))
+        started: list[asyncio.Task[int]] = []
+        waiting: list[Due] = []
+        for due in found:
+            full = [name for name in due.addresses if self._busy[name] >= self._settings.in_flight]
+            if full and len(full) == len(due.addresses):
+                waiting.append(due)
+                continue
+            started.append(self._begin(due, full))
+        if more and waiting and any(self._busy[name] < self._settings.in_flight for name in self._providers):
+            await self._postpone(waiting, now)
+        return started, more or bool(waiting)
+
+    def _begin(self, due: Due, full: Sequence[str]) -> asyncio.Task[int]:
+        keys = [(due.user, row.conversation) for row in due.rows]
+        sending = {name: addresses for name, addresses in due.addresses.items() if name not in full}
+        for name, addresses in sending.items():
+            self._busy[name] += len(addresses)
+        task = asyncio.create_task(self._tell(due, sending, POSTPONED if full else None))
+
+        def ended(_: asyncio.Task[int]) -> None:
+            for key in keys:
+                self._running.pop(key, None)
+            for name, addresses in sending.items():
+                self._busy[name] -= len(addresses)
+                if self._busy[name] * 2 <= self._settings.in_flight:
+                    self._freed.set()
+
+        self._running.update(dict.fromkeys(keys, task))
+        task.add_done_callback(ended)
+        return task
+
+    async def _postpone(self, waiting: Sequence[Due], now: int) -> None:
+        again_at = now + round(POSTPONED * 1000)
+        rows = [(due.user, row.conversation, row.last_seq, again_at) for due in waiting for row in due.rows]
+        await self._database.change(lambda connection: push_due.settle_all(connection, rows))
+
+    async def _tell(self, due: Due, sending: Mapping[str, Sequence[PushAddress]], wait: float | None) -> int:
         """Send this one, and write down that it was; to how many addresses. Written even where the lease was lost
-        meanwhile: it is true, and whoever has the lease now need not send it."""
-        sent, done = 0, not one.held
-        for provider, addresses in one.addresses.items():
-            assert one.notification is not None
-            outcomes = await self._outcomes(provider, one.notification, addresses)
-            sent += await self._noted(provider, one, addresses, outcomes)
-            done = done and not any(outcome.result is Result.LATER for outcome in outcomes)
-        # A platform's own Retry-After holds its address alone: the row is looked at again for the others.
-        again_at = None if done else now + RETRY_MS
-        await self._database.change(
-            lambda connection: push_due.settle(connection, one.user, one.conversation, one.last_seq, again_at)
-        )
+        meanwhile: it is true, and whoever has the lease now need not send it. ``wait``: seconds after which it is due
+        again in any case."""
+        if not self._turn.held:
+            return 0
+        sent = 0
+        waits = [] if wait is None else [wait]
+        waits += [] if due.wait is None else [due.wait]
+        notification = due.notification
+        if notification is not None and sending:
+            asked = [self._outcomes(name, notification, addresses) for name, addresses in sending.items()]
+            # One is asked in this step, so that who begins after it sees whether the turn is lost.
+            answers = [await asked[0]] if len(asked) == 1 else await asyncio.gather(*asked)
+            for name, outcomes in zip(sending, answers, strict=True):
+                sent += await self._noted(name, due, sending[name], outcomes)
+                waits += [
+                    self._attempts.wait(address)
+                    for address, outcome in zip(sending[name], outcomes, strict=True)
+                    if outcome.result is Result.LATER
+                ]
+        # An address that is left alone holds nobody else: the row is looked at again when the first may be tried.
+        again_at = self._clock.wall_ms() + max(1_000, round(min(waits) * 1000)) if waits else None
+        rows = [(due.user, row.conversation, row.last_seq, again_at) for row in due.rows]
+        await self._database.change(lambda connection: push_due.settle_all(connection, rows))
         return sent
 
     async def _outcomes(
@@ -133,7 +180,7 @@ class OfflinePush:
         """What the provider says; a provider that raises, or answers for fewer, is asked again later."""
         try:
             addresses = [Address(each.device, msgspec.json.decode(each.address)) for each in known]
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(self._settings.timeout):
                 outcomes = await self._providers[provider].send(notification, addresses)
             if len(outcomes) == len(addresses):
                 return outcomes
@@ -147,61 +194,25 @@ class OfflinePush:
         return [Outcome(Result.LATER)] * len(known)
 
     async def _noted(
-        self, provider: str, due: _Due, addresses: Sequence[PushAddress], outcomes: Sequence[Outcome]
+        self, provider: str, due: Due, addresses: Sequence[PushAddress], outcomes: Sequence[Outcome]
     ) -> int:
         """Forget dead addresses, remember who was told and who is to be left alone for a while; how many were told."""
         told = 0
+        dead = [it for it, outcome in zip(addresses, outcomes, strict=True) if outcome.result is Result.GONE]
+        if dead:
+            await self._database.change(lambda connection: push_addresses.drop_dead(connection, dead))
+        age = (self._clock.wall_ms() - due.said_at) / 1000
         for address, outcome in zip(addresses, outcomes, strict=True):
-            if outcome.result is Result.GONE:
-                await self._database.change(lambda connection: push_addresses.drop_dead(connection, address))  # noqa: B023
-            elif outcome.result is Result.DELIVERED:
+            self.numbers.note(provider, outcome.result, age)
+            if outcome.result is Result.DELIVERED:
                 told += 1
-                self._told[(address.login, due.conversation)] = (due.last_seq, due.time)
-            else:
+                for row in due.rows:
+                    self._attempts.told(address, row.conversation, row.last_seq, row.time)
+            elif outcome.result is not Result.GONE:
                 if outcome.result is Result.LATER:
-                    until = self._clock.monotonic() + _wait(outcome.retry_after)
-                    self._held[address.key] = until
+                    self._attempts.later(address, outcome)
                 log.warning("push_not_taken", provider=provider, result=outcome.result.value, reason=outcome.reason)
         return told
-
-    def _due(self, connection: Connection, now: int) -> list[_Due]:
-        found = []
-        for row in push_due.due(connection, now, PAGE):
-            one = _Due(row.user, row.conversation, row.last_seq)
-            if row.read_seq < row.last_seq and not row.muted and row.to_seq is None:
-                one = self._filled(connection, row, now)
-            found.append(one)
-        return found
-
-    def _filled(self, connection: Connection, row: Any, now: int) -> _Due:
-        nobody = _Due(row.user, row.conversation, row.last_seq)
-        said = connection.execute(
-            select(message).where(message.c.conversation == row.conversation, message.c.seq == row.last_seq)
-        ).one_or_none()
-        # After a platform's long outage nobody is flooded with what is no news any more.
-        if said is None or said.recalled is not None or now - said.time > KEPT_MS:
-            return nobody
-        sender = views.users_by_id(connection, [said.sender]).get(said.sender)
-        notification = Notification(
-            user=row.user,
-            conversation=row.conversation,
-            seq=row.last_seq,
-            title=row.name or ("" if sender is None else sender.name),
-            text=self._preview(said.kind, msgspec.json.decode(said.body or "{}")),
-            collapse=row.conversation,
-            ttl=max(1, (said.time + KEPT_MS - now) // 1000),
-        )
-        addresses: dict[str, list[PushAddress]] = {}
-        held = False
-        for one in push_addresses.of(connection, row.user, now):
-            told = self._told.get((one.login, row.conversation))
-            if one.provider not in self._providers or told == (row.last_seq, said.time):
-                continue
-            if self._held.get(one.key, 0.0) > self._clock.monotonic():
-                held = True
-            else:
-                addresses.setdefault(one.provider, []).append(one)
-        return _Due(row.user, row.conversation, row.last_seq, said.time, notification, addresses, held)
 
 
 class LogPush(PushProvider):
@@ -218,8 +229,3 @@ class LogPush(PushProvider):
                 seq=notification.seq,
             )
         return [Outcome(Result.DELIVERED)] * len(addresses)
-
-
-def _wait(retry_after: float | None) -> float:
-    """Seconds to leave an address alone: the platform's word, but a clock of its that is wrong silences nobody."""
-    return 0.0 if retry_after is None else min(max(retry_after, 0.0), LONGEST_WAIT)

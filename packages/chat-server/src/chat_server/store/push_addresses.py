@@ -97,16 +97,17 @@ def drop_device(connection: Connection, who: str, device: str) -> None:
     connection.execute(delete(push_address).where(push_address.c.user == who, push_address.c.login.in_(on_it)))
 
 
-def drop_dead(connection: Connection, dead: PushAddress) -> None:
-    """The platform knows the address no longer; one that the login has subscribed with in the meantime stays."""
-    connection.execute(
-        delete(push_address).where(
-            push_address.c.user == dead.user,
-            push_address.c.login == dead.login,
-            push_address.c.provider == dead.provider,
-            push_address.c.address == dead.address,
+def drop_dead(connection: Connection, dead: Sequence[PushAddress]) -> None:
+    """The platform knows these no longer; one that the login has subscribed with in the meantime stays."""
+    for each in dead:
+        connection.execute(
+            delete(push_address).where(
+                push_address.c.user == each.user,
+                push_address.c.login == each.login,
+                push_address.c.provider == each.provider,
+                push_address.c.address == each.address,
+            )
         )
-    )
 
 
 def hand_over(connection: Connection, who: str, family: str, heir: str) -> None:

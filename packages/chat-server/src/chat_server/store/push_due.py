@@ -38,6 +38,15 @@ _DROP = CompiledStatement(
     "seq_",
 )
 
+_AGAIN = CompiledStatement(
+    update(push_due)
+    .where(push_due.c.user == bindparam("who_"), push_due.c.conversation == bindparam("name_"))
+    .values(due_at=bindparam("again_")),
+    "who_",
+    "name_",
+    "again_",
+)
+
 
 def owe(connection: Connection, items: Sequence[Owed]) -> None:
     """One row per member with a push address who has not muted."""
@@ -97,10 +106,15 @@ def due(connection: Connection, now: int, limit: int) -> Sequence[Any]:
     ).all()
 
 
-def settle(connection: Connection, user: str, name: str, last_seq: int, again_at: int | None) -> None:
-    """Drop what was sent, unless more has come in the meantime; with ``again_at`` it failed, and is due then."""
-    mine = and_(push_due.c.user == user, push_due.c.conversation == name)
-    if again_at is None:
-        connection.execute(delete(push_due).where(mine, push_due.c.last_seq <= last_seq))
-    else:
-        connection.execute(update(push_due).where(mine).values(due_at=again_at))
+def settle_all(connection: Connection, rows: Sequence[tuple[str, str, int, int | None]]) -> None:
+    """Rows of (user, conversation, last seq, when it is due again in ms). None: it was sent, and is dropped, unless
+    more has come in the meantime."""
+    _DROP.many(connection, sorted((user, name, seq) for user, name, seq, again_at in rows if again_at is None))
+    _AGAIN.many(connection, sorted((user, name, again_at) for user, name, _, again_at in rows if again_at is not None))
+
+
+def bring_forward(connection: Connection, user: str, latest: int) -> None:
+    """What is owed to the user is due at ``latest`` (ms): a device that failed until now has a new address."""
+    connection.execute(
+        update(push_due).where(push_due.c.user == user, push_due.c.due_at > latest).values(due_at=latest)
+    )
