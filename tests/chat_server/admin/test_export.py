@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from typing import Any
 
 import pytest
 from chat_common.errors import ChatError
 from chat_common.ports.objects import ObjectStore
+from chat_server.admin import export
 from chat_server.admin.archive import Entry, safe_name, zipped
 from chat_server.admin.export import Gatherer
 from chat_server.admin.records import BanUser, SetRole
@@ -37,13 +39,16 @@ def read(archive: zipfile.ZipFile, name: str) -> Any:
     return json.loads(archive.read(name))
 
 
-async def test_all_of_a_person_is_in_it_and_nothing_that_the_person_may_not_see(house: House) -> None:
+async def test_all_of_a_person_is_in_it_and_nothing_that_the_person_may_not_see(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ada, bob, eve, room = house.ada, house.bob, house.eve, house.room
     call = house.server.call
     token = await house.server.issue_token(eve, "phone")
     await call("group.invite", {"conversation": room, "users": [eve]}, user=ada)
     first = await house.submit(bob, "text", text="before")
-    for number in range(250):
+    monkeypatch.setattr(export, "PORTION", 7)
+    for number in range(16):
         await house.submit(eve, "text", text=f"eve {number}")
     data = bytes(range(256)) * 12_000  # three chunks of the store
     sent = await house.upload(eve, data, "application/octet-stream", "../../a:b.bin")
@@ -73,7 +78,7 @@ async def test_all_of_a_person_is_in_it_and_nothing_that_the_person_may_not_see(
     assert [each["conversation"] for each in read(archive, "conversations.json")] == [room]
     messages = read(archive, f"messages/{room}.json")
     said = [each["body"]["text"] for each in messages if each["kind"] == "text"]
-    assert said == ["before", *(f"eve {number}" for number in range(250))]
+    assert said == ["before", *(f"eve {number}" for number in range(16))]
     assert [each["seq"] for each in messages if "own_reactions" in each] == [first.seq]
     files = {each["file"]: each for each in read(archive, "files.json")}
     assert set(files) == {sent.file, lost.file}
@@ -158,8 +163,8 @@ def test_a_name_that_people_gave_leads_nowhere(given: str, made: str) -> None:
 
 
 async def test_what_breaks_off_is_no_zip() -> None:
-    async def broken() -> AsyncIterator[Entry]:
-        async def chunks() -> AsyncIterator[bytes]:
+    async def broken() -> AsyncGenerator[Entry]:
+        async def chunks() -> AsyncGenerator[bytes]:
             yield b"some"
             raise ChatError("away")
 
@@ -175,3 +180,21 @@ async def test_what_breaks_off_is_no_zip() -> None:
         await fetch()
     with pytest.raises(zipfile.BadZipFile):
         zipfile.ZipFile(io.BytesIO(written))
+
+
+async def test_who_stops_reading_ends_what_is_read_for_it() -> None:
+    closed = []
+
+    async def entries() -> AsyncGenerator[Entry]:
+        async def chunks() -> AsyncGenerator[bytes]:
+            try:
+                while True:
+                    yield b"on and on"
+            finally:
+                closed.append("chunks")
+
+        yield Entry("a", chunks(), packed=True)
+
+    async with aclosing(zipped(entries(), 0)) as portions:
+        assert await anext(portions)
+    assert closed == ["chunks"]

@@ -104,7 +104,7 @@ async def spoken(house: House, filler: int) -> list[int]:
 
 async def test_a_word_of_a_deleted_account_is_found_nowhere(thief: Thief, capfd: pytest.CaptureFixture[str]) -> None:
     house = thief.house
-    seqs = await spoken(house, 60)
+    seqs = await spoken(house, 24)
     picture = pictures.jpeg()
     begun = await house.call(house.ada, "upload.begin", name="me.jpg", type="image/jpeg", size=len(picture))
     await house.web.put(begun.put.url, headers=begun.put.headers, content=picture)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import zipfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from datetime import UTC, datetime
 
@@ -23,7 +23,7 @@ class Entry:
     """One file of the archive. ``packed``: its content was compressed before, so that it is stored as it is."""
 
     name: str
-    chunks: AsyncIterator[bytes]
+    chunks: AsyncGenerator[bytes]
     packed: bool = False
 
 
@@ -57,20 +57,24 @@ class _Sink:
         return taken
 
 
-async def zipped(entries: AsyncIterator[Entry], at: int) -> AsyncIterator[bytes]:
-    """The archive of ``entries``, dated ``at`` (ms since 1970), in portions. Compressing runs beside the event loop."""
+async def zipped(entries: AsyncGenerator[Entry], at: int) -> AsyncGenerator[bytes]:
+    """The archive of ``entries``, dated ``at`` (ms since 1970), in portions. Compressing runs beside the event loop.
+
+    Who does not read it to its end closes it (`aclosing`), and so what it reads from.
+    """
     sink = _Sink(bytearray())
     archive = zipfile.ZipFile(sink, "w", allowZip64=True)  # type: ignore[call-overload]
     date = max(datetime.fromtimestamp(at / 1000, UTC).timetuple()[:6], _OLDEST)
-    async with aclosing(entries):  # type: ignore[type-var]
+    async with aclosing(entries):
         async for entry in entries:
             about = zipfile.ZipInfo(entry.name, date)
             about.compress_type = zipfile.ZIP_STORED if entry.packed else zipfile.ZIP_DEFLATED
             about.external_attr = 0o600 << 16
             with archive.open(about, "w", force_zip64=True) as out:
-                async for chunk in entry.chunks:
-                    await asyncio.to_thread(out.write, chunk)
-                    if portion := sink.take():
-                        yield portion
+                async with aclosing(entry.chunks) as chunks:
+                    async for chunk in chunks:
+                        await asyncio.to_thread(out.write, chunk)
+                        if portion := sink.take():
+                            yield portion
     archive.close()
     yield sink.take()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import Any
@@ -154,17 +154,12 @@ class _Download(StreamingResponse):
             "content-disposition": f"attachment; filename*=UTF-8''{quote(name, safe='')}",
             "cache-control": "no-store",
         }
-        super().__init__(self._body(), headers=headers, media_type="application/zip")
-
-    async def _body(self) -> AsyncIterator[bytes]:
-        at = self._gatherer.clock.wall_ms()
-        async with aclosing(zipped(self._gatherer.entries(), at)) as portions:  # type: ignore[type-var]
-            async for portion in portions:
-                yield portion
+        self._portions = zipped(gatherer.entries(), gatherer.clock.wall_ms())
+        super().__init__(self._portions, headers=headers, media_type="application/zip")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            async with asyncio.timeout(LONGEST):
+            async with aclosing(self._portions), asyncio.timeout(LONGEST):
                 await super().__call__(scope, receive, send)
         except (ChatError, TimeoutError) as error:
             log.warning("export_failed", user=self._gatherer.who, error=type(error).__name__, reason=str(error))

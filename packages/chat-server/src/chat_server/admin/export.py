@@ -6,7 +6,8 @@ meanwhile may be in it or not. Nobody holds more of it than a portion, and nothi
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import aclosing
 from typing import Any, TypeVar
 
 import msgspec
@@ -61,7 +62,7 @@ class Gatherer:
         require_users(connection, [self.who])
         return connection.execute(select(user).where(user.c.user == self.who)).one()
 
-    async def entries(self) -> AsyncIterator[Entry]:
+    async def entries(self) -> AsyncGenerator[Entry]:
         """All files of the archive."""
         yield Entry("account.json", self._account())
         yield Entry("contacts.json", _listed(self._contacts()))
@@ -78,7 +79,7 @@ class Gatherer:
 
     # --- the account --------------------------------------------------------------------------------------------------
 
-    async def _account(self) -> AsyncIterator[bytes]:
+    async def _account(self) -> AsyncGenerator[bytes]:
         def read(connection: Connection) -> dict[str, Any]:
             row = self._profile(connection)
             logins = connection.execute(select(login).where(login.c.user == self.who).order_by(login.c.created_at))
@@ -100,7 +101,7 @@ class Gatherer:
 
         yield _json(await self.database.read(read))
 
-    async def _contacts(self) -> AsyncIterator[Sequence[Any]]:
+    async def _contacts(self) -> AsyncGenerator[Sequence[Any]]:
         mine = select(contact).where(contact.c.user == self.who).order_by(contact.c.other).limit(PORTION)
         async for rows in self._pages(
             lambda connection, after: connection.execute(mine.where(contact.c.other > after)).all(),
@@ -109,14 +110,14 @@ class Gatherer:
             page = rows
             yield await self.database.read(lambda connection: views.contact_records(connection, page))  # noqa: B023
 
-    async def _items(self) -> AsyncIterator[Sequence[Any]]:
+    async def _items(self) -> AsyncGenerator[Sequence[Any]]:
         mine = select(item).where(item.c.user == self.who).order_by(item.c.key).limit(PORTION)
         async for rows in self._pages(
             lambda connection, after: connection.execute(mine.where(item.c.key > after)).all(), lambda row: row.key
         ):
             yield [views.item_record(row) for row in rows]
 
-    async def _reports(self) -> AsyncIterator[Sequence[Any]]:
+    async def _reports(self) -> AsyncGenerator[Sequence[Any]]:
         mine = select(report).where(report.c.reporter == self.who).order_by(report.c.report).limit(PORTION)
         async for rows in self._pages(
             lambda connection, after: connection.execute(mine.where(report.c.report > after)).all(),
@@ -127,7 +128,7 @@ class Gatherer:
 
     # --- conversations ------------------------------------------------------------------------------------------------
 
-    async def _memberships(self) -> AsyncIterator[str]:
+    async def _memberships(self) -> AsyncGenerator[str]:
         shown = member.c.user == self.who, member.c.rev > 0
         mine = select(member.c.conversation).where(*shown).order_by(member.c.conversation).limit(PORTION)
         async for rows in self._pages(
@@ -137,7 +138,7 @@ class Gatherer:
             for row in rows:
                 yield row.conversation
 
-    async def _conversations(self) -> AsyncIterator[Sequence[Any]]:
+    async def _conversations(self) -> AsyncGenerator[Sequence[Any]]:
         mine = views.inbox_query().where(member.c.user == self.who).order_by(member.c.conversation).limit(PORTION)
 
         def read(connection: Connection, after: str) -> Sequence[Any]:
@@ -148,7 +149,7 @@ class Gatherer:
             self.people.update(record.peer.user for record in records if record.kind == "direct")
             yield records
 
-    async def _messages(self, name: str) -> AsyncIterator[Sequence[Any]]:
+    async def _messages(self, name: str) -> AsyncGenerator[Sequence[Any]]:
         after = 0
         while True:
             page = await self.database.read(lambda connection: self._message_page(connection, name, after))  # noqa: B023
@@ -190,7 +191,7 @@ class Gatherer:
 
     # --- files --------------------------------------------------------------------------------------------------------
 
-    async def _own_files(self) -> AsyncIterator[OwnFile]:
+    async def _own_files(self) -> AsyncGenerator[OwnFile]:
         after = ""
         while self.files is not None:
             found = await self.files.own(self.who, after, PORTION)
@@ -200,7 +201,7 @@ class Gatherer:
                 return
             after = found[-1].file
 
-    async def _content(self, each: OwnFile) -> AsyncIterator[bytes]:
+    async def _content(self, each: OwnFile) -> AsyncGenerator[bytes]:
         assert self.files is not None
         try:
             async with self.files.content(self.who, each.file) as chunks:
@@ -211,14 +212,14 @@ class Gatherer:
             return
         self.counted.files += 1
 
-    async def _file_facts(self) -> AsyncIterator[Sequence[Any]]:
+    async def _file_facts(self) -> AsyncGenerator[Sequence[Any]]:
         async for each in self._own_files():
             facts = msgspec.to_builtins(each) | {"path": _path(each)}
             yield [facts | {"missing": True} if each.file in self.counted.missing else facts]
 
     # --- who all these are --------------------------------------------------------------------------------------------
 
-    async def _people(self) -> AsyncIterator[Sequence[Any]]:
+    async def _people(self) -> AsyncGenerator[Sequence[Any]]:
         known = sorted(self.people)
         for start in range(0, len(known), PORTION):
             ids = known[start : start + PORTION]
@@ -227,7 +228,7 @@ class Gatherer:
 
     async def _pages(
         self, read: Callable[[Connection, str], Sequence[T]], place: Callable[[T], str]
-    ) -> AsyncIterator[Sequence[T]]:
+    ) -> AsyncGenerator[Sequence[T]]:
         after = ""
         while rows := await self.database.read(lambda connection: read(connection, after)):  # noqa: B023
             yield rows
@@ -247,11 +248,12 @@ def _json(value: Any) -> bytes:
     return msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"
 
 
-async def _listed(portions: AsyncIterator[Sequence[Any]]) -> AsyncIterator[bytes]:
+async def _listed(portions: AsyncGenerator[Sequence[Any]]) -> AsyncGenerator[bytes]:
     """A JSON array, one element a line."""
     before = b"[\n"
-    async for portion in portions:
-        if written := b",\n".join(msgspec.json.encode(each) for each in portion):
-            yield before + written
-            before = b",\n"
+    async with aclosing(portions):
+        async for portion in portions:
+            if written := b",\n".join(msgspec.json.encode(each) for each in portion):
+                yield before + written
+                before = b",\n"
     yield b"[]\n" if before == b"[\n" else b"\n]\n"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -78,7 +78,7 @@ def _exists(target: Path) -> click.ClickException:
     return click.ClickException(f"{target} is there already, and is left as it is: name another file with --out.")
 
 
-async def _write(target: Path, portions: AsyncIterator[bytes]) -> int:
+async def _write(target: Path, portions: AsyncGenerator[bytes]) -> int:
     """Write a new file that only its owner can read; half of one does not stay. The number of bytes."""
     try:
         descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
@@ -89,7 +89,7 @@ async def _write(target: Path, portions: AsyncIterator[bytes]) -> int:
     size = 0
     try:
         with os.fdopen(descriptor, "wb") as file:
-            async with aclosing(portions):  # type: ignore[type-var]
+            async with aclosing(portions):
                 async for portion in portions:
                     size += file.write(portion)
             file.flush()
