@@ -55,6 +55,16 @@ async def test_no_line_over_what_is_mine(browser: Browser, server: Server) -> No
     await bob.say("an answer")
     await ada.sees("an answer")
     await expect(bob.page.locator(".new-line")).to_have_count(0)
+    # What is read can be marked as unread, on all of one's devices, until it is opened again.
+    await ada.back()
+    other = await (await Person.arrive(browser, server.url, "Ada")).log_in()
+    await ada.row("Bob").get_by_role("button").click(button="right")
+    await ada.page.get_by_role("menuitem", name="Mark as unread").click()
+    for page in (ada, other):
+        await expect(page.row("Bob").get_by_role("img", name="Marked as unread")).to_be_visible()
+    await other.open("Bob")
+    for page in (ada, other):
+        await expect(page.row("Bob").get_by_role("img", name="Marked as unread")).to_have_count(0)
     assert ada.problems + bob.problems == []
 
 

@@ -37,3 +37,19 @@ async def test_rows_by_name_are_bounded_and_go_without_pages(house: House) -> No
         with pytest.raises(Invalid) as refused:
             await house.call(ada, "inbox.list", **params)
         assert refused.value.field == "conversations", params
+
+
+async def test_what_is_marked_as_unread_stays_so_until_it_is_read(house: House) -> None:
+    ada, bob = await house.users("ada", "bob")
+    room = await house.group(ada, bob)
+    await house.say(bob, room)
+    await house.pump()
+    await house.call(ada, "read", conversation=room, seq=1)
+    version = (await house.call(ada, "inbox.list"))["version"]
+    marked = await house.call(ada, "inbox.set", conversation=room, unread=True)
+    assert (marked["marked_unread"], marked["unread"], marked["read"]) == (True, 0, 1)
+    page = await house.call(ada, "sync", epoch=house.rooms.epoch, version=version)
+    assert page["inbox"] == [marked], "the other devices are told"
+    assert "marked_unread" not in (await house.call(bob, "inbox.list", conversations=[room]))["inbox"][0]
+    await house.call(ada, "read", conversation=room, seq=1)
+    assert "marked_unread" not in (await house.call(ada, "inbox.list", conversations=[room]))["inbox"][0]

@@ -162,6 +162,7 @@ class Head:
 @define(kw_only=True)
 class Inbox:
     """What one user sees in the own list; larger ``order`` first. ``mentioned`` is the newest unread one's seq.
+    ``marked_unread``: to come back to, though it is read; `read` ends it.
     ``pending``: an invitation that waits for an answer (``group.accept``, ``group.reject``)."""
 
     conversation: str
@@ -180,6 +181,7 @@ class Inbox:
     mentioned: int | UnsetType = UNSET
     muted: bool | UnsetType = UNSET
     pinned: bool | UnsetType = UNSET
+    marked_unread: bool | UnsetType = UNSET
     hidden: bool | UnsetType = UNSET
     left: bool | UnsetType = UNSET
     pending: bool | UnsetType = UNSET

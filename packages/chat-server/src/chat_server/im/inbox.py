@@ -39,10 +39,13 @@ class InboxPage:
 
 @define(kw_only=True)
 class InboxSet:
+    """``unread``: marked as unread by hand, whatever was read; ``read`` ends that."""
+
     conversation: wire.Id
     muted: bool | None = None
     pinned: bool | None = None
     hidden: bool | None = None
+    unread: bool | None = None
 
 
 async def inbox_list(
@@ -130,9 +133,14 @@ def one(connection: Connection, preview: Callable[[str, Any], str], me: str, nam
 
 
 def set_inbox(tx: Tx, me: str, request: InboxSet) -> wire.Inbox:
-    """Mute, pin or hide; the user's own devices are told. The row stays the user's after leaving."""
+    """Mute, pin, hide or mark as unread; the user's own devices are told. The row stays the user's after leaving."""
     here = standing(tx.connection, me, request.conversation, active=False)
-    wanted = {"muted": request.muted, "pinned": request.pinned, "hidden": request.hidden}
+    wanted = {
+        "muted": request.muted,
+        "pinned": request.pinned,
+        "hidden": request.hidden,
+        "marked": request.unread,
+    }
     changed = {
         name: value for name, value in wanted.items() if value is not None and value != getattr(here.member, name)
     }
@@ -167,11 +175,13 @@ def read(tx: Tx, me: str, request: Read) -> ReadState:
     if target > mine.read_seq:
         if room.kind == "direct":
             rev = room.stamp()
-            tx.touch(request.conversation, [me], read_seq=target, rev=rev)
+            tx.touch(request.conversation, [me], read_seq=target, rev=rev, marked=False)
             room.announce_members([me], rev)
         else:
-            tx.touch(request.conversation, [me], read_seq=target)
+            tx.touch(request.conversation, [me], read_seq=target, marked=False)
         mine = standing(tx.connection, me, request.conversation, room=room, active=False).member
+    elif mine.marked:
+        tx.touch(request.conversation, [me], marked=False)
     return ReadState(
         read=mine.read_seq,
         unread=max(0, end - max(mine.read_seq, mine.from_seq - 1, room.first_kept - 1, mine.own_seq)),

@@ -236,7 +236,7 @@ class Im:
                 inbox.InboxSet,
                 wire.Inbox,
                 inbox.set_inbox,
-                "Mute, pin or hide a conversation.",
+                "Mute, pin or hide a conversation, or mark it as unread.",
                 keep=False,
             ),
             change("read", inbox.Read, inbox.ReadState, inbox.read, "Move the read pointer forward.", keep=False),

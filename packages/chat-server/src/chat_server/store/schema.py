@@ -131,6 +131,7 @@ member = table(
     number("mention_seq"),
     flag("muted"),
     flag("pinned"),
+    flag("marked"),
     flag("hidden"),
     Index("chat_member_rev", "conversation", "rev"),
     Index("chat_member_version", "user", "version"),
@@ -141,8 +142,8 @@ member = table(
 """``from_seq``/``to_seq``: the newest span, ``earlier``: JSON of the closed ones before. ``silenced``: the other one
 of a direct chat has blocked this one. ``rev``: stamp of the public half, ``version``: of the private one.
 ``diffused``: the conversation's rev that the inbox half has taken in. ``barred``: was put out, and comes back only by
-an owner's or admin's invitation. ``invited_by``: by whom, while the role is ``pending``. ``end_name``, ``end_avatar``:
-the group's, when this one left.
+an owner's or admin's invitation. ``invited_by``: by whom, while the role is ``pending``. ``marked``: as
+unread, by the user's own hand. ``end_name``, ``end_avatar``: the group's, when this one left.
 
 ``chat_member_left`` is partial: ``to_seq IS NOT NULL``. The revision says so; said here with ``postgresql_where`` it
 would make every start import PostgreSQL's dialect, 50 ms.

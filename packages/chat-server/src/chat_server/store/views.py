@@ -293,6 +293,7 @@ def inbox_records(connection: Connection, rows: Sequence[Row[Any]], preview: Any
                 mentioned=mentioned if mentioned > seen and mentioned >= first else UNSET,
                 muted=True if row.muted else UNSET,
                 pinned=True if row.pinned else UNSET,
+                marked_unread=True if row.marked else UNSET,
                 hidden=True if row.hidden and not revived else UNSET,
                 left=True if left and row.role != "pending" else UNSET,
                 pending=True if row.role == "pending" else UNSET,

@@ -125,6 +125,8 @@ export interface Conversation {
   mentioned?: number;
   muted: boolean;
   pinned: boolean;
+  /** Marked as unread by hand: see `setInbox`. */
+  marked_unread: boolean;
   hidden: boolean;
   /** I am no longer a member. */
   left: boolean;
@@ -429,7 +431,7 @@ export class ChatClient {
   createGroup(name: string, members: string[]): Promise<Conversation>;
   setInbox(
     conversation: string,
-    changes: { muted?: boolean; pinned?: boolean; hidden?: boolean },
+    changes: { muted?: boolean; pinned?: boolean; hidden?: boolean; unread?: boolean },
   ): Promise<Conversation>;
   /** Comes into a group that one was invited to. */
   accept(conversation: string): Promise<Conversation>;

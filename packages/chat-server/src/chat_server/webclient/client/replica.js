@@ -180,7 +180,7 @@ export class Replica {
     }
     // Everything up to `floor` is read, unseen by right, or older than what I said last.
     one.floor = Math.max(one.floor, unread > 0 ? head.seq - unread : head.seq);
-    Object.assign(one, { mentioned: undefined, muted: false, pinned: false, hidden: false, left: false, pending: false, invited_by: undefined }, rest);
+    Object.assign(one, { mentioned: undefined, muted: false, pinned: false, marked_unread: false, hidden: false, left: false, pending: false, invited_by: undefined }, rest);
     one.pinned = Boolean(one.pinned);
     this.#count(one);
     this.conversations.set(id, one);

@@ -23,7 +23,7 @@ function listed(client, open, query, filter) {
   const all = client.list();
   const one = open && client.conversation(open);
   if (one && !one.hidden && !all.includes(one)) all.unshift(one); // a direct chat without a word yet
-  const wanted = { all: () => true, unread: ({ unread }) => unread > 0, mentions: ({ mentioned }) => mentioned, groups: ({ kind }) => kind === "group" }[filter];
+  const wanted = { all: () => true, unread: (row) => row.unread > 0 || row.marked_unread, mentions: ({ mentioned }) => mentioned, groups: ({ kind }) => kind === "group" }[filter];
   return all.filter((row) => wanted(row) || row.id === open);
 }
 
@@ -66,7 +66,8 @@ function Conversation({ desk, one, current, tabindex, open }) {
           one.muted && h("span", { role: "img", "aria-label": t("muted") }, icon("muted")),
           one.mentioned && h("span.at", { role: "img", "aria-label": t("mentioned") }, "@"),
           one.unread > 0 && h("span.unread", { class: one.muted ? "quiet" : "", role: "img", "aria-label": t("unread", one.unread) }, one.unread > 999 ? "999+" : String(one.unread)),
-          !one.unread && one.pinned && h("span", { role: "img", "aria-label": t("pinned") }, icon("pin")),
+          !one.unread && one.marked_unread && h("span.unread.dot", { role: "img", "aria-label": t("marked.unread") }),
+          !one.unread && !one.marked_unread && one.pinned && h("span", { role: "img", "aria-label": t("pinned") }, icon("pin")),
         ),
       ),
     ),
@@ -83,6 +84,8 @@ export function conversationItems(desk, id) {
     { label: t(one.pinned ? "unpin" : "pin"), symbol: "pin", act: () => set({ pinned: !one.pinned }) },
     { label: t(one.muted ? "unmute" : "mute"), symbol: "muted", act: () => set({ muted: !one.muted }) },
     one.unread > 0 && { label: t("mark.read"), symbol: "check", act: () => client.read(id, one.head.seq) },
+    !one.unread && one.marked_unread && { label: t("mark.read"), symbol: "check", act: () => set({ unread: false }) },
+    !one.unread && !one.marked_unread && { label: t("mark.unread"), symbol: "unread", act: () => set({ unread: true }) },
     { label: t("hide"), symbol: "hide", act: () => set({ hidden: true }) },
   ];
 }

@@ -53,6 +53,7 @@ export function Thread({ desk, id, seq, back, panel, friend }) {
   useLayoutEffect(() => {
     if (!matchMedia("(pointer: coarse)").matches) composer.current.focus(); // a keyboard that slides up is not asked for
     if (conversation?.kind === "group") client.loadMembers(id);
+    if (conversation?.marked_unread) client.setInbox(id, { unread: false }).catch(() => {});
   }, []);
   useEffect(() => {
     if (seq !== undefined && scroller.current.target?.seq !== seq) scroller.current.toMessage(seq);

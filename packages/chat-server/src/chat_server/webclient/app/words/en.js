@@ -222,6 +222,8 @@ export default {
   new: "New messages",
   news: (n) => `${n} new`,
   "news.since": (n, time) => `${n} new since ${time}`,
+  "mark.unread": "Mark as unread",
+  "marked.unread": "Marked as unread",
   "mark.read": "Mark as read",
   "jump.new": "To the newest message",
   "jump.mention": "To the message that mentions you",

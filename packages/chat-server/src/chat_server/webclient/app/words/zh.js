@@ -220,6 +220,8 @@ export default {
   new: "以下是新消息",
   news: (n) => `${n} 条新消息`,
   "news.since": (n, time) => `${time} 以来 ${n} 条新消息`,
+  "mark.unread": "标为未读",
+  "marked.unread": "已标为未读",
   "mark.read": "标为已读",
   "jump.new": "回到最新消息",
   "jump.mention": "跳到提到你的消息",
