@@ -11,15 +11,16 @@ from attrs import define, field
 from chat_server.admin.deletion import DeleteUser
 from chat_server.store import schema
 from chat_server.store.sqlite import SqliteDatabase
-from sqlalchemy import Connection, select, text
+from sqlalchemy import Connection, func, select, text
 
 from tests.chat_oss import pictures
 from tests.chat_server.files.test_files import House, open_house
 from tests.chat_server.house import Store
 
-SAID = "said" + secrets.token_hex(8)
+HEX = 16
+SAID = "said" + secrets.token_hex(HEX // 2)
 """What people wrote: gone with the deletion."""
-NAMED = "named" + secrets.token_hex(8)
+NAMED = "named" + secrets.token_hex(HEX // 2)
 """What people and files were called: gone with the kept replies, a day later."""
 
 
@@ -37,10 +38,14 @@ class Thief:
         if server.leases is not None:
             await server.leases.renew()  # the clock was moved by days
         await server.rooms.admin.deletions.finish_one(self.house.ada)
+        indexer = server.rooms.im._parts.indexer
+        while (await indexer.step())[1]:
+            pass
         await self.house.sweep()
         await server.rooms.tidy()
         if isinstance(server.database, SqliteDatabase):
             assert await server.database.checkpoint()
+        word = word[-HEX:]  # an index shares the beginnings of words
         raw = word.encode()
         places = [
             str(path.relative_to(self.store.folder))
@@ -110,7 +115,9 @@ async def test_a_word_of_a_deleted_account_is_found_nowhere(thief: Thief, capfd:
     await house.web.put(begun.put.url, headers=begun.put.headers, content=picture)
     worn = await house.call(house.ada, "upload.finish", file=begun.file)
     await house.call(house.ada, "user.avatar", file=worn.file)
+    indexed = select(func.count()).select_from(schema.search)
     assert await thief.finds(SAID)
+    assert await house.server.database.read(lambda connection: connection.execute(indexed).scalar_one()) > 24
     assert await thief.finds(NAMED)
 
     await house.call(house.ada, "message.recall", conversation=house.room, seq=seqs[0])
