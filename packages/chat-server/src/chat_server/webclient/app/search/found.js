@@ -4,6 +4,7 @@ import { h } from "../views/h.js";
 import { errorText } from "../words.js";
 
 const PAUSE = 250;
+const EMPTY = 5;
 
 /**
  * @param wanted what is looked for (see `MessageSearch`), or undefined for nothing
@@ -17,15 +18,17 @@ export function useMessages(client, wanted) {
     let answer;
     try {
       answer = await client.search({ ...wanted, cursor });
-      // A page may be empty without being the last one.
-      while (answer.cursor && answer.hits.length === 0 && number === asked.current) answer = await client.search({ ...wanted, cursor: answer.cursor });
+      // A page may be empty without being the last one; after some of them one is asked whether to go on.
+      for (let empty = 1; empty < EMPTY && answer.cursor && answer.hits.length === 0 && number === asked.current; empty += 1) {
+        answer = await client.search({ ...wanted, cursor: answer.cursor });
+      }
     } catch (error) {
       if (number === asked.current) setFound({ hits: before, off: error.code === "unavailable" && client.state === "live", error: errorText(error) });
       return;
     }
     if (number !== asked.current) return;
     const hits = [...before, ...answer.hits];
-    setFound({ hits, cursor: answer.cursor, none: hits.length === 0 });
+    setFound({ hits, cursor: answer.cursor, none: hits.length === 0 && !answer.cursor });
   };
   useEffect(() => {
     const number = (asked.current += 1);

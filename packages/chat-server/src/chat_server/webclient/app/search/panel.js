@@ -101,7 +101,7 @@ function Find({ desk, id, jump }) {
       h("label", h("span", t("search.from")), h("input", { type: "date", value: from, max: to || undefined, onchange: again(setFrom) })),
       h("label", h("span", t("search.to")), h("input", { type: "date", value: to, min: from || undefined, onchange: again(setTo) })),
     ),
-    h("p.list-hint", { key: "state", role: "status" }, found.error ? t(found.off ? "search.off" : "search.failed", found.error) : found.none ? t("search.nothing") : found.busy && !hits.length ? t("loading") : hits.length ? t("search.count", hits.length, Boolean(found.cursor)) : t("search.how")),
+    h("p.list-hint", { key: "state", role: "status" }, found.error ? t(found.off ? "search.off" : "search.failed", found.error) : found.none ? t("search.nothing") : found.busy && !hits.length ? t("loading") : hits.length || found.cursor ? t("search.count", hits.length, Boolean(found.cursor)) : t("search.how")),
     h(
       "div.found",
       { key: "found", ref: list, role: "listbox", id: "found-list", "aria-label": t("search.messages") },
