@@ -103,6 +103,7 @@ async def node(name: str, directory: MemoryDirectory, boot: str = "") -> AsyncIt
                 Served("relay", RelayService, RelayEndpoint(relay)),
             ],
             relay=relay,
+            keeps=False,
             meet=meet,
             forgot=lambda forgetful: here.forgot.append(forgetful),
             register=lambda: here.registered.append(None),

@@ -16,10 +16,11 @@ from chat_common.ports.rpc import Rpc
 from chat_common.settings import SetupError
 
 from chat_server.gateway import Gateway
+from chat_server.metrics import Metrics
 from chat_server.nodes import Nodes, Place
-from chat_server.remote import GatewayEndpoint, Served
+from chat_server.remote import GatewayEndpoint, MetricsEndpoint, Served
 from chat_server.router.service import Router
-from chat_server.services import GatewayService
+from chat_server.services import GatewayService, MetricsService
 
 log = structlog.get_logger("chat.server")
 
@@ -39,6 +40,7 @@ class Here:
     relay: Relay | None
     shared: bool
     stopping: Callable[[], bool]
+    metrics: Callable[[], Metrics]
 
     @property
     def alone(self) -> bool:
@@ -65,7 +67,8 @@ async def join(stack: AsyncExitStack, assembly: Assembly, here: Here, serving: S
         return None
     gateway = here.gateway
     if gateway is not None:
-        serving = [*serving, Served("gateway", GatewayService, GatewayEndpoint(gateway))]
+        numbers = Served("metrics", MetricsService, MetricsEndpoint(here.metrics))
+        serving = [*serving, Served("gateway", GatewayService, GatewayEndpoint(gateway)), numbers]
     if not here.shared:
         if gateway is not None:
             raise SetupError(
@@ -83,6 +86,7 @@ async def join(stack: AsyncExitStack, assembly: Assembly, here: Here, serving: S
         roles=here.roles,
         serving=serving,
         relay=here.relay,
+        keeps=not here.shared,
         meet=here.router.meet,
         forgot=here.router.forgets,
         register=(lambda: None) if gateway is None else gateway.routes.wanted.set,

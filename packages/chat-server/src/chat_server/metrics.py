@@ -20,9 +20,12 @@ Source = Callable[[], "Iterable[Metric]"]
 class Metrics:
     """What `/metrics` shows. Hot paths count in plain integers, which a source reads when somebody asks."""
 
-    def __init__(self) -> None:
+    def __init__(self, node: str = "") -> None:
+        self.node = node
         self._sources: list[Source] = []
         self.questions: list[Callable[[], Awaitable[None]]] = []
+        self.elsewhere: Callable[[], Awaitable[Mapping[str, str]]] | None = None
+        """The texts of other processes that are shown here too, by node; empty where there are none."""
 
     def gauges(self, read: Callable[[], Mapping[str, float]], help: Mapping[str, str] | None = None) -> None:
         """A gauge for each key of what ``read`` returns at that moment."""
@@ -72,6 +75,23 @@ class Metrics:
         for source in self._sources:
             registry.register(_Asked(source))
         return generate_latest(registry), CONTENT_TYPE_LATEST
+
+
+def merged(texts: Mapping[str, str]) -> bytes:
+    """One text of those of several processes: each of its numbers says in the label ``node`` whose it is."""
+    from prometheus_client.core import Metric
+    from prometheus_client.exposition import generate_latest
+    from prometheus_client.parser import text_string_to_metric_families
+    from prometheus_client.registry import CollectorRegistry
+
+    families: dict[str, Metric] = {}
+    for node, text in texts.items():
+        for found in text_string_to_metric_families(text):
+            family = families.setdefault(found.name, Metric(found.name, found.documentation, found.type))
+            family.samples += [each._replace(labels={**each.labels, "node": node}) for each in found.samples]
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Asked(families.values))
+    return generate_latest(registry)
 
 
 class _Asked:

@@ -21,7 +21,7 @@ from chat_common.settings import SetupError
 
 from chat_server.remote import Served
 from chat_server.roles import ALL, GATEWAY, missing, services_of
-from chat_server.services import GatewayService, RelayService
+from chat_server.services import GatewayService, MetricsAsked, MetricsService, RelayService
 
 log = structlog.get_logger("chat.nodes")
 
@@ -52,6 +52,9 @@ class Place:
     """What other nodes may ask of this one."""
     relay: Relay | None
     """Where there are rooms."""
+    keeps: bool
+    """Whether the directory is kept here, so that the others are gateways of this machine, and show nothing by
+    themselves."""
     meet: Callable[[Mapping[str, GatewayService]], None]
     """Told of the gateways of all other nodes, whenever they change."""
     forgot: Callable[[bool], None]
@@ -107,6 +110,20 @@ class Nodes:
             with contextlib.suppress(Unavailable):
                 await place.directory.depart(place.record())
             place.meet({})
+
+    async def metrics(self) -> Mapping[str, str]:
+        """The numbers of the gateways of which this node keeps the directory; who does not answer has none."""
+        if not self._place.keeps:
+            return {}
+
+        async def of(name: str) -> tuple[str, str]:
+            service = cast(MetricsService, self._proxy("metrics", MetricsService, name))
+            try:
+                return name, await service.text(MetricsAsked())
+            except ChatError:
+                return name, ""
+
+        return dict(await asyncio.gather(*(of(name) for name, _ in self._gateways)))
 
     async def ready(self) -> None:
         """`Unavailable` when another process has taken the name of this one."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
@@ -22,6 +22,7 @@ from chat_common.ports.outbox import Relay
 from chat_common.ports.rpc import Proxy, Rpc, methods_of
 from chat_common.records import Push
 
+from chat_server.metrics import Metrics
 from chat_server.pipeline import Commands, Pipeline
 from chat_server.services import (
     AuthService,
@@ -37,6 +38,7 @@ from chat_server.services import (
     GatewayService,
     ImService,
     LogPage,
+    MetricsAsked,
     Movements,
     PushService,
     RelayService,
@@ -131,6 +133,16 @@ class CostEndpoint:
 
     async def costs(self, asked: CostsAsked) -> Mapping[str, int]:
         return {name: entry.command.cost for name, entry in self.pipeline.commands.items()}
+
+
+@frozen
+class MetricsEndpoint:
+    """The `MetricsService` of this node."""
+
+    metrics: Callable[[], Metrics]
+
+    async def text(self, asked: MetricsAsked) -> str:
+        return self.metrics().render()[0].decode()
 
 
 @frozen

@@ -11,7 +11,7 @@ ROOMS = ("im", "logic", "auth", "router")
 """They share the database, and run together."""
 ALL = (GATEWAY, *ROOMS)
 SERVICES = {
-    GATEWAY: ("gateway",),
+    GATEWAY: ("gateway", "metrics"),
     "im": ("im", "commands", "costs", "relay"),
     "auth": ("auth",),
     "router": ("push",),

@@ -155,6 +155,8 @@ class Server(InProcess):
             logs.into_the_host()
             async with AsyncExitStack() as stack:
                 await self._open(stack)
+                if not self.standalone:
+                    stack.enter_context(told_to_stop(self._drain))
                 self._stack = stack.pop_all()
         except BaseException:
             self.home.leave()
@@ -280,10 +282,7 @@ class Server(InProcess):
         await rooms.sweeper.sweep()
         self.metrics = self._metrics(OutboxMetrics(relay, letters, self.clock))
         broker: Broker = await assembly.get(Broker)  # type: ignore[type-abstract]
-        readiness = Readiness(server, self.database, broker, self.nodes)
-        self.site = self._site([origin] if (origin := await store_origin(assembly)) else [], readiness)
-        if not self.standalone:
-            stack.enter_context(told_to_stop(self._drain))
+        self.site = self._site(await store_origin(assembly), Readiness(server, self.database, broker, self.nodes))
 
     async def _open_gateway(self, stack: AsyncExitStack, sockets: Sockets) -> None:
         """No database, no tasks and commands of plugins, only what stands in the way of frames."""
@@ -307,8 +306,6 @@ class Server(InProcess):
             peers=self.peers,
             stopping=lambda: self.stopping,
         )
-        if not self.standalone:
-            stack.enter_context(told_to_stop(self._drain))
 
     async def _here(self, relay: Relay | None) -> Here:
         gateway = self.gateway if self.runs_sockets else None
@@ -323,6 +320,7 @@ class Server(InProcess):
             relay=relay,
             shared=getattr(self.section("ports"), "directory", None) not in (None, "memory"),
             stopping=lambda: self.stopping,
+            metrics=lambda: self.metrics,
         )
 
     async def _ports(self) -> RoomPorts:
@@ -348,7 +346,7 @@ class Server(InProcess):
             refusals=self.refusals,
         )
 
-    def _site(self, stores: Sequence[str], readiness: Readiness) -> Starlette:
+    def _site(self, store: str | None, readiness: Readiness) -> Starlette:
         return http_app(
             pipeline=self.pipeline,
             auth=self.rooms.auth,
@@ -357,7 +355,7 @@ class Server(InProcess):
             checks=readiness.checks(),
             origins=self.origins,
             settings=self.section("http"),
-            stores=stores,
+            stores=[store] if store else [],
             peers=self.peers,
             body_timeout=self.settings.section("connections").body_timeout,
             stopping=lambda: self.stopping,
@@ -374,7 +372,8 @@ class Server(InProcess):
         return WebSocketRoute("/ws", AsgiTransport(self.gateway, origins=self.origins, vouched=self._vouched))
 
     def _metrics(self, outbox: OutboxMetrics | None) -> Metrics:
-        metrics = Metrics()
+        metrics = Metrics(self.node)
+        metrics.elsewhere = self.nodes.metrics if self.nodes is not None else None
         metrics.commands(self.pipeline.commands)
         if self.runs_sockets:
             metrics.gauges(self.gateway.stats)

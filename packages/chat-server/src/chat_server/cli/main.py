@@ -20,9 +20,21 @@ from chat_server.cli.shared import Group, chosen, shared
 @click.option("--host", metavar="HOST", help="Address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65_535), metavar="PORT", help="Port to listen on; 0: a free one.")
 @click.option("--dev", count=True, help="Log in by name alone. Say it twice for an address that others can reach.")
+@click.option(
+    "--gateways",
+    type=click.IntRange(1, 64),
+    metavar="N",
+    help="So many processes for the connections, beside one for all else, on one port: for a machine with many cores.",
+)
 @click.pass_context
 def main(
-    ctx: click.Context, config: Path | None, data: str | None, host: str | None, port: int | None, dev: int
+    ctx: click.Context,
+    config: Path | None,
+    data: str | None,
+    host: str | None,
+    port: int | None,
+    dev: int,
+    gateways: int | None,
 ) -> None:
     """An instant-messaging server. Without a subcommand it runs, and prints its address when it is ready."""
     ctx.obj = Choice(config, data, host, port)
@@ -30,13 +42,17 @@ def main(
         # What is imported stays; looking for garbage in it would take a sixth of the start.
         gc.disable()
         try:
+            if gateways is not None:
+                from chat_server.cli.gateways import serve_gateways
+
+                sys.exit(serve_gateways(ctx.obj, dev, gateways))
             from chat_server.cli.serve import serve
 
             sys.exit(serve(ctx.obj, dev))
         finally:
             gc.enable()
-    elif dev or host is not None or port is not None:
-        raise click.UsageError("--dev, --host and --port belong to running the server, not to a subcommand")
+    elif dev or host is not None or port is not None or gateways is not None:
+        raise click.UsageError("--dev, --host, --port and --gateways belong to running the server, not to a subcommand")
 
 
 @main.command()

@@ -20,6 +20,7 @@ from chat_common.settings import SetupError
 from chat_server import logs
 from chat_server.cli.choice import Choice
 from chat_server.cli.greeting import first_admin, greeting
+from chat_server.cli.supervised import Supervised
 from chat_server.http.settings import HttpSettings
 from chat_server.refusals import Refusals
 from chat_server.server import Server
@@ -45,11 +46,12 @@ def serve(choice: Choice, dev: int = 0) -> int:
             environ=choice.environ,
         ),
         dev,
+        Supervised.here(),
     )
     return 0
 
 
-def run(server: Server, dev: int = 1) -> None:
+def run(server: Server, dev: int = 1, supervised: Supervised | None = None) -> None:
     """Run a server of one's own until SIGTERM or SIGINT, on the host and port of its settings.
 
     Prints its address in a line when it accepts connections, and a few lines for whoever has started it. ``dev`` 2: the
@@ -60,14 +62,25 @@ def run(server: Server, dev: int = 1) -> None:
     log_settings, http_settings = section("log"), section("http")
     logs.configure(log_settings.level, log_settings.style)
     host, port = section("server").host, section("server").port
-    if section("auth").dev and dev < 2 and not is_loopback(host):
+    check_dev(host, dev, section("auth").dev)
+    listener = listen(host, port) if supervised is None else supervised.listen(host, port, listen)
+
+    def ready(url: str, code: str | None) -> None:
+        lines = greeting(server, url, code)
+        if supervised is None:
+            print("\n".join(lines), flush=True)
+        else:
+            supervised.ready(lines)
+
+    with asyncio.Runner(loop_factory=_loop_factory(http_settings)) as runner:
+        runner.run(_serve(server, listener, host, ready, supervised))
+
+
+def check_dev(host: str, dev: int, by_name: bool) -> None:
+    """`SetupError` where others could come in by name alone, and nobody has said that they may."""
+    if by_name and dev < 2 and not is_loopback(host):
         raise SetupError(
             f"--dev lets everybody in by name alone, and others can reach {host}: say it twice (--dev --dev) to mean it"
-        )
-    listener = listen(host, port)
-    with asyncio.Runner(loop_factory=_loop_factory(http_settings)) as runner:
-        runner.run(
-            _serve(server, listener, host, lambda url, code: print("\n".join(greeting(server, url, code)), flush=True))
         )
 
 
@@ -79,8 +92,9 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A bound socket; `SetupError` says what is wrong with the address."""
+def listen(host: str, port: int, shared: bool = False) -> socket.socket:
+    """A bound socket; ``shared``: other processes of this user may have the same port. `SetupError` says what is wrong
+    with the address."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -90,6 +104,8 @@ def listen(host: str, port: int) -> socket.socket:
     listener = socket.socket(family, kind, protocol)
     # A restart must not wait for the former one's connections to time out.
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if shared:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     try:
         listener.bind(address)
     except OSError as error:
@@ -102,7 +118,13 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-async def _serve(server: Server, listener: socket.socket, host: str, ready: Callable[[str, str | None], None]) -> None:
+async def _serve(
+    server: Server,
+    listener: socket.socket,
+    host: str,
+    ready: Callable[[str, str | None], None],
+    supervised: Supervised | None,
+) -> None:
     with listener:
         async with server:
             http: HttpSettings = server.settings.section("http")
@@ -128,14 +150,17 @@ async def _serve(server: Server, listener: socket.socket, host: str, ready: Call
                 timeout_graceful_shutdown=GRACE,
             )
             web = _Web(config, server)
-            server.public_address.listening(host, listener.getsockname()[1])
+            port = listener.getsockname()[1] if supervised is None else supervised.orders.public_port
+            server.public_address.listening(host, port)
             loop = asyncio.get_running_loop()
             loop.set_exception_handler(functools.partial(_loop_failed, server.refusals))
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, web.stop)
             shown = f"[{host}]" if ":" in host else host
             code = await first_admin(server) if server.runs_rooms else None
-            web.ready = lambda: ready(f"http://{shown}:{listener.getsockname()[1]}", code)
+            web.ready = lambda: ready(f"http://{shown}:{port}", code)
+            if supervised is not None:
+                supervised.watch(web.stop)
             dying = asyncio.create_task(server.assembly.failed())
             dying.add_done_callback(lambda task: None if task.cancelled() else web.stop())
             # What stands now lives as long as the process: the collector need not walk it again and again. It is not

@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from chat_server.http.settings import HttpSettings
-from chat_server.metrics import Metrics
+from chat_server.metrics import Metrics, merged
 
 Check = Callable[[], Awaitable[Any]]
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -91,6 +91,9 @@ def metrics_page(metrics: Metrics, insider: Callable[[Request], bool]) -> Endpoi
             raise NotPermitted("The metrics are not open to this address; see the setting [http] metrics.")
         await asyncio.gather(*(ask() for ask in metrics.questions))
         text, kind = metrics.render()
+        others = await metrics.elsewhere() if metrics.elsewhere is not None else {}
+        if others:
+            text = merged({metrics.node: text.decode(), **others})
         return Response(text, media_type=kind, headers={"cache-control": "no-store"})
 
     return endpoint

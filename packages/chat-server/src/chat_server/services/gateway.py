@@ -120,6 +120,19 @@ class GatewayService(Protocol):
         ...
 
 
+@frozen
+class MetricsAsked:
+    """Nothing is said yet."""
+
+
+class MetricsService(Protocol):
+    """The numbers of a process without a port of its own."""
+
+    async def text(self, asked: MetricsAsked) -> str:
+        """In Prometheus' text format."""
+        ...
+
+
 class RelayService(Protocol):
     """The outbox's relay of a node, for the other nodes."""
 
