@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+from chat_common.client import connect
+from chat_common.clock import ManualClock
 from chat_common.errors import Invalid
-from chat_common.wire import Receipt, SubmitMessage
+from chat_common.settings import SetupError
+from chat_common.wire import Inbox, Receipt, SubmitMessage
 from chat_server import Server
 from chat_server.logic.direct import OpenDirect
+from chat_server.testing.faults import Faults, MemoryLine
 
 
 async def test_a_request_is_a_record_or_a_mapping_and_its_reply_a_record(chat: Server) -> None:
@@ -35,3 +40,29 @@ async def test_what_is_no_request_is_refused_by_what_would_be(chat: Server) -> N
     for command, params, said in wrong:
         with pytest.raises(Invalid, match=said):
             await chat.call(command, params, user=ann.user)
+
+
+async def test_a_client_asks_with_records_and_is_answered_by_records(chat: Server) -> None:
+    ann, bob = await chat.ensure_user("ann"), await chat.ensure_user("bob")
+    faults = Faults(ManualClock())
+    token = await chat.issue_token(ann.user)
+
+    async def opener(_url: str) -> MemoryLine:
+        return MemoryLine(chat.gateway, faults)
+
+    async with connect("http://chat.test", token, opener=opener) as client:
+        room = await client.call("direct.open", OpenDirect(user=bob.user), reply=Inbox)
+        assert isinstance(room, Inbox)
+        said = SubmitMessage(conversation=room.conversation, kind="text", body={"text": "hi"})
+        receipt = await client.call(said, ref="order 1")
+        assert isinstance(receipt, Receipt)
+        assert await client.call(said, ref="order 1") == receipt
+        assert (await client.call("user.me"))["name"] == "ann"
+        with pytest.raises(Invalid, match="not User"):
+            await client.call(ann)  # type: ignore[call-overload]
+
+
+async def test_identify_is_refused_where_every_page_could_use_it(tmp_path: Path) -> None:
+    settings = {"server": {"data": str(tmp_path), "allowed_origins": ["*"]}}
+    with pytest.raises(SetupError, match="name the origins"):
+        await Server(settings=settings, identify=lambda request: "42").__aenter__()

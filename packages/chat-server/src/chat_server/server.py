@@ -219,6 +219,7 @@ class Server(InProcess):
         assembly.provide(FileRights, SqlFileRights())  # type: ignore[type-abstract]
         self.codec = JsonCodec()
         sockets = Sockets(assembly, section, self.clock, self.codec, self.node, self.refusals, self._drop)
+        doors.check(self.settings, identifies=self._identify is not None, has_rooms=self.runs_rooms)
         if not self.runs_rooms:
             await self._open_gateway(stack, sockets)
             return

@@ -184,12 +184,7 @@ class ChatClient(Commands):
 
     # --- doing ----------------------------------------------------------------------------------------------------
 
-    async def call(self, command: str, params: Any = None, *, ref: str | None = None) -> Any:
-        """The command's result, as JSON's own types; raises the server's error as its class.
-
-        Repeat a call of your own with the same ``ref`` to get the same result. Calls of one conversation's `submit`
-        are carried out in the order they were made.
-        """
+    async def _call(self, command: str, params: Any, ref: str | None) -> Any:
         ref = secrets.token_hex(16) if ref is None else ref
         answer = self._answers.get(ref)
         if answer is None:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import abc
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, overload
 
 import msgspec
 from attrs import frozen
 
 from chat_common.client.upload import upload
 from chat_common.decoding import prepare
+from chat_common.errors import Invalid
 from chat_common.ports.files import FileFacts
-from chat_common.wire import Inbox, Message, User
+from chat_common.wire import Inbox, Message, Receipt, SubmitMessage, User
+
+R = TypeVar("R")
 
 
 @frozen
@@ -48,8 +51,34 @@ class Commands(abc.ABC):
     """Each method is one `call`: it raises the server's error as its class, and is done once however often it is
     repeated on the way."""
 
+    @overload
+    async def call(self, command: SubmitMessage, *, ref: str | None = None) -> Receipt: ...
+
+    @overload
+    async def call(self, command: str, params: Any = None, *, ref: str | None = None, reply: type[R]) -> R: ...
+
+    @overload
+    async def call(self, command: str, params: Any = None, *, ref: str | None = None) -> Any: ...
+
+    async def call(self, command: Any, params: Any = None, *, ref: str | None = None, reply: Any = None) -> Any:
+        """The command's result; raises the server's error as its class.
+
+        ``params``: a mapping or a record. ``reply``: the record class of the result, such as `wire.Inbox`; without it
+        the result is JSON's own types. A `SubmitMessage` alone is the command ``submit``, answered by its `Receipt`.
+
+        Repeat a call of your own with the same ``ref`` to get the same result. Calls of one conversation's `submit`
+        are carried out in the order they were made.
+        """
+        if isinstance(command, SubmitMessage):
+            command, params, reply = "submit", command, Receipt
+        elif not isinstance(command, str):
+            message = f"command: a name or a SubmitMessage is needed, not {type(command).__name__}"
+            raise Invalid(message, field="command")
+        result = await self._call(command, params, ref)
+        return result if reply is None else msgspec.convert(result, reply)
+
     @abc.abstractmethod
-    async def call(self, command: str, params: Any = None, *, ref: str | None = None) -> Any:
+    async def _call(self, command: str, params: Any, ref: str | None) -> Any:
         """The command's result, as JSON's own types."""
 
     @property

@@ -5,7 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from attrs import evolve
-from chat_common.settings import Settings
+from chat_common.settings import Settings, SetupError
+
+
+def check(settings: Settings, *, identifies: bool, has_rooms: bool) -> None:
+    """`SetupError`: the application cannot say whose a request is in this process, or must not with these settings."""
+    if identifies and not has_rooms:
+        raise SetupError("identify= needs a process that has the rooms, and their store of users: see [server] roles.")
+    if identifies and "*" in settings.section("server").allowed_origins:
+        raise SetupError(
+            '[server] allowed_origins: "*" with identify= lets every page act as whoever looks at it: name the origins.'
+        )
 
 
 def is_closed(settings: Settings) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 
 from attrs import frozen
 from chat_common import wire
+from chat_common.errors import Unavailable
 from chat_common.records import Caller
 
 from chat_server.embedding.asking import read_request
@@ -30,7 +31,7 @@ class InProcess:
     raises `NotOpen`, from another event loop `WrongLoop`."""
 
     home: Home
-    inside: Inside
+    inside: Inside | None = None
 
     async def call(
         self, command: object, params: object = None, *, user: str | None = None, ref: str | None = None
@@ -41,12 +42,12 @@ class InProcess:
         `SubmitMessage`, where it is one command's. It goes through the same pipeline as a client's. ``ref`` makes it
         idempotent; absent: a random one. `NotFound`: there is no such user.
         """
-        self.home.check()
-        name, plain = read_request(self.inside.pipeline.commands, command, params)
+        inside = self._inside()
+        name, plain = read_request(inside.pipeline.commands, command, params)
         if user is not None:
-            await self.inside.people.require(user)
+            await inside.people.require(user)
         caller = Caller(user, ref or secrets.token_urlsafe(16), origin="local")
-        return await self.inside.pipeline.call(caller, name, plain)
+        return await inside.pipeline.call(caller, name, plain)
 
     async def submit(self, message: Any, *, user: str, ref: str | None = None) -> wire.Receipt:
         """Say something as ``user``: a `SubmitMessage`, or a mapping of its fields; the receipt. See `call`."""
@@ -69,14 +70,19 @@ class InProcess:
         application's own site. ``profile``: ``new`` takes name and picture of new users only, ``always`` follows the
         application at each call. `Invalid` names the field and the limit.
         """
-        self.home.check()
-        return await self.inside.people.user_of(subject, name, avatar, profile, provider)
+        return await self._inside().people.user_of(subject, name, avatar, profile, provider)
 
     async def issue_token(self, user: str, device: str | None = None) -> str:
         """A token with which a client of this user says `hello`, for applications that log people in themselves.
 
         `NotFound`: there is no such user; `NotPermitted`: banned.
         """
+        inside = self._inside()
+        await inside.people.require(user)
+        return await inside.issue_token(user, device)
+
+    def _inside(self) -> Inside:
         self.home.check()
-        await self.inside.people.require(user)
-        return await self.inside.issue_token(user, device)
+        if self.inside is None:
+            raise Unavailable("This process has no rooms, see [server] roles: call in one that has.")
+        return self.inside
