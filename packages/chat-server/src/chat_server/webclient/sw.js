@@ -81,5 +81,5 @@ async function opened({ conversation, seq }) {
   if (one) {
     if (conversation) one.postMessage({ open: conversation, seq });
     await one.focus().catch(() => {});
-  } else await self.clients.openWindow(conversation ? `./#/${encodeURIComponent(conversation)}` : "./");
+  } else await self.clients.openWindow(conversation ? `./#/${encodeURIComponent(conversation)}${seq ? `/${seq}` : ""}` : "./");
 }

@@ -10,6 +10,7 @@ import { jumpDialog } from "./panels/jump.js";
 import { profileDialog, useContacts } from "./panels/profile.js";
 import { SearchPanel } from "./search/panel.js";
 import { Keyboard, Settings } from "./panels/settings.js";
+import { keepPushed } from "./push.js";
 import { go, open as openConversation, route } from "./route.js";
 import { changed, settings } from "./settings.js";
 import { Invitation } from "./thread/invitation.js";
@@ -41,6 +42,7 @@ export function App({ desk, logout }) {
 
   useEffect(() => {
     notifyFor(desk);
+    keepPushed(client).catch(() => {}); // a push service may be out of reach; the next start tries again
     desk.profile = (user) => profileDialog(desk, user);
   }, [desk]);
   const one = id && client.conversation(id);
@@ -130,7 +132,7 @@ function Nothing({ desk, toSearch, newGroup, again }) {
     { name: "profile", symbol: "person", act: () => go("settings", "profile"), shown: fresh },
     { name: "find", symbol: "search", act: () => toSearch.current(), shown: fresh },
     { name: "group", symbol: "users", act: newGroup, shown: fresh },
-    { name: "notify", symbol: "bell", act: () => askToNotify().then(again), shown: mayNotify() === "default" && client.list().length > 0 },
+    { name: "notify", symbol: "bell", act: () => askToNotify().then(again).then(() => keepPushed(client)).catch(() => {}), shown: mayNotify() === "default" && client.list().length > 0 },
   ].filter(({ name, shown }) => shown && !settings.dismissed.includes(name));
   return h(
     "div.nothing",

@@ -5,6 +5,7 @@ import { App } from "./app.js";
 import { Desk } from "./desk.js";
 import { Login } from "./login.js";
 import { count } from "./notify.js";
+import { stopPushing } from "./push.js";
 import { apply, device, onTokenChange, settings } from "./settings.js";
 import { closeOverlays, h } from "./views/h.js";
 import { guardComposition } from "./views/keys.js";
@@ -68,6 +69,7 @@ async function chat(token) {
   count(0);
   if (LOGIN_ENDED.has(code)) {
     settings.token = undefined;
+    stopPushing().catch(() => {});
     if (user) Drafts.forget(user);
     return t(`over.${code}`);
   }
@@ -92,7 +94,8 @@ async function logout(client) {
   Drafts.forget(client.me.user);
   settings.token = undefined;
   try {
-    await Promise.race([client.call("auth.logout"), new Promise((resolve) => setTimeout(resolve, PATIENCE))]);
+    const ended = Promise.all([client.call("auth.logout"), stopPushing()]);
+    await Promise.race([ended, new Promise((resolve) => setTimeout(resolve, PATIENCE))]);
   } catch {
     // the server may have ended the session first
   }

@@ -33,6 +33,7 @@ export const CHOICES = {
   opening: ["unread", "newest"],
   notify: ["all", "mentions", "none"],
   sound: ["off", "on"],
+  push: ["on", "off"],
 };
 
 /** Changes with every choice: who draws by one reads it. */
@@ -44,6 +45,13 @@ export const settings = {
   },
   set token(value) {
     write("token", value);
+  },
+  /** The endpoint that the server knows of this browser. */
+  get pushed() {
+    return read("pushed");
+  },
+  set pushed(value) {
+    write("pushed", value);
   },
   /** Emoji that were used last, the newest first. */
   get recent() {

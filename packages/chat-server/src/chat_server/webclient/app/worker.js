@@ -11,5 +11,5 @@ export function startWorker() {
   };
   const policy = globalThis.trustedTypes?.createPolicy("chat-worker", { createScriptURL }) ?? { createScriptURL };
   navigator.serviceWorker.register(policy.createScriptURL(address)).catch(() => {}); // the page works without
-  navigator.serviceWorker.addEventListener("message", ({ data }) => data?.open && open(data.open));
+  navigator.serviceWorker.addEventListener("message", ({ data }) => data?.open && open(data.open, data.seq));
 }

@@ -8,6 +8,7 @@ import { confirmDialog, Dialog } from "../views/dialog.js";
 import { h, icon, iconButton, useClient, useSignal } from "../views/h.js";
 import { errorText, moment, speak, t } from "../words.js";
 import { mayNotify, askToNotify } from "../notify.js";
+import { keepPushed, needsHomeScreen } from "../push.js";
 import { useContacts } from "./profile.js";
 
 const PAGES = { profile: "person", notifications: "bell", appearance: "theme", chat: "chat", devices: "device", privacy: "block", keyboard: "keyboard", about: "info" };
@@ -120,13 +121,16 @@ async function square(file) {
 
 function Notifications({ desk }) {
   const [state, setState] = useState(mayNotify());
-  const hint = { granted: "notify.granted", denied: "notify.denied", default: "notify.default", unsupported: "notify.unsupported" }[state];
+  const { client } = desk;
+  const keep = () => desk.attempt(() => keepPushed(client));
+  const hint = needsHomeScreen() ? "notify.home" : { granted: "notify.granted", denied: "notify.denied", default: "notify.default", unsupported: "notify.unsupported" }[state];
   return h(
     "div.settings-form",
     h("p", t(hint)),
-    state === "default" && h("button.primary", { type: "button", onclick: async () => setState(await askToNotify()) }, t("notify.ask")),
+    state === "default" && h("button.primary", { type: "button", onclick: () => askToNotify().then((answer) => (setState(answer), keep())) }, t("notify.ask")),
     state === "granted" && h("button.secondary", { type: "button", onclick: () => desk.notifyTest() }, t("notify.test")),
     h(Choice, { name: "notify" }),
+    state === "granted" && h(Choice, { name: "push", after: keep }),
     h(Choice, { name: "sound" }),
   );
 }
