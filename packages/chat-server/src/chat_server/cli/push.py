@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
 from pathlib import Path
 
 import click
@@ -36,3 +38,18 @@ def keys(ctx: click.Context, config: Path | None, data: str | None, replace: boo
     public = make_key(path, replace=replace)
     click.echo(f"{path}: the private key, which belongs into no other hands; nodes of one chat share it")
     click.echo(f"public key: {public}")
+
+
+@push.command()
+@shared
+@click.argument("user")
+@click.pass_context
+def test(ctx: click.Context, config: Path | None, data: str | None, user: str) -> None:
+    """Send a notification to each device of the user with the id USER, and say what its platform answers."""
+    from chat_server.cli.push_test import send_test
+
+    lines, delivered = asyncio.run(send_test(chosen(ctx, config, data), user))
+    for line in lines:
+        click.echo(line)
+    if not delivered:
+        sys.exit(1)
