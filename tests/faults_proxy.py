@@ -85,6 +85,10 @@ class FaultsProxy:
         async with self._arrived:
             await self._arrived.wait_for(lambda: self.accepted > after)
 
+    async def _reach(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A connection to the target; OSError when it takes none."""
+        return await asyncio.open_connection(*self.target)
+
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         async with self._arrived:
             self.accepted += 1
@@ -93,7 +97,7 @@ class FaultsProxy:
             link = _Link(self, (reader, writer), None)
         else:
             try:
-                link = _Link(self, (reader, writer), await asyncio.open_connection(*self.target))
+                link = _Link(self, (reader, writer), await self._reach())
             except OSError:
                 _abort(writer)
                 return

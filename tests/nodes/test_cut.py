@@ -6,11 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from chat_common.protocol.frames import Push
+from chat_common.client import dev_login
+from chat_common.ports.directory import Directory
+from chat_common.protocol.frames import Device, Hello, Push
 from chat_server import nodes
 
 from tests.nodes.cluster import Cluster, Person, group, person
 from tests.services.redis import Redis
+from tests.support.raw import raw
 from tests.support.waiting import until
 
 
@@ -50,11 +53,21 @@ async def test_a_redis_that_comes_back_empty_is_written_again(
     monkeypatch.setattr(nodes, "REBUILT", 10.0)
     async with cluster.of("a", "b") as (a, b), person(a, "ada") as ada, person(b, "bob") as bob:
         room = await group(ada, bob)
+        gone = await dev_login(b.url, "bob", "lost-phone")
         redis.kill()
-        await say(ada, room, "without Redis")
-        await bob.client.next(Push, says("without Redis"), timeout=30)
+        for number in range(5):
+            for one, other in ((ada, bob), (bob, ada)):
+                text = f"{number} of {one.user} without Redis"
+                await say(one, room, text)
+                await other.client.next(Push, says(text), timeout=30)
+        async with raw(a.url) as later, raw(b.url) as thief:
+            assert (await later.hello(ada.token, ada.device)).user is not None, "nobody is logged out by that"
+            await bob.client.call("auth.kick", {"device": "lost-phone"})
+            await thief.send(Hello(Device("lost-phone", "test"), gone.token))
+            assert await thief.closed() == 4409, "and nobody is let in who was logged out"
+            assert await ada.client.call("user.me") != await bob.client.call("user.me")
         redis.start()
-        directory = a.server.rooms.push._directory
+        directory: Directory = await a.server.assembly.get(Directory)  # type: ignore[type-abstract]
 
         async def rebuilt() -> bool:
             try:

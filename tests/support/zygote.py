@@ -98,7 +98,7 @@ class Zygote:
         arguments = ["--dev", "--port", str(self.port), "--data", str(self.data), *self.options]
         self._mother.stdin.write(json.dumps(arguments).encode() + b"\n")
         waiting = [asyncio.create_task(event.wait()) for event in (self._ready, self._dead)]
-        await asyncio.wait(waiting, timeout=60, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(waiting, timeout=150, return_when=asyncio.FIRST_COMPLETED)
         for task in waiting:
             task.cancel()
         if not self._ready.is_set():
@@ -106,9 +106,18 @@ class Zygote:
 
     async def stop(self, how: signal.Signals = signal.SIGKILL) -> None:
         """Ends this life and waits for its end."""
+        self.send(how)
+        await self.ended()
+
+    def send(self, number: signal.Signals) -> None:
+        """This signal, if it lives."""
         if self.pid is not None:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, how)
+                os.kill(self.pid, number)
+
+    async def ended(self) -> None:
+        """When this life is over."""
+        if self.pid is not None:
             await asyncio.wait_for(self._dead.wait(), 30)
             self.pid = None
 

@@ -5,17 +5,27 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import structlog
 from chat_common.assembly import Assembly
 from chat_common.backoff import pause
+from chat_common.errors import ChatError
 from chat_common.plugins import Contributions
 from chat_common.records import Context, Task
 
 from chat_server.store.leases import Leases
 
 log = structlog.get_logger("chat.server")
+
+
+async def if_it_can(work: Callable[[], Awaitable[object]]) -> None:
+    """Work of the last moment that may be left undone, because the next start does it: that the database is away is no
+    reason to end in an error."""
+    try:
+        await work()
+    except ChatError as error:
+        log.warning("left_undone", reason=error.message)
 
 
 @contextlib.asynccontextmanager

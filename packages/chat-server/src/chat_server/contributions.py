@@ -23,6 +23,11 @@ class RoomContributions:
     routes: Sequence[Any] = field(factory=tuple)
 
 
+def records(owned: Sequence[Owned[Any]]) -> list[Any]:
+    """What plugins and rooms have handed over, without who it was."""
+    return [one.record for one in owned]
+
+
 def screens_texts(**fields: str) -> Screens:
     """For `Command.screens`: fields of the request that others read, each with its target (see `OtherText`)."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from attrs import define
+from chat_common.assembly import Assembly
 from chat_common.clock import Clock
 from chat_common.ports.database import Database
 from chat_common.ports.directory import Directory, NodeRecord
@@ -73,6 +74,18 @@ class NodeList:
         self._clock = clock
         self._alone = alone
         self._own = own
+
+    @classmethod
+    async def of(cls, assembly: Assembly, alone: bool, own: Callable[[], NodeRecord] | None = None) -> NodeList:
+        """With the directory, the database and the outbox that the settings name."""
+        return cls(
+            await assembly.get(Directory),  # type: ignore[type-abstract]
+            await assembly.get(Database),  # type: ignore[type-abstract]
+            await assembly.get(DeadLetters),  # type: ignore[type-abstract]
+            assembly.clock,
+            alone=alone,
+            own=own,
+        )
 
     def contributions(self) -> RoomContributions:
         """Its command, for admins."""

@@ -19,6 +19,7 @@ from chat_common.settings import SetupError, setting
 
 from chat_server.auth import providers as identity_providers
 from chat_server.auth.settings import AuthSettings
+from chat_server.canary import CanarySettings
 from chat_server.files import kinds as file_kinds
 from chat_server.files import plugin as files
 from chat_server.gateway.settings import GatewaySettings
@@ -137,6 +138,7 @@ def chat_sections() -> Sequence[Section]:
         Section("search", SearchSettings, "Search of messages."),
         Section("fanout", FanoutSettings, "Hot rooms and offline push."),
         Section("push", PushSettings, "How offline push is sent."),
+        Section("canary", CanarySettings, "A message of each node to itself, to see that messages come."),
         Section("groups", GroupSettings, "Who is put into groups, and into how many."),
         Section("reports", ReportSettings, "Reports of messages and users."),
         Section("words", WordSettings, "Lists of sensitive words."),

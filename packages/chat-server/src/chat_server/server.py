@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
@@ -24,7 +24,7 @@ from attrs import evolve
 from chat_common.assembly import Assembly
 from chat_common.clock import Clock, SystemClock
 from chat_common.codec.json import JsonCodec
-from chat_common.plugins import Owned, Plugins
+from chat_common.plugins import Plugins
 from chat_common.ports.broker import Broker
 from chat_common.ports.cache import Cache
 from chat_common.ports.database import Database
@@ -43,8 +43,9 @@ from starlette.routing import WebSocketRoute
 from chat_server import logs
 from chat_server.auth.public_address import PublicAddress
 from chat_server.auth.settings import AuthSettings
-from chat_server.background import background
-from chat_server.contributions import RoomContributions, with_rooms
+from chat_server.background import background, if_it_can
+from chat_server.canary import canary_of
+from chat_server.contributions import RoomContributions, records, with_rooms
 from chat_server.embedding import doors
 from chat_server.embedding.door import Door
 from chat_server.embedding.home import Held, Home
@@ -226,7 +227,7 @@ class Server(InProcess):
         if getattr(ports, "database", None) in (None, "sqlite"):
             stack.enter_context(data_lock(Path(server.data)))
         self.database = await assembly.get(Database)  # type: ignore[type-abstract]
-        await bring_up_tables(self.database, _records(self.plugins.tables))
+        await bring_up_tables(self.database, records(self.plugins.tables))
         # One file of SQLite has one server, as its lock has just shown.
         self.leases = None if self.database.dialect == "sqlite" else Leases(self.database, self.clock, self.node)
         providers = await assembly.all(PushProvider)  # type: ignore[type-abstract]
@@ -253,24 +254,24 @@ class Server(InProcess):
             self.gateway = await sockets.beside(rooms, self.pipeline, report_acks=bool(providers))
         relay: Relay = await assembly.get(Relay)  # type: ignore[type-abstract]
         letters: DeadLetters = await assembly.get(DeadLetters)  # type: ignore[type-abstract]
-        directory: Directory = await assembly.get(Directory)  # type: ignore[type-abstract]
         here = await self._here(relay)
-        nodes = NodeList(directory, self.database, letters, self.clock, alone=here.alone, own=here.record)
+        self.canary = await canary_of(assembly, section("canary"), here)
         self.contributions = with_rooms(
             plugged,
             [
                 *rooms.contributions(),
                 contributions_of(here.gateway),
                 *self.moderation.contributions(rooms.executor),
-                nodes.contributions(),
+                (await NodeList.of(assembly, here.alone, here.record)).contributions(),
+                self.canary.contributions(),
                 RoomContributions(room="leases", tasks=self.leases.tasks() if self.leases is not None else ()),
             ],
         )
         stack.push_async_callback(self.moderation.close)
         self.pipeline.register(self.contributions.commands)
-        stack.push_async_callback(rooms.fanout.save)
+        stack.push_async_callback(if_it_can, rooms.fanout.save)
         await stack.enter_async_context(
-            relay.running(_records(self.contributions.consumers), _records(self.contributions.ensured))
+            relay.running(records(self.contributions.consumers), records(self.contributions.ensured))
         )
         if self.leases is not None:
             await self.leases.renew()
@@ -360,12 +361,13 @@ class Server(InProcess):
             peers=self.peers,
             body_timeout=self.settings.section("connections").body_timeout,
             stopping=lambda: self.stopping,
+            alarm=lambda: self.canary.alarm,
             public_url=self.public_address.public,
             vouched=self._vouched,
             # Our own server hands sockets to a faster transport before they come here (`cli.serve`).
             routes=[
                 *([self._ws()] if self.runs_sockets else []),
-                *_records(self.contributions.routes),
+                *records(self.contributions.routes),
             ],
         )
 
@@ -382,6 +384,7 @@ class Server(InProcess):
             metrics.ask_first(outbox.ask)
             for source in (outbox.source, self._file_telemetry.source, self.rooms.push.numbers.source):
                 metrics.collect(source)
+            metrics.gauges(self.canary.numbers)
         metrics.collect(self.refusals.source)
         return metrics
 
@@ -393,7 +396,3 @@ class Server(InProcess):
     def _observe(self, event: str, data: Push) -> None:
         if self._observers is not None:
             self._observers.tell("message_stored" if data.event == "message" else f"{data.event}_changed", data.data)
-
-
-def _records(owned: Sequence[Owned[Any]]) -> list[Any]:
-    return [one.record for one in owned]

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from chat_common.assembly import Assembly
 from chat_common.clock import SystemClock
-from chat_common.ports.database import Database
-from chat_common.ports.directory import Directory
-from chat_common.ports.outbox import DeadLetters
 from chat_common.settings import SetupError
 from msgspec import UNSET
 
@@ -33,9 +29,8 @@ async def _found(choice: Choice) -> NodesShown:
     clock = SystemClock()
     async with Assembly(plugins, settings, clock=clock) as assembly:
         furnish(assembly, settings)
-        get: Callable[[Any], Any] = assembly.get
         alone = getattr(settings.section("ports"), "directory", None) in (None, "memory")
-        nodes = NodeList(await get(Directory), await get(Database), await get(DeadLetters), clock, alone=alone)
+        nodes = await NodeList.of(assembly, alone)
         return await nodes.show()
 
 

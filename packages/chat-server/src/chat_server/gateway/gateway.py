@@ -8,6 +8,7 @@ from typing import Self
 
 from chat_common.protocol.frames import Note
 from chat_common.protocol.session import State
+from chat_common.records import Push
 
 from chat_server.contributions import RoomContributions
 from chat_server.gateway.acknowledgements import Acknowledgements
@@ -49,6 +50,8 @@ class Gateway:
     ) -> None:
         settings, clock, near = node.settings, node.clock, neighbours
         self.node = node
+        self.listeners: dict[str, Callable[[Push], None]] = {}
+        """Who in this process is told instead of a client, by the name of the session."""
         self.codec, self.limits = node.codec, node.limits
         self.tasks = tasks = Tasks()
         self.sessions = sessions = Sessions(node)
@@ -105,6 +108,9 @@ class Gateway:
         self.deliveries.take(deliveries)
 
     async def tell(self, request: SessionPush) -> bool:
+        if (listener := self.listeners.get(request.session)) is not None:
+            listener(request.push)
+            return True
         found = self.sessions.index.get(request.session)
         if found is None or found.state is State.CLOSED:
             return False

@@ -45,6 +45,7 @@ def http_app(
     peers: Peers | None = None,
     body_timeout: float = 30.0,
     stopping: Callable[[], bool] = lambda: False,
+    alarm: Callable[[], str] = str,
     public_url: str = "",
     vouched: Vouch | None = None,
 ) -> Starlette:
@@ -55,6 +56,7 @@ def http_app(
     store); they are matched before the web client and get the same security headers unless they set their own.
     ``stores``: origins of object stores that the web client may talk to. ``peers`` knows the proxies to believe.
     ``body_timeout``: seconds within which the body of a command is complete. ``stopping``: whether the server drains.
+    ``alarm``: see `readyz`.
     ``public_url``: the address that people use, where it is set. ``vouched``: says whose a request without a token is.
     """
     settings = settings or HttpSettings()
@@ -62,7 +64,7 @@ def http_app(
     insider = Insiders(settings)
     mine: list[BaseRoute] = [
         Route("/healthz", healthz),
-        Route("/readyz", readyz(checks, insider, stopping)),
+        Route("/readyz", readyz(checks, insider, stopping, alarm)),
         Route("/api/openapi.json", document(partial(openapi, pipeline.commands), public_url)),
         Route("/api/asyncapi.json", document(partial(asyncapi, pipeline.commands), public_url)),
         Route(

@@ -44,12 +44,17 @@ class Insiders:
 
 
 def readyz(
-    checks: Mapping[str, Check], insider: Callable[[Request], bool], stopping: Callable[[], bool] = lambda: False
+    checks: Mapping[str, Check],
+    insider: Callable[[Request], bool],
+    stopping: Callable[[], bool] = lambda: False,
+    alarm: Callable[[], str] = str,
 ) -> Endpoint:
     """200 when every part is ready, else 503; ``{ready, parts: {name: "ok" or what is wrong}}``.
 
     Only insiders are told the parts, which are asked at most once a second, however often somebody asks for them. From
-    the moment when it is ``stopping`` the server is not ready, whatever its parts are.
+    the moment when it is ``stopping`` the server is not ready, whatever its parts are. ``alarm`` says what is wrong
+    though every part is there, empty: nothing; insiders are told, and the server stays ready: what is wrong with all
+    nodes must not take all of them from the balancer.
     """
     latest: list[tuple[float, dict[str, str]]] = []
     asking = asyncio.Lock()
@@ -78,6 +83,8 @@ def readyz(
         parts = {"server": "It is stopping."} if stopping() else await look()
         ready = all(answer == "ok" for answer in parts.values())
         told: dict[str, Any] = {"ready": ready, "parts": parts} if insider(request) else {"ready": ready}
+        if insider(request) and (wrong := alarm()):
+            told["alarm"] = wrong
         return JSONResponse(told, 200 if ready else 503, headers={"cache-control": "no-store"})
 
     return endpoint

@@ -21,7 +21,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from chat_server.store.database import SqlDatabase
 from chat_server.store.postgresql_url import read_address
-from chat_server.store.writer import Apply, BatchOutcome, Job, detail_of, is_passing, run_batch
+from chat_server.store.writer import AGAIN, Apply, BatchOutcome, Job, detail_of, is_passing, run_batch
 
 T = TypeVar("T")
 log = structlog.get_logger("chat.store")
@@ -77,7 +77,7 @@ class PostgresDatabase(SqlDatabase):
             async with self.engine.begin() as connection:
                 return await connection.run_sync(run_batch, jobs)
         except OSError as error:  # the driver's own, where no connection could be made
-            raise Unavailable("The database does not answer. Try again.") from error
+            raise Unavailable("The database does not answer. Try again.", retry_after=AGAIN) from error
 
     async def read(self, work: Callable[[Any], T]) -> T:
         try:
@@ -86,7 +86,7 @@ class PostgresDatabase(SqlDatabase):
                 async with connection.begin():
                     return await connection.run_sync(work)
         except (SQLAlchemyError, OSError) as error:
-            raise Unavailable("The database does not answer. Try again.") from error
+            raise Unavailable("The database does not answer. Try again.", retry_after=AGAIN) from error
 
     async def aclose(self) -> None:
         await self._writer.close()

@@ -20,6 +20,9 @@ T = TypeVar("T")
 Apply = Callable[[Any, Sequence[Any]], Sequence[Any]]
 log = structlog.get_logger("chat.store")
 
+AGAIN = 1.0
+"""Seconds after which a client that was refused because the database is away may ask again."""
+
 BATCH = 500
 """Most jobs of one transaction: bounds its time, and the variables of its longest statement."""
 SHARE = 64
@@ -146,7 +149,7 @@ def translated(error: BaseException) -> BaseException:
     """A vendor's exception never crosses the port."""
     if isinstance(error, SQLAlchemyError):
         log.error("database_failed", error=type(error).__name__, detail=detail_of(error))
-        failure = Unavailable("The database failed. Try again.")
+        failure = Unavailable("The database failed. Try again.", retry_after=AGAIN)
         failure.__cause__ = error
         return failure
     return error
