@@ -58,10 +58,14 @@ class DueReader:
     settings: PushSettings
     preview: Callable[[str, Any], str]
 
-    def read(self, connection: Connection, now: int, running: Collection[tuple[str, str]]) -> tuple[list[Due], bool]:
-        """What is due at ``now`` (ms) and not under way, the oldest first; and whether there may be more behind it."""
-        rows = push_due.due(connection, now, PAGE + len(running))
-        more = len(rows) == PAGE + len(running)
+    def read(
+        self, connection: Connection, now: int, running: Collection[tuple[str, str]], most: int
+    ) -> tuple[list[Due], bool]:
+        """What is due at ``now`` (ms) and not under way, the oldest first, at most so many rows; and whether there may
+        be more behind it."""
+        limit = min(PAGE, most) + len(running)
+        rows = push_due.due(connection, now, limit)
+        more = len(rows) == limit
         found: list[Due] = []
         late: dict[str, list[tuple[Any, Any]]] = {}
         for row in rows:

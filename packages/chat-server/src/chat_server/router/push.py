@@ -108,9 +108,13 @@ class OfflinePush:
         """Begin to send what is due, as far as its providers have room; and whether something waits for room."""
         if not self._turn.held or await self._ports.directory.known_since() < self._lease:
             return [], False
+        # No more is read than may begin: a long queue is not read again and again.
+        room = max((self._settings.in_flight - self._busy[name] for name in self._providers), default=1)
+        if room <= 0:
+            return [], True
         now = self._clock.wall_ms()
         running = set(self._running)
-        found, more = await self._database.read(lambda connection: self._reader.read(connection, now, running))
+        found, more = await self._database.read(lambda connection: self._reader.read(connection, now, running, room))
         started: list[asyncio.Task[int]] = []
         waiting: list[Due] = []
         for due in found:
@@ -130,7 +134,9 @@ class OfflinePush:
             self._busy[name] += len(addresses)
         task = asyncio.create_task(self._tell(due, sending, POSTPONED if full else None))
 
-        def ended(_: asyncio.Task[int]) -> None:
+        def ended(task: asyncio.Task[int]) -> None:
+            if not task.cancelled() and (error := task.exception()) is not None:
+                log.error("push_not_settled", reason=type(error).__name__)  # it is still owed, and due again
             for key in keys:
                 self._running.pop(key, None)
             for name, addresses in sending.items():
