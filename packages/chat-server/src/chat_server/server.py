@@ -175,6 +175,7 @@ class Server(InProcess):
                 await stack.__aexit__(kind, error, trace)
         finally:
             self.app.close()
+            self.inside = None
             self.home.leave()
 
     @contextlib.asynccontextmanager
