@@ -38,8 +38,8 @@ from chat_server.store import migrate
 from chat_server.store.database import SqlDatabase
 from chat_server.store.postgresql import open_postgres
 from chat_server.store.replies import SqlReplies
-from chat_server.store.sqlite import open_sqlite
-from sqlalchemy import create_engine
+from chat_server.store.sqlite import SqliteDatabase, open_sqlite
+from sqlalchemy import create_engine, event
 
 from tests.services.postgresql import asyncpg_url, psycopg_url
 
@@ -48,6 +48,14 @@ GENEROUS = LimitSettings(**{name: 10**9 for name in LimitSettings.__annotations_
 
 def owned_tables() -> list[Tables]:
     return [owned.record for owned in Plugins.load().tables]
+
+
+def read_transactions(database: SqlDatabase) -> list[int]:
+    """Counts the read transactions from now on."""
+    seen: list[int] = []
+    engine = database.reader_engine if isinstance(database, SqliteDatabase) else database.engine.sync_engine  # type: ignore[attr-defined]
+    event.listen(engine, "begin", lambda connection: seen.append(1))
+    return seen
 
 
 def migrated(url: str) -> None:

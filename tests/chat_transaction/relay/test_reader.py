@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+import pytest
 from chat_common.clock import ManualClock
 from chat_common.ports.broker import BrokerRecord
 from chat_transaction.relay.reader import Pass, Reader
@@ -104,3 +105,48 @@ def test_a_reported_row_that_a_pass_brings_keeps_its_inline_payload() -> None:
     (brought,) = reader.end(reader.begin(), found(1, top=1))
     assert brought is not reported
     assert brought.record is reported.record
+
+
+@pytest.mark.parametrize("change", ["a commit", "a due row", "a wake", "rows in flight"])
+async def test_where_nothing_was_committed_the_table_is_not_read(change: str) -> None:
+    mark, asked, clock = 7, 0, ManualClock()
+    often = asyncio.Event()
+
+    def commit_mark() -> int:
+        nonlocal asked
+        asked += 1
+        if asked > 20:
+            often.set()
+        return mark
+
+    reader = Reader(clock, RelaySettings(scan_interval=0.001), commit_mark)
+    due = clock.wall_ms() + 60_000
+    reader.end(reader.begin(), Found([], True, 0, due, (), None))
+    waiting = asyncio.ensure_future(reader.wait(alone=True, idle=0, busy=change == "rows in flight"))
+    if change != "rows in flight":
+        async with asyncio.timeout(5):
+            await often.wait()
+        assert not waiting.done(), "intervals have gone by, and nothing is read"
+    if change == "a commit":
+        mark += 1
+    elif change == "a due row":
+        clock.advance(60)
+    elif change == "a wake":
+        reader.look()
+    async with asyncio.timeout(5):
+        await waiting
+    reader.stop()
+
+
+async def test_a_pass_that_has_found_rows_is_followed_by_another_one() -> None:
+    """What it brought may stay in the table."""
+    clock = ManualClock()
+    reader = Reader(clock, RelaySettings(scan_interval=0.001), lambda: 7)
+    reader.end(reader.begin(), found(1, top=1))
+    clock.advance(1)
+    async with asyncio.timeout(5):
+        await reader.wait(alone=True, idle=0)
+    reader.end(reader.begin(), found(top=1))
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.02):
+            await reader.wait(alone=True, idle=0)

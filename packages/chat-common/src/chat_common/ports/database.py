@@ -21,6 +21,13 @@ class Database(Protocol):
         """``sqlite`` or ``postgresql``."""
         ...
 
+    def commit_mark(self) -> int | None:
+        """Another number after each commit, whichever process it came from; None: that cannot be told without a
+        transaction. Returns at once. Whoever looks regularly for what others wrote need not look while it is the number
+        that it was before the last look.
+        """
+        ...
+
     async def read(self, work: Callable[[Any], T]) -> T:
         """Run ``work(connection)`` in a read transaction (one snapshot). Many may run at once."""
         ...

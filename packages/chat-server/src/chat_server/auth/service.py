@@ -129,6 +129,7 @@ class Auth:
             ChangePassword(ports, settings, signer, self.passwords, self.endings) if self.passwords else None
         )
         self._ended: tuple[set[str], int] = (set(), ports.clock.wall_ms())
+        self._looked_at: int | None = None
 
     # --- AuthService ------------------------------------------------------------------------------------------------
 
@@ -168,7 +169,10 @@ class Auth:
     async def expire(self) -> None:
         """Tell screens whose tickets have run out, and close what other nodes have ended. Once a second."""
         await self.logins.expire()
-        self._ended = await self.endings.look(*self._ended)
+        mark = self._ports.database.commit_mark()
+        if mark is None or mark != self._looked_at:
+            self._ended = await self.endings.look(*self._ended)
+            self._looked_at = mark
 
     def forget_old(self, connection: Connection) -> int:
         """Delete tokens and logins that are over, in small batches; how many went."""

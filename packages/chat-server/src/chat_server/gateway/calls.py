@@ -41,9 +41,8 @@ class Calls:
     def running(self) -> int:
         return self._sessions.calls
 
-    def begin(self, session: Session, call: Call) -> None:
+    def begin(self, session: Session, call: Call, caller: Caller) -> None:
         """Start the call; its answer is written to the connection that it came over, or to none if that is gone."""
-        caller = session.caller(call.ref)
         try:
             call = self._gate.intercept("frame_in", caller, call)
         except ChatError as error:

@@ -80,30 +80,32 @@ class ClientConnection(Connection):
                     desk.acknowledgements.take(session, covered)
             elif self._held and type(frame) is not Call:
                 continue  # Refused once already in this message; only calls wait for an answer of their own.
-            elif type(frame) is Hello or self._paid(session, frame):
+            elif type(frame) is Call:
+                # Made once, since each message needs it twice.
+                caller = session.caller(frame.ref, frame.command)
+                if self._paid(session, frame, caller) and session.receive(frame, now) is frame:
+                    desk.calls.begin(session, frame, caller)
+            elif type(frame) is Hello or self._paid(session, frame, session.caller(_ref_of(frame))):
                 served = session.receive(frame, now)
-                if type(served) is Call:
-                    desk.calls.begin(session, served)
-                elif type(served) is Hello:
+                if type(served) is Hello:
                     desk.handshake.begin(self, session, served)
                 elif type(served) is ClientNote:
                     desk.events.begin(session, served)
             if session.pending:
                 desk.sessions.flush.touch(session)
 
-    def _paid(self, session: Session, frame: ClientFrame | BadFrame) -> bool:
+    def _paid(self, session: Session, frame: ClientFrame | BadFrame, caller: Caller) -> bool:
         """Charge for a frame but a hello, of which each connection has one.
 
         Without points it is refused (an ephemeral event is dropped), and nothing is read for a while: otherwise the
         refusals of a flood would cost the other clients time.
         """
-        ref = frame.ref if isinstance(frame, Call | BadFrame) else None
         try:
-            self._desk.charge(session.caller(ref or ""), frame.command if type(frame) is Call else None)
+            self._desk.charge(caller, caller.command or None)
         except RateLimited as error:
             session.heard(self._desk.now())
             if type(frame) is not ClientNote:
-                session.refuse(error, ref)
+                session.refuse(error, caller.ref or None)
             self._hold(min(max(error.retry_after or 0.0, HOLD[0]), HOLD[1]))
             return False
         return True
@@ -160,3 +162,7 @@ class ClientConnection(Connection):
     def lost(self) -> None:
         """The connection is gone, for whatever reason."""
         self._desk.sessions.disconnect(self)
+
+
+def _ref_of(frame: ClientFrame | BadFrame) -> str:
+    return frame.ref or "" if type(frame) is BadFrame else ""

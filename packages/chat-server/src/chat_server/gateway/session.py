@@ -74,11 +74,11 @@ class Session(ServerSession):
         """Whether it has been welcomed and is not over."""
         return self.state is State.OPEN or self.state is State.DETACHED
 
-    def caller(self, ref: str) -> Caller:
-        """Who asks, for the pipeline."""
+    def caller(self, ref: str, command: str = "") -> Caller:
+        """Who asks, and for which command, for the pipeline."""
         token, jti = (self.identity.token, self.identity.jti) if self.identity is not None else (None, None)
         address = self.connection.wire.address if self.connection is not None else None
-        return Caller(self.user, ref, self.device or None, self.id or None, token, "ws", address, jti=jti)
+        return Caller(self.user, ref, self.device or None, self.id or None, token, "ws", address, command, b"", jti)
 
     def matches(self, request: CloseSessions) -> bool:
         """Whether every field given fits this session."""

@@ -13,7 +13,7 @@ from chat_server.store import epoch
 from chat_server.store.push_due import Owed, owe
 from chat_server.store.schema import conversation, fanned, member
 from chat_server.store.statements import CompiledStatement, any_of, texts, upsert
-from chat_server.store.tx import next_versions
+from chat_server.store.tx import Tx, next_versions
 
 
 @define
@@ -116,6 +116,19 @@ def _show_again(connection: Connection, items: Sequence[Diffusion]) -> dict[str,
             found.setdefault(name, []).append(user)
     _SHOW.many(connection, [(name, user) for name, users in found.items() for user in users])
     return found
+
+
+def appear(tx: Tx, appeared: Mapping[str, Sequence[str]]) -> None:
+    """Stamp the rows of users in whose lists conversations stand from now on, by conversation."""
+    for name, users in appeared.items():
+        tx.touch(name, users)
+
+
+def mention(tx: Tx, item: Diffusion) -> None:
+    """Update the row of a user mentioned by name in a hot conversation, and owe an offline push where one is wanted."""
+    epoch.require(tx.connection, item.epoch)
+    tx.touch(item.conversation, item.users, mention_seq=item.last_seq, activity=tx.now, hidden=False)
+    owe(tx.connection, [owed for owed in (item.owed,) if owed is not None])
 
 
 def hiding_before(connection: Connection, said: Mapping[str, int]) -> dict[str, list[str]]:

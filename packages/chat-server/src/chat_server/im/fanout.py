@@ -22,16 +22,14 @@ from chat_common.ports.database import Database
 from chat_common.records import Push
 from sqlalchemy import Connection
 
-from chat_server.im.diffusion import Diffusion, diffuse, hiding_before, mark, save_fanned, turn
+from chat_server.im.diffusion import Diffusion, appear, diffuse, hiding_before, mark, mention, save_fanned, turn
 from chat_server.im.heat import FanoutSettings, is_hot
 from chat_server.im.log import page_between
 from chat_server.im.roster import Roster, Rosters, load
 from chat_server.services import Deliver, Delivery, LogPage, Membership
 from chat_server.store import epoch, views
 from chat_server.store.executor import CommandExecutor
-from chat_server.store.push_due import owe
 from chat_server.store.topics import Stored
-from chat_server.store.tx import Tx
 
 log = structlog.get_logger("chat.fanout")
 _stored = msgspec.json.Decoder(Stored)
@@ -213,17 +211,19 @@ class Fanout:
                 normal.append((batch, groups, _diffusion(roster, pushes, groups, now, self._settings)))
                 roster.wanted_hot = self._wants_hot(roster, pushes)
         written = await asyncio.gather(*(self._database.change_many(diffuse, item) for _, _, item in normal))
-        for (batch, groups, item), (versions, shown) in zip(normal, written, strict=True):
+        appeared = {
+            item.conversation: item.users if batch.roster.kind == "direct" and item.first_seq == 1 else shown
+            for (batch, _, item), (_, shown) in zip(normal, written, strict=True)
+        }
+        if any(appeared.values()):
+            await self._executor.apply(lambda tx: appear(tx, appeared))
+        for (batch, groups, _), (versions, _) in zip(normal, written, strict=True):
             deliveries.extend(_deliveries(batch.roster, groups, versions))
-            if batch.roster.kind == "direct" and item.first_seq == 1:
-                shown = list(item.users)
-            if shown:
-                await self._executor.apply(lambda tx, name=item.conversation, users=shown: tx.touch(name, users))  # type: ignore[misc]
             if batch.roster.wanted_hot:
                 deliveries.extend(await self._turn_hot(batch, now))
         await self._deliver(deliveries)
         for item in mentions:
-            await self._executor.apply(lambda tx, item=item: _mention(tx, item))  # type: ignore[misc]
+            await self._executor.apply(lambda tx, item=item: mention(tx, item))  # type: ignore[misc]
         for batch in batches:
             self._done(batch)
 
@@ -327,13 +327,6 @@ def _inline(done: int, pushes: list[Push] | None) -> list[Push]:
     if fresh and fresh[0].since <= done and all(b.since <= a.rev for a, b in itertools.pairwise(fresh)):
         return fresh
     return []
-
-
-def _mention(tx: Tx, item: Diffusion) -> None:
-    """Update the row of a user mentioned by name in a hot conversation, and owe an offline push where one is wanted."""
-    epoch.require(tx.connection, item.epoch)
-    tx.touch(item.conversation, item.users, mention_seq=item.last_seq, activity=tx.now, hidden=False)
-    owe(tx.connection, [owed for owed in (item.owed,) if owed is not None])
 
 
 def _grouped(roster: Roster, pushes: Sequence[Push]) -> list[Group]:

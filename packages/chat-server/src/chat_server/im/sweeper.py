@@ -24,11 +24,13 @@ SETTLED_MS = 3_000
 OVERLAP_MS = 60_000
 AGAIN_MS = 30_000
 PAGE = 500
+NEVER = 1 << 62
 
 
 class Sweeper:
-    """``sweep`` is called every few seconds; each looks only at what was touched since the last
-    one, and at what was behind then."""
+    """``sweep`` is called every few seconds; each looks only at what was touched since the last one, and at what was
+    behind then; at nothing where the database can tell that nothing was committed since that could have settled by now.
+    """
 
     def __init__(
         self, database: Database, outbox: Outbox, clock: Clock, fanout: Fanout, lease: Lease | None = None
@@ -41,14 +43,22 @@ class Sweeper:
         self._epoch: str | None = None
         self._since = 0
         self._told: dict[str, tuple[int, int]] = {}
+        self._mark: int | None = None  # The database's (`Database.commit_mark`), and when it was seen to change.
+        self._stirred_at = 0
+        self._due_at = 0  # Before that, there is nothing that could be found.
 
     async def sweep(self) -> int:
         """How many conversations were announced again; none while another server has the lease."""
+        mark, now = self._database.commit_mark(), self._clock.wall_ms()
+        if mark is None or mark != self._mark:
+            self._mark, self._stirred_at = mark, now
+            self._due_at = min(self._due_at, now + SETTLED_MS)
+        if now < self._due_at:
+            return 0
         # What each server remembers for itself is void with a new epoch, whoever sweeps.
         await self._begin_anew()
         if not self.lease.held:
             return 0
-        now = self._clock.wall_ms()
         self._told = {name: told for name, told in self._told.items() if now - told[1] < AGAIN_MS}
         total = 0
         after = ""
@@ -63,6 +73,8 @@ class Sweeper:
                 break
             after = rows[-1].conversation
         self._since = since
+        # What was committed since has yet to settle.
+        self._due_at = NEVER if not total and self._stirred_at + SETTLED_MS < now else now
         return total
 
     async def _begin_anew(self) -> None:

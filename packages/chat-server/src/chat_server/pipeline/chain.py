@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from typing import Any
 
 import structlog
-from attrs import frozen
+from attrs import field, frozen
 from chat_common.errors import ChatError, Unavailable
 from chat_common.plugins import Owned, PluginError
 from chat_common.records import Caller, Interceptor, Point
@@ -32,9 +32,10 @@ class Stage:
     owner: str
     waits: bool
     built_in: bool
+    key: str = field(init=False)
 
-    @property
-    def key(self) -> str:
+    @key.default
+    def _key(self) -> str:
         return f"{self.interceptor.point}:{self.interceptor.name}"
 
     def failed(self, error: Exception, value: Any) -> Any:

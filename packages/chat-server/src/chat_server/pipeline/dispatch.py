@@ -179,7 +179,8 @@ class Pipeline:
     async def _run(self, command: Command, caller: Caller, params: Any) -> Any:
         if not 1 <= len(caller.ref) <= 64 and caller.user is not None and command.mode != "reads":
             raise Invalid("ref: A ref has 1 to 64 characters.", field="ref", limit=64)
-        caller = _named(caller, command.name, b"")
+        if caller.command != command.name or caller.request_hash:
+            caller = _named(caller, command.name, b"")
         if command.callers == "admins":
             await self._require_admin(caller)
         request = self._entrance.run(caller, params)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -19,6 +18,9 @@ class SqlDatabase:
     def __init__(self) -> None:
         self._writer = Writer(self._run_jobs, self._apart)
 
+    def commit_mark(self) -> int | None:
+        return None
+
     def _apart(self, jobs: Sequence[Job]) -> list[list[Job]]:
         """The transactions of a batch, one after the other."""
         return [list(jobs)]
@@ -27,10 +29,11 @@ class SqlDatabase:
         raise NotImplementedError
 
     async def change(self, work: Callable[[Any], T], by: str = "") -> T:
-        return await asyncio.shield(self._writer.put(None, work, by))
+        result: T = await self._writer.put(None, work, by)
+        return result
 
     async def change_many(self, apply: Apply, item: Any, by: str = "") -> Any:
-        return await asyncio.shield(self._writer.put(apply, item, by))
+        return await self._writer.put(apply, item, by)
 
     async def read(self, work: Callable[[Any], T]) -> T:
         raise NotImplementedError

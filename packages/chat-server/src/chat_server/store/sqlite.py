@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -70,6 +71,8 @@ class SqliteDatabase(SqlDatabase):
         self._write_thread = ThreadPoolExecutor(1, "chat-writer")
         self._read_threads = ThreadPoolExecutor(readers, "chat-reader")
         self._connection: Connection | None = None
+        self._path = path
+        self._watch: sqlite3.Connection | None = None
 
     def _write(self, jobs: Sequence[Job]) -> BatchOutcome:
         if self._connection is None:
@@ -79,6 +82,17 @@ class SqliteDatabase(SqlDatabase):
 
     async def _run_jobs(self, jobs: Sequence[Job]) -> BatchOutcome:
         return await asyncio.get_running_loop().run_in_executor(self._write_thread, self._write, jobs)
+
+    def commit_mark(self) -> int | None:
+        """Some microseconds in the shared index of the write-ahead log, by a connection that never writes: SQLite
+        counts all commits for it but its own."""
+        try:
+            if self._watch is None:
+                self._watch = sqlite3.connect(f"{self._path.absolute().as_uri()}?mode=ro", uri=True, timeout=0)
+            ((mark,),) = self._watch.execute("PRAGMA data_version").fetchall()  # all, so that it reads no longer
+        except sqlite3.Error:
+            return None
+        return int(mark)
 
     def _read(self, work: Callable[[Any], T]) -> T:
         with self.reader_engine.connect() as connection, connection.begin():
@@ -113,6 +127,8 @@ class SqliteDatabase(SqlDatabase):
 
     async def aclose(self) -> None:
         await self._writer.close()
+        if self._watch is not None:
+            self._watch.close()
         await asyncio.get_running_loop().run_in_executor(self._write_thread, self._close)
         self._write_thread.shutdown()
         self._read_threads.shutdown()

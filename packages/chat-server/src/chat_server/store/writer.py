@@ -188,6 +188,8 @@ class Writer:
         self._closed = False
 
     def put(self, apply: Apply | None, item: Any, by: str) -> asyncio.Future[Any]:
+        """The job's result. Who cancels it, or is cancelled while awaiting it, hears no more of the job, which is done
+        all the same: a shield would cost each message a second future."""
         if self._closed:
             raise Unavailable("The database is closed.")
         loop = asyncio.get_running_loop()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 
 from attrs import frozen
@@ -21,25 +21,32 @@ _EARLY = 0.005
 @frozen
 class Pass:
     """One reading of the table. ``full``: from its first row on; else above ``floor``. ``head`` and ``width`` are the
-    reader's when it began."""
+    reader's when it began, ``mark`` the database's (see `Database.commit_mark`)."""
 
     full: bool
     floor: int
     head: int
     width: int
+    mark: int | None = None
 
 
 class Reader:
     """Rows come in two ways, and in one order. *Reported*: `report` lets rows pass whose numbers follow the last one
     without a gap; nothing is read. *Scanned*: at start, after a gap, when something was left in the table, and every
-    ``scan_interval``, the table is read.
+    ``scan_interval``, the table is read; where the database can tell that nothing was committed since it was found
+    empty of rows, that is left out.
 
     Every row up to ``head`` was handed over, or left in the table on purpose (a `Backlog`); unless the reader is
     *behind*: then only a scan knows.
     """
 
-    def __init__(self, clock: Clock, settings: RelaySettings) -> None:
+    def __init__(
+        self, clock: Clock, settings: RelaySettings, commit_mark: Callable[[], int | None] = lambda: None
+    ) -> None:
         self._clock = clock
+        self._commit_mark = commit_mark
+        self._nothing_at: int | None = None  # The mark under which the whole table was read, and nothing was ready.
+        self._next_due: int | None = None
         self._settings = settings
         self._head = 0
         self._floor = 0
@@ -119,17 +126,28 @@ class Reader:
         self._behind = True
         self.wake()
 
-    async def wait(self, *, alone: bool, idle: int) -> None:
-        """Until the next pass is due. ``alone``: no other relay lives; ``idle``: so many passes have found nothing."""
+    async def wait(self, *, alone: bool, idle: int, busy: bool = False) -> None:
+        """Until the next pass is due. ``alone``: no other relay lives; ``idle``: so many passes have found nothing;
+        ``busy``: rows are in flight, of which the passes find out what has become of them."""
         settings = self._settings
         # Beside other relays the table is looked at often, because their writers report to them and not to us; less
         # often, up to four times, while there is nothing to find.
         often = settings.shared_scan_interval * min(4, 1 + idle)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(settings.scan_interval if alone else min(often, settings.scan_interval)):
-                await self._asked.wait()
+        seconds = settings.scan_interval if alone else min(often, settings.scan_interval)
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._asked.wait()
+            if busy or self._asked.is_set() or not self._is_still():
+                break
         self._full = self._full or self._clock.monotonic() - self._full_at >= settings.scan_interval * 0.9
         self._asked.clear()
+
+    def _is_still(self) -> bool:
+        """Whether a pass over the whole table would find nothing, as the last one did."""
+        mark = self._commit_mark()
+        due = self._next_due is not None and self._next_due <= self._clock.wall_ms()
+        return not (self._behind or due or mark is None or mark != self._nothing_at)
 
     def stop(self) -> None:
         self._alarm.off()
@@ -140,7 +158,7 @@ class Reader:
         full, self._full = self._full, False
         if full:
             self._full_at = self._clock.monotonic()
-        return Pass(full, 0 if full else self._floor, self._head, self._width)
+        return Pass(full, 0 if full else self._floor, self._head, self._width, self._commit_mark())
 
     def is_valid(self, scan: Pass) -> bool:
         """False: there is more to look at by now, see `widen`, which has asked for the next pass."""
@@ -163,6 +181,9 @@ class Reader:
             self._behind = True
             self._full = self._full or scan.full
             self._asked.set()
+        if scan.full:
+            self._nothing_at = None if found.rows else scan.mark
+            self._next_due = found.next_due
         if found.next_due is not None:
             self._alarm.at(found.next_due)
         return found.rows

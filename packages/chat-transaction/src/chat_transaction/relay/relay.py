@@ -54,7 +54,7 @@ class SqlRelay:
         self._clock = clock
         self._settings = settings
         self._others: Callable[[], None] | None = None
-        self._reader = reader = Reader(clock, settings)
+        self._reader = reader = Reader(clock, settings, database.commit_mark)
         self._ownership = ownership = Ownership(Leases(database, clock, settings.lease), clock)
         # Functions of what stands further down: called for rows only, and there are none before `running`.
         drained = lambda topic: self._membership.drained(topic)  # noqa: E731
@@ -136,7 +136,7 @@ class SqlRelay:
     async def _reading(self) -> None:
         idle = 0
         while True:
-            await self._reader.wait(alone=self._ownership.alone, idle=idle)
+            await self._reader.wait(alone=self._ownership.alone, idle=idle, busy=bool(self._in_flight.rows))
             idle = 0 if await self._read() else idle + 1
 
     async def _read(self) -> int:

@@ -52,6 +52,9 @@ class EngineDatabase:
     def dialect(self) -> str:
         return self._engine.dialect.name
 
+    def commit_mark(self) -> int | None:
+        return None
+
     async def read(self, work: Callable[[Any], T]) -> T:
         if isinstance(self._reader, AsyncEngine):
             async with self._reader.connect() as connection:
