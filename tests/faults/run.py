@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from attrs import define, field, frozen
 from chat_common.client import dev_login
@@ -97,18 +98,25 @@ class Place:
 class KillRun:
     """One run; `go` returns its report."""
 
-    def __init__(self, plan: Plan, folder: Path) -> None:
+    def __init__(self, plan: Plan, folder: Path, *, ledger: Ledger | None = None) -> None:
         self.plan = plan
         self.dice = random.Random(plan.seed)
-        self.ledger = Ledger()
-        config = folder / "chat.toml"
-        config.write_text(CONFIG.format(heartbeat=HEARTBEAT, hot_members=plan.hot_members) + plan.config)
-        self.server = Zygote(folder / "data", "--config", str(config), late=plan.late)
+        self.ledger = ledger or Ledger()
+        self.server = self._server(folder)
         self.places: list[Place] = []
         self.people: list[Watched] = []
         self.tokens: dict[str, str] = {}
         self.count = 0
         self.over = False
+
+    def _server(self, folder: Path) -> Any:
+        """What is talked to and killed."""
+        config = folder / "chat.toml"
+        config.write_text(self._config())
+        return Zygote(folder / "data", "--config", str(config), late=self.plan.late)
+
+    def _config(self) -> str:
+        return CONFIG.format(heartbeat=HEARTBEAT, hot_members=self.plan.hot_members) + self.plan.config
 
     async def go(self) -> Report:
         began = time.monotonic()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import signal
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -34,31 +35,39 @@ class Balancer(FaultsProxy):
 class ProcessNode(Zygote):
     """One `chat-server`; ``name`` is the same over its lives."""
 
-    def __init__(self, name: str, folder: Path, settings: Mapping[str, Any]) -> None:
+    def __init__(self, name: str, folder: Path, settings: Mapping[str, Any], **how: Any) -> None:
         folder.mkdir(parents=True)
         port = free_port()
         rpc = {"rpc": {"grpc": {"address": f"127.0.0.1:{port}"}}, "server": {"node": name}}
         path = folder / "chat.toml"
         path.write_text("\n".join(toml(merged(settings, rpc))))
         self.name, self.config = name, path
-        super().__init__(folder / "data", "--config", str(path))
+        super().__init__(folder / "data", "--config", str(path), **how)
 
 
 class ProcessNodes:
-    """All of them; `start` starts those that are dead."""
+    """Looks like one server to a kill run: `stop` kills any of them, `start` starts those that are dead."""
 
     def __init__(
         self,
         folder: Path,
         names: Sequence[str],
         settings: Mapping[str, Any],
+        dice: random.Random | None = None,
+        **how: Any,
     ) -> None:
-        self.each = {name: ProcessNode(name, folder / name, settings) for name in names}
-        self.balancer = Balancer(random.Random(0))
+        """``how``: see `Zygote`."""
+        self.dice = dice or random.Random(0)
+        self.each = {name: ProcessNode(name, folder / name, settings, **how) for name in names}
+        self.balancer = Balancer(self.dice)
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.balancer.port}"
+
+    @property
+    def output(self) -> list[str]:
+        return [line for node in self.each.values() for line in node.output]
 
     async def open(self) -> None:
         await asyncio.gather(*(node.open() for node in self.each.values()))
@@ -71,6 +80,9 @@ class ProcessNodes:
 
     async def start(self) -> None:
         await asyncio.gather(*(node.start() for node in self.each.values() if node.pid is None))
+
+    async def stop(self, how: signal.Signals = signal.SIGKILL) -> None:
+        await self.dice.choice([node for node in self.each.values() if node.pid is not None]).stop(how)
 
 
 def shared_settings(database: str, redis: str, **more: Mapping[str, Any]) -> dict[str, Any]:
