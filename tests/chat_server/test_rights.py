@@ -130,6 +130,7 @@ ROWS: dict[str, Row] = {
     "admin.group.show": Row(member="not_permitted"),
     "admin.group.owner": Row(member="not_permitted"),
     "admin.group.dissolve": Row(member="not_permitted"),
+    "admin.group.retention": Row(member="not_permitted"),
     "admin.invite.new": Row(member="not_permitted"),
     "admin.invite.list": Row(member="not_permitted"),
     "admin.invite.revoke": Row(member="not_permitted"),

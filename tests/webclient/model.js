@@ -35,7 +35,7 @@ class World {
       },
       cancel: (timer) => (this.timers = this.timers.filter((one) => one !== timer)),
     };
-    for (const id of ["a", "b", "c"]) this.rooms.set(id, { id, rev: 0, messages: [], read: 0, own: 0 });
+    for (const id of ["a", "b", "c"]) this.rooms.set(id, { id, rev: 0, messages: [], read: 0, own: 0, first: 1, changed: 0 });
   }
 
   async run(ms) {
@@ -71,15 +71,29 @@ class World {
     this.push("message", message);
   }
 
+  /** Retention: what lies before is deleted for everybody. */
+  purge(id, first) {
+    const room = this.rooms.get(id);
+    if (first <= room.first) return;
+    room.first = first;
+    room.changed = room.rev += 1;
+    this.touch(room);
+    this.push("conversation", this.info(room));
+  }
+
+  info(room) {
+    return { conversation: room.id, rev: room.changed, kind: "group", name: room.id, members: 2, ...(room.first > 1 && { first_seq: room.first }) };
+  }
+
   touch(room) {
     this.rowVersions.set(room.id, (this.version += 1));
   }
 
   row(room) {
-    const floor = Math.max(room.read, room.own);
+    const floor = Math.max(room.read, room.own, room.first - 1);
     const last = room.messages.at(-1);
     return {
-      conversation: room.id, version: this.rowVersions.get(room.id) ?? 0, kind: "group", name: room.id, spans: [[1]], first_seq: 1,
+      conversation: room.id, version: this.rowVersions.get(room.id) ?? 0, kind: "group", name: room.id, spans: [[1]], first_seq: room.first,
       head: { seq: room.messages.length, rev: room.rev, time: last?.time ?? 1e12 }, read: room.read,
       unread: Math.max(0, room.messages.length - floor), role: "member", order: last?.time ?? 1e12,
     };
@@ -174,7 +188,9 @@ class World {
       case "history": {
         const end = params.before ? params.before - 1 : room.messages.length;
         const head = { seq: room.messages.length, rev: room.rev };
-        return structuredClone({ messages: room.messages.slice(Math.max(0, end - params.limit), end), first_seq: 1, head });
+        const from = params.after !== undefined ? Math.max(params.after, room.first - 1) : Math.max(room.first - 1, end - params.limit);
+        const page = room.messages.slice(from, params.after !== undefined ? from + params.limit : Math.max(from, end));
+        return structuredClone({ messages: page, first_seq: room.first, head });
       }
       case "submit": {
         if (!this.refs.has(ref)) this.refs.set(ref, this.say(room.id, "me", params.body, ref));
@@ -190,10 +206,12 @@ class World {
           const version = more ? versionOf(first) : this.version;
           return { epoch: "e", version, more, inbox: first ? [this.row(first)] : [], hot: [] };
         }
-        const rows = room.messages.filter(({ rev }) => rev > params.rev).sort((x, y) => x.rev - y.rev);
+        const rows = room.messages.filter(({ seq, rev }) => seq >= room.first && rev > params.rev).sort((x, y) => x.rev - y.rev);
         const page = rows.slice(0, 5);
         const more = page.length < rows.length;
-        return structuredClone({ rev: more ? page.at(-1).rev : room.rev, more, messages: page, members: [] });
+        const reached = more ? page.at(-1).rev : room.rev;
+        const conversation = params.rev < room.changed && room.changed <= reached ? this.info(room) : undefined;
+        return structuredClone({ rev: reached, more, messages: page, members: [], conversation });
       }
       case "read":
         room.read = Math.max(room.read, params.seq);
@@ -201,7 +219,7 @@ class World {
         this.push("inbox", this.row(room));
         return { read: room.read, unread: 0 };
       case "group.get":
-        return { conversation: params.conversation, rev: 0, kind: "group", name: params.conversation, members: 2 };
+        return this.info(room);
       case "user.get":
         return { users: [] };
       default:
@@ -231,11 +249,13 @@ export async function run(seed) {
       sent[id].push(`me ${step}`);
       client.sendText(id, `me ${step}`);
     } else if (dice < 0.7 && room.messages.length) {
-      world.change(id, 1 + Math.floor(world.random() * room.messages.length), { body: { text: `edited ${step}` } });
+      const seq = 1 + Math.floor(world.random() * room.messages.length);
+      if (seq >= room.first) world.change(id, seq, { body: { text: `edited ${step}` } });
     } else if (dice < 0.75 && room.messages.length) client.read(id, room.messages.length);
     else if (dice < 0.83) world.wires.at(-1).cut();
     else if (dice < 0.87) world.lagging = !world.lagging;
-    else if (dice < 0.9) client.want(id, "older");
+    else if (dice < 0.89) client.want(id, "older");
+    else if (dice < 0.91) world.purge(id, Math.floor(world.random() * (room.messages.length + 2)));
     else world.beat();
     await world.run(world.random() * 150);
   }
@@ -244,10 +264,11 @@ export async function run(seed) {
   await world.run(240_000);
 
   for (const id of ["a", "b"]) {
-    const truth = world.rooms.get(id).messages;
+    const { messages: said, first } = world.rooms.get(id);
+    const truth = said.filter(({ seq }) => seq >= first);
     const { messages, pending } = client.messages(id);
     const strip = ({ seq, rev, body, ref }) => ({ seq, rev, text: body.text, ref });
-    assert.deepEqual(messages.map(strip), truth.slice(-messages.length).map(strip), `conversation ${id}`);
+    assert.deepEqual(messages.map(strip), truth.slice(truth.length - messages.length).map(strip), `conversation ${id}`);
     assert.ok(messages.length >= Math.min(truth.length, 50) || client.conversation(id).timeline.atStart === false);
     assert.deepEqual(pending.map(({ state }) => state), [], "nothing is left unsent");
   }

@@ -329,3 +329,50 @@ test("a row that was refused is named by the next sync, and asked for again", ()
   answer(replica, "sync", named);
   assert.deepEqual(commands(replica), [["inbox.list", { conversations: ["hot"] }]]);
 });
+
+const info = (rev, first_seq) => ({ conversation: "c", rev, kind: "group", name: "C", members: 2, first_seq });
+
+test("what was deleted is neither held, nor quoted, nor unread, and nobody asks for it", () => {
+  const gaps = [];
+  const replica = ready([row({ mentioned: 1 })], (gap) => gaps.push(gap));
+  const one = replica.conversations.get("c");
+  replica.pushed("message", text(3, 3, { reply_to: { seq: 1, sender: "bob", kind: "text", text: "m1" } }));
+  assert.equal(one.unread, 3);
+  replica.pushed("conversation", info(4, 2));
+  assert.deepEqual(shown(replica), ["2:m2", "3:m3"]);
+  assert.deepEqual([one.unread, one.mentioned, one.first_seq, one.timeline.atStart], [2, undefined, 2, true]);
+  assert.equal(one.timeline.get(3).reply_to, undefined);
+  replica.rows("c", { messages: [text(1, 9)] }); // late, from before it was deleted
+  replica.want("c", "older");
+  assert.deepEqual([shown(replica), commands(replica)], [["2:m2", "3:m3"], []]);
+  replica.pushed("conversation", info(5, 4));
+  assert.deepEqual([shown(replica), one.unread, one.head.preview, one.head.seq], [[], 0, undefined, 3]);
+  assert.deepEqual([commands(replica), gaps], [[], []]);
+  replica.pushed("message", text(4, 6));
+  assert.deepEqual([shown(replica), one.unread], [["4:m4"], 1]);
+  assert.deepEqual([commands(replica), gaps], [[], []]);
+});
+
+test("a row alone tells what was deleted; an older one does not bring it back", () => {
+  const replica = ready();
+  replica.pushed("inbox", row({ version: 6, first_seq: 2, unread: 1 }));
+  assert.deepEqual(shown(replica), ["2:m2"]);
+  replica.pushed("conversation", info(3, 3));
+  replica.pushed("inbox", row({ version: 7, first_seq: 2, unread: 1 }));
+  const one = replica.conversations.get("c");
+  assert.deepEqual([shown(replica), one.first_seq, one.unread], [[], 3, 0]);
+});
+
+test("whoever looks at what is deleted just then is brought to the newest page", () => {
+  const replica = ready([row({ head: { seq: 900, rev: 900, time: 1e12 }, unread: 0 })]);
+  replica.want("c", "around", 300);
+  const [job] = replica.jobs();
+  assert.deepEqual(job.params, { conversation: "c", limit: 50, before: 325 });
+  job.done({ messages: [], first_seq: 800, head: { seq: 900, rev: 900 } });
+  const page = Array.from({ length: 50 }, (_, n) => text(851 + n));
+  assert.deepEqual(answer(replica, "history", { messages: page, first_seq: 800, head: { seq: 900, rev: 900 } }), { conversation: "c", limit: 50 });
+  const { timeline } = replica.conversations.get("c");
+  assert.deepEqual([timeline.atStart, timeline.atEnd, timeline.messages.length], [false, true, 50]);
+  replica.want("c", "around", 300);
+  assert.equal(replica.jobs()[0].params.before, 825);
+});

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import attrs
+from chat_common.protocol.client_gaps import missing
 from chat_common.protocol.client_state import Room, State
-from chat_common.wire import Contact, Head, Inbox, Member, Message, Reaction, User
+from chat_common.wire import Contact, Conversation, Head, Inbox, Member, Message, Quote, Reaction, User
 from msgspec import UNSET
 
 ANN, BOB = User(user="ann", name="Ann"), User(user="bob", name="Bob")
@@ -143,3 +144,48 @@ def test_of_a_room_that_was_left_messages_are_compared_by_what_does_not_change_a
         room.put_message(message(1, rev, reactions=reactions))
         pictures.append(state.picture())
     assert pictures[0] == pictures[1]
+
+
+def conversation(rev: int, first_seq: int) -> Conversation:
+    return Conversation(conversation="c", rev=rev, kind="group", members=2, first_seq=first_seq)
+
+
+def test_what_was_deleted_is_neither_held_nor_quoted_nor_unread() -> None:
+    room = Room("c", rev=9, inbox=inbox(seq=4, rev=4, unread=4, mentioned=2), spans=[[1]])
+    quote = Quote(seq=2, sender="bob", kind="text", text="text 2")
+    for each in (message(1), message(2), message(3), message(4, reply_to=quote)):
+        room.put_message(each)
+    assert room.put_info(conversation(9, 3))
+    assert (sorted(room.messages), room.messages[4].reply_to) == ([3, 4], UNSET)
+    row = room.summary("ann")
+    assert row is not None
+    assert (row.first_seq, row.unread, row.mentioned) == (3, 2, UNSET)
+    assert not room.put_message(message(2, rev=20)), "late, from before it was deleted"
+    room.put_message(message(5, reply_to=quote))
+    assert room.messages[5].reply_to is UNSET
+    assert missing(room) is None, "nobody looks for what was deleted"
+    room.put_info(conversation(10, 6))
+    row = room.summary("ann")
+    assert row is not None
+    assert (room.messages, row.unread, row.first_seq, row.head.preview) == ({}, 0, 6, UNSET)
+    assert (missing(room), room.skips(6)) == (None, False)
+
+
+def test_a_row_alone_tells_what_was_deleted_and_quotes_from_before_one_came_stay() -> None:
+    room = Room("c", rev=9)
+    room.put_inbox(inbox(spans=[[3]], first_seq=3))
+    quote = Quote(seq=2, sender="bob", kind="text", text="said before I came")
+    room.put_message(message(3, reply_to=quote))
+    assert room.messages[3].reply_to == quote
+    room.put_message(message(4))
+    room.put_inbox(inbox(spans=[[3]], first_seq=4, version=6))
+    assert sorted(room.messages) == [4]
+
+
+def test_behind_a_closed_interval_a_copy_begins_with_the_next_one() -> None:
+    room = Room("c", rev=9)
+    room.put_inbox(inbox(spans=[[1, 5], [50]], seq=60, rev=60, unread=2))
+    room.put_info(conversation(61, 20))
+    row = room.summary("ann")
+    assert row is not None
+    assert row.first_seq == 50

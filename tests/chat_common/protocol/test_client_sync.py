@@ -141,3 +141,21 @@ def test_a_row_that_cannot_be_read_now_is_asked_for_again_and_a_refusal_is_final
     syncer.failed(again, Invalid("a server of before"), 1)
     assert syncer.plan(1) == []
     assert syncer.settled
+
+
+def test_what_was_deleted_before_it_was_told_is_not_told_and_nothing_is_looked_for() -> None:
+    syncer = listed(row("c", head=2), whole=True)
+    contacts, room = syncer.plan(0)
+    syncer.answered(contacts, {"contacts": []})
+    about = {"conversation": "c", "sender": "bob", "kind": "text", "time": 1}
+    rows = [{**about, "seq": seq, "rev": seq, "ref": f"r{seq}"} for seq in (1, 2)]
+    syncer.answered(room, {"rev": 2, "more": True, "messages": rows, "members": []})
+    info = {"conversation": "c", "rev": 3, "kind": "group", "members": 2, "first_seq": 2}
+    (version, room) = syncer.plan(0)
+    syncer.answered(version, {"version": 1, "more": False, "inbox": [], "contacts": [], "hot": []})
+    syncer.answered(room, {"rev": 3, "more": False, "messages": [], "members": [], "conversation": info})
+    told = [event for event in syncer.told if isinstance(event, events.MessageReceived | events.GapFound)]
+    assert told == [events.MessageReceived(syncer.state.room("c").messages[2])]
+    assert (syncer.plan(0), syncer.settled) == ([], True)
+    syncer.pushed("conversation", {**info, "rev": 4, "first_seq": 3})
+    assert (syncer.state.room("c").messages, syncer.plan(0), syncer.settled) == ({}, [], True)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import socket
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -59,11 +62,6 @@ def test_a_backup_into_nowhere(tmp_path: Path) -> None:
     assert f"There is no folder {tmp_path / 'no'}" in said("--data", str(tmp_path), "backup", str(tmp_path / "no/x.db"))
 
 
-def test_a_file_that_is_no_database(tmp_path: Path) -> None:
-    (tmp_path / "chat.db").write_text("this is long enough to be looked at, and is no database")
-    assert "(file is not a database)" in said("--data", str(tmp_path), "--port", "0")
-
-
 POSTGRESQL = {
     "CHAT__PORTS__DATABASE": "postgresql",
     "CHAT__DATABASE__POSTGRESQL__URL": "postgresql://somebody:secret@127.0.0.1:1/chat",
@@ -87,3 +85,37 @@ def test_a_driver_that_is_not_installed(tmp_path: Path, monkeypatch: pytest.Monk
 def test_a_wrong_choice_names_the_allowed_ones(tmp_path: Path) -> None:
     line = said("--data", str(tmp_path), "--port", "0", env={"CHAT__AUTH__REGISTRATION": "sometimes"})
     assert "registration: 'open', 'invite' or 'closed' is expected, got 'sometimes'" in line
+
+
+@pytest.mark.parametrize("command", ["", "check", "backup {data}/copy", "restore {data}/x.db"])
+def test_a_file_that_is_no_database(tmp_path: Path, command: str) -> None:
+    data = tmp_path / "data"
+    data.mkdir(mode=0o700)
+    for name in ("chat.db", "x.db"):
+        (data / name).write_text("Dear Ada, " * 100)
+    words = ["--data", str(data), *(command.format(data=data).split() or ["--port", "0"])]
+    result = CliRunner().invoke(main, words, env={})
+    assert (result.exit_code, type(result.exception)) == (1, SystemExit), result.output
+    last = result.output.splitlines()[-1]
+    what = "x.db is not a backup of chat-server" if "restore" in command else "chat.db is not a database of SQLite"
+    assert what in last, result.output
+    assert {path.name for path in data.iterdir() if path.is_file()} - {"chat.lock"} == {"chat.db", "x.db"}
+    assert (data / "chat.db").read_text().startswith("Dear Ada")
+
+
+def test_something_else_where_postgresql_should_be(tmp_path: Path) -> None:
+    def answer(listener: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                other, _ = listener.accept()
+                with other:
+                    other.recv(100)
+                    other.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=answer, args=(listener,), daemon=True).start()
+        url = f"postgresql://ada:secret@127.0.0.1:{listener.getsockname()[1]}/chat"
+        env = {"CHAT__PORTS__DATABASE": "postgresql", "CHAT__DATABASE__POSTGRESQL__URL": url}
+        line = said("--data", str(tmp_path / "data"), "--port", "0", env=env)
+    assert "The database does not answer" in line
+    assert "secret" not in line

@@ -32,6 +32,12 @@ async def test_a_running_server_takes_what_the_console_does_with_groups(tmp_path
         assert renamed.status_code == 403, "ada does not own it any more"
         shown = (await asyncio.to_thread(run, "show", group)).output
         assert f"owner     {bert['user']['user']}" in shown
+        assert (await beside("retention", group, "30"))["kept_days"] == 30
+        assert "kept      for ever" in (await asyncio.to_thread(run, "retention", group, "forever")).output
+        assert "kept_days" not in await beside("retention", group, "default")
+        for wrong in ("0", "36501", "soon"):
+            said = await asyncio.to_thread(run, "retention", group, wrong)
+            assert (said.exit_code, "from 1 to 36500" in said.output) == (2, True)
         assert (await beside("dissolve", group))["dissolved"]
         assert "dissolved" in (await asyncio.to_thread(run, "list")).output
         missing = await asyncio.to_thread(run, "show", "nothing")

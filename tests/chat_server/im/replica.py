@@ -8,7 +8,7 @@ from attrs import define, field
 
 from tests.chat_server.house import House
 
-DERIVED_HOT = ("head", "unread", "order", "mentioned", "name", "avatar", "hidden", "version")
+DERIVED_HOT = ("head", "unread", "order", "mentioned", "name", "avatar", "hidden", "version", "first_seq")
 """What a client of a hot room reckons from the conversation's own stream."""
 DERIVED_LEFT = ("head", "name", "avatar")
 
@@ -33,9 +33,18 @@ class Copy:
             self.messages |= {one["seq"]: one for one in page["messages"]}
             self.members |= {one["user"]["user"]: one for one in page["members"]}
             self.conversation = page.get("conversation", self.conversation)
+            self.begin_at((self.conversation or {}).get("first_seq", 1))
             if not page["more"]:
                 return
         raise AssertionError("sync does not end")
+
+    def begin_at(self, first: int) -> None:
+        """What lies before was deleted, and what quotes it quotes nothing any more."""
+        self.messages = {
+            seq: {key: value for key, value in one.items() if key != "reply_to" or value["seq"] >= first}
+            for seq, one in self.messages.items()
+            if seq >= first
+        }
 
     @property
     def present(self) -> dict[str, Any]:
@@ -64,6 +73,7 @@ class Replica:
             copy = self.copies.setdefault(name, Copy())
             if copy.rev < max(entry["head"]["rev"], self.hot.get(name, 0)) or entry.get("left"):
                 await copy.sync(house, self.user, name, self.epoch, limit)
+            copy.messages = {seq: one for seq, one in copy.messages.items() if seq >= entry["first_seq"]}
 
     async def _begin(self, house: House, limit: int) -> None:
         cursor = None

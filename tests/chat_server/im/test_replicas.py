@@ -28,7 +28,7 @@ MOVES = (
     *("stale",) * 3,
     *("create", "invite", "invite", "kick", "kick", "leave", "join", "role", "mute", "hush", "update", "transfer"),
     *("edit", "recall", "react", "react", "read", "read", "set", "rename", "direct", "direct", "tick", "tick"),
-    *("ask", "ask", "accept", "reject", "remove", "block", "dissolve"),
+    *("ask", "ask", "accept", "reject", "remove", "block", "dissolve", "purge"),
 )
 
 
@@ -43,6 +43,7 @@ class World:
     inside: dict[str, set[str]] = field(factory=dict)
     heads: dict[str, int] = field(factory=dict)
     heard: dict[str, dict[int, frozenset[str]]] = field(factory=dict)
+    first: dict[str, int] = field(factory=dict)
     links: dict[str, str] = field(factory=dict)
     makers: dict[str, str] = field(factory=dict)
     replicas: dict[str, list[Replica]] = field(factory=dict)
@@ -149,6 +150,8 @@ class World:
             await call(me, f"contact.{move}", user=other)
         elif move == "block":
             await call(me, "contact.block", user=other, on=dice.random() < 0.5)
+        elif move == "purge":
+            await self._purge(room, before=self.house.clock.wall_ms() - dice.choice([0, 5, 500, 20_000]))
         elif move == "tick":
             self.house.clock.advance(dice.choice([0.001, 0.3, 20.0]))
         elif move == "stale":
@@ -156,6 +159,14 @@ class World:
             await dice.choice(self.replicas[me]).catch_up(self.house, dice.randint(1, 5))
         elif move == "pump":
             await self._carry()
+
+    async def _purge(self, room: str, before: int) -> None:
+        """As retention does it: what was said before this moment (ms) is deleted."""
+        for name, first in await self.house.rows(select(conversation.c.conversation, conversation.c.first_kept)):
+            if name == room:
+                await self.house.rooms.im._parts.retention._purge(room, before, first)
+        for name, first in await self.house.rows(select(conversation.c.conversation, conversation.c.first_kept)):
+            self.first[name] = first
 
     async def _carry(self) -> None:
         """What waits goes to fan-out; now and then it comes from a broker that lost, repeated or shuffled some."""
@@ -183,7 +194,8 @@ class World:
                     assert user in self.heard[push.conversation][push.seq]
 
     async def _check_room(self, user: str, name: str, fresh: Replica) -> None:
-        allowed = {seq for seq, who in self.heard[name].items() if user in who}
+        first = self.first.get(name, 1)
+        allowed = {seq for seq, who in self.heard[name].items() if user in who and seq >= first}
         entry = fresh.inbox.get(name)
         if entry is None:
             assert not allowed
@@ -204,7 +216,7 @@ class World:
             assert await self.house.call(user, "group.get", conversation=name) == fresh.copies[name].conversation
             own = max((seq for seq in allowed if fresh.copies[name].messages[seq]["sender"] == user
                        and fresh.copies[name].messages[seq]["kind"] != "system"), default=0)  # fmt: skip
-            floor = max(entry["read"], entry["spans"][-1][0] - 1, own)
+            floor = max(entry["read"], entry["spans"][-1][0] - 1, own, first - 1)
             assert entry["unread"] == max(0, self.heads[name] - floor)
 
 

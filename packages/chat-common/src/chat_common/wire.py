@@ -129,7 +129,8 @@ class Member:
 @define(kw_only=True)
 class Conversation:
     """What all members see of a conversation. ``members`` is a count; ``invites``: who may, absent for all members.
-    ``first_seq``: messages before it were deleted for everybody; absent where none were."""
+    ``first_seq``: messages before it were deleted for everybody; absent where none were. ``kept_days``: after how many
+    days they are, where that was said of this conversation."""
 
     conversation: str
     rev: int
@@ -142,6 +143,7 @@ class Conversation:
     dissolved: bool | UnsetType = UNSET
     invites: Literal["members", "admins"] | UnsetType = UNSET
     first_seq: int | UnsetType = UNSET
+    kept_days: int | UnsetType = UNSET
 
 
 @define(kw_only=True)

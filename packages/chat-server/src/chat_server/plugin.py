@@ -41,6 +41,7 @@ from chat_server.settings import ServerSettings
 from chat_server.store import account_schema, migrate, schema  # noqa: F401  # their tables are in the metadata
 from chat_server.store.columns import metadata
 from chat_server.store.reports import ReportSettings
+from chat_server.store.retention import RetentionSettings
 from chat_server.transports.settings import ConnectionSettings
 
 
@@ -141,6 +142,7 @@ def chat_sections() -> Sequence[Section]:
         Section("canary", CanarySettings, "A message of each node to itself, to see that messages come."),
         Section("groups", GroupSettings, "Who is put into groups, and into how many."),
         Section("reports", ReportSettings, "Reports of messages and users."),
+        Section("retention", RetentionSettings, "How long messages are kept."),
         Section("words", WordSettings, "Lists of sensitive words."),
         Section("webhooks", WebhookSettings, "Programs that are asked before, and told after."),
         Section("users", UserSettings, "Who finds whom, and names."),

@@ -36,6 +36,7 @@ from chat_server.im.fanout import Fanout
 from chat_server.im.heat import FanoutSettings
 from chat_server.im.kinds import Kinds
 from chat_server.im.own_changes import OwnChanges
+from chat_server.im.retention import Retention
 from chat_server.im.search.find import Search
 from chat_server.im.search.indexer import Indexer
 from chat_server.im.search.settings import SearchSettings
@@ -112,7 +113,7 @@ class RoomSettings:
             search=section("search"),
             fanout=section("fanout"),
             auth=section("auth"),
-            logic=LogicSettings(section("groups"), section("users"), section("reports")),
+            logic=LogicSettings(section("groups"), section("users"), section("reports"), section("retention")),
             reports=section("reports"),
             items=section("items"),
             push=section("push"),
@@ -257,7 +258,10 @@ async def build(ports: RoomPorts, settings: RoomSettings, observe: Callable[[str
     )
     search = Search(database, known, settings.search)
     indexer = Indexer(database, clock, known, settings.search, ports.lease("search"))
-    parts = ImParts(submit, fanout, own_changes, sweeper, ports.attachments, search, indexer, settings.reports)
+    retention = Retention(executor, ports.attachments, settings.logic.retention, ports.lease("retention"))
+    parts = ImParts(
+        submit, fanout, own_changes, sweeper, ports.attachments, search, indexer, retention, settings.reports
+    )
     im = Im(database, executor, known, parts, settings.im)
     push_ports = PushPorts(
         database=database,

@@ -26,6 +26,7 @@ class Room:
     a sync is owed. Messages up to ``begun_at`` are no news: they were there before this client began to listen, for
     the ``begun``-th time. Up to ``checked`` it is known that no message is missing; ``head`` is the newest (stamp,
     number) that the list told of. ``spans`` are this user's intervals, as far as the list or the own membership told.
+    What lies before ``first`` does not exist for this user (any more).
     """
 
     conversation: str
@@ -41,6 +42,7 @@ class Room:
     members: dict[str, Member] = field(factory=dict)
     info: Conversation | None = None
     inbox: Inbox | None = None
+    first: int = 1
 
     @property
     def owed(self) -> bool:
@@ -55,9 +57,9 @@ class Room:
     def put_message(self, message: Message) -> bool:
         """True when it is newer than what was held."""
         held = self.messages.get(message.seq)
-        if held is not None and held.rev >= message.rev:
+        if message.seq < self.first or (held is not None and held.rev >= message.rev):
             return False
-        self.messages[message.seq] = message
+        self.messages[message.seq] = self._without_lost_quote(message)
         self.newest = max(self.newest, message.seq)
         return True
 
@@ -69,6 +71,21 @@ class Room:
         for seq in seqs[: len(seqs) - keep]:
             del self.messages[seq]
         self.begun_at = max(self.begun_at, seqs[len(seqs) - keep] - 1)
+
+    def begin_at(self, first: int) -> None:
+        """There is nothing before this number (any more): what is held of it goes, and nobody asks for it."""
+        if first > self.first:
+            self.first = first
+            self.begun_at = max(self.begun_at, first - 1)
+            self.messages = {seq: message for seq, message in self.messages.items() if seq >= first}
+
+    def _without_lost_quote(self, message: Message) -> Message:
+        """The server quotes nothing that was deleted. (What was said before the user came in may well be quoted.)"""
+        first = UNSET if self.info is None else self.info.first_seq
+        quote = message.reply_to
+        if quote is UNSET or first is UNSET or quote.seq >= first:
+            return message
+        return attrs.evolve(message, reply_to=UNSET)
 
     def skips(self, seq: int) -> bool:
         """Whether a message that this user may see lies between the newest one held and this one."""
@@ -93,6 +110,9 @@ class Room:
         if self.info is not None and self.info.rev >= info.rev:
             return False
         self.info = info
+        if info.first_seq is not UNSET and info.first_seq > self.first:
+            self.begin_at(info.first_seq)
+            self.messages = {seq: self._without_lost_quote(message) for seq, message in self.messages.items()}
         return True
 
     def put_inbox(self, row: Inbox) -> bool:
@@ -107,6 +127,7 @@ class Room:
                 return False
         self.inbox = row
         self.put_spans(row.spans)
+        self.begin_at(row.first_seq)
         return True
 
     def timeline(self) -> list[Message]:
@@ -118,7 +139,8 @@ class Room:
         row = self.inbox
         if row is None:
             return None
-        read_to = max(row.head.seq - row.unread, row.read)
+        first = self._first_visible(row)
+        read_to = max(row.head.seq - row.unread, row.read, first - 1)
         later = sorted(seq for seq in self.messages if seq > row.head.seq)
         mentioned = row.mentioned if row.mentioned is not UNSET else 0
         for seq in later:
@@ -131,13 +153,23 @@ class Room:
         if later:
             last = self.messages[later[-1]]
             head = Head(seq=last.seq, rev=max(last.rev, head.rev), time=last.time, preview=_preview(last))
+        elif head.seq < first:
+            head = attrs.evolve(head, preview=UNSET)
         return attrs.evolve(
             row,
+            first_seq=first,
             head=head,
             unread=max(0, head.seq - read_to),
             mentioned=mentioned if mentioned > read_to else UNSET,
             order=max(row.order, head.time) if later else row.order,
         )
+
+    def _first_visible(self, row: Inbox) -> int:
+        """The row's `first_seq`, or where the user's own intervals go on behind what was deleted since."""
+        for start, end in map(_ends, self.spans):
+            if end is None or end >= self.first:
+                return max(row.first_seq, start, self.first)
+        return max(row.first_seq, self.first)
 
 
 @define

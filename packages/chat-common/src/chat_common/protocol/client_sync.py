@@ -280,7 +280,8 @@ class Syncer:
     def _flush(self, conversation: str) -> None:
         """A sync brings rows in order of their last change; what is news among them is told in order of `seq`."""
         room = self.state.room(conversation)
-        self.told += [events.MessageReceived(room.messages[seq]) for seq in sorted(self._news.pop(conversation, ()))]
+        news = sorted(self._news.pop(conversation, ()))  # what was deleted meanwhile is no news any more
+        self.told += [events.MessageReceived(room.messages[seq]) for seq in news if seq in room.messages]
         room.trim(self.keep)
 
     # --- rows -----------------------------------------------------------------------------------------------------

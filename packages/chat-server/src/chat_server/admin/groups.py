@@ -17,14 +17,17 @@ from chat_server.admin.neighbours import Neighbours
 from chat_server.admin.records import Name
 from chat_server.store import audit, pages
 from chat_server.store.executor import CommandExecutor
+from chat_server.store.retention import Days
 from chat_server.store.schema import conversation, member
 from chat_server.store.tx import Tx, missing
+from chat_server.store.views import or_unset
 
 
 @define(kw_only=True)
 class GroupInfo:
     """``members``: how many are in it; ``messages``: how many were ever said, system messages too. ``owner``: absent
-    once it is dissolved."""
+    once it is dissolved. ``kept_days``: after how many days messages are deleted, as an operator says of this group (0:
+    never; absent: as for all); ``own_days``: sooner, as the group itself has chosen."""
 
     conversation: str
     name: str
@@ -33,6 +36,8 @@ class GroupInfo:
     messages: int
     dissolved: bool
     owner: str | UnsetType = UNSET
+    kept_days: int | UnsetType = UNSET
+    own_days: int | UnsetType = UNSET
     admins: list[str] = field(factory=list)
 
 
@@ -63,6 +68,14 @@ class SetOwner:
 
     conversation: wire.Id
     user: wire.Id
+
+
+@define(kw_only=True)
+class SetRetention:
+    """``days``: 0: messages are kept for ever; absent: as in all groups."""
+
+    conversation: wire.Id
+    days: Days | None = None
 
 
 @frozen
@@ -131,6 +144,23 @@ class Groups:
 
         return await self.executor.apply(work)
 
+    async def set_retention(self, by: str, request: SetRetention) -> GroupInfo:
+        """Say for how long the messages of a group are kept. What the group itself has chosen is void by that; it may
+        choose anew."""
+
+        def work(tx: Tx) -> GroupInfo:
+            info = _info(tx.connection, request.conversation)
+            room = tx.room(request.conversation)
+            if (room.kept_days, room.own_days) == (request.days, None):
+                return info
+            room.kept_days, room.own_days = request.days, None
+            room.announce()
+            audit.note(tx.connection, tx.now, by, "group.retention", request.conversation, days=request.days)
+            tx.save()
+            return _info(tx.connection, request.conversation)
+
+        return await self.executor.apply(work)
+
 
 def _owner(info: GroupInfo) -> str:
     if info.dissolved or info.owner is UNSET:
@@ -168,6 +198,8 @@ def _infos(connection: Connection, rows: Sequence[Any]) -> list[GroupInfo]:
             messages=row.head_seq,
             dissolved=row.dissolved,
             owner=next(iter(ranks.get(row.conversation, {}).get("owner", [])), UNSET),
+            kept_days=or_unset(row.kept_days),
+            own_days=or_unset(row.own_days),
             admins=ranks.get(row.conversation, {}).get("admin", []),
         )
         for row in rows

@@ -132,6 +132,10 @@ class Admin:
                 "group.owner", groups.SetOwner, groups.GroupInfo, self.groups.set_owner, "changes",
                 "Hand a group to another of its members.",
             ),
+            command(
+                "group.retention", groups.SetRetention, groups.GroupInfo, self.groups.set_retention, "changes",
+                "Say for how long the messages of a group are kept.",
+            ),
             # A kept reply would hold the code: hence not "changes".
             command("invite.new", invites.MakeInvite, invites.InviteMade, self.invites.make, "keeps", "Invite one."),
             command(

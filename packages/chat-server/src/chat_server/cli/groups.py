@@ -68,9 +68,15 @@ def _run(
         f"messages  {info.messages}",
         *([] if info.owner is UNSET else [f"owner     {info.owner}"]),
         *(f"admin     {each}" for each in info.admins),
+        *([] if info.kept_days is UNSET else [f"kept      {_days(info.kept_days)}"]),
+        *([] if info.own_days is UNSET else [f"chosen    {_days(info.own_days)}"]),
         *(["dissolved"] if info.dissolved else []),
     ]
     show(info, as_json, lines)
+
+
+def _days(days: int) -> str:
+    return f"{days} days" if days else "for ever"
 
 
 @group.command("show")
@@ -124,3 +130,30 @@ def owner(ctx: click.Context, config: Path | None, data: str | None, name: str, 
         return await admin.groups.set_owner(console.by, SetOwner(conversation=name, user=await admin.users.find(who)))
 
     _run(ctx, config, data, as_json, work)
+
+
+@group.command()
+@shared
+@click.argument("name", metavar="GROUP")
+@click.argument("days", metavar="DAYS|forever|default")
+@AS_JSON
+@click.pass_context
+def retention(ctx: click.Context, config: Path | None, data: str | None, name: str, days: str, as_json: bool) -> None:
+    """Delete the messages of GROUP after so many DAYS; `forever`: never; `default`: as `[retention] days` says.
+
+    They are deleted for everybody, with their files, within a day and an hour. What the group has chosen is void.
+    """
+    from chat_server.admin.groups import SetRetention
+    from chat_server.store.retention import MOST_DAYS
+
+    said = {"forever": 0, "default": None}
+    if days not in said and not (days.isascii() and days.isdigit() and 1 <= int(days) <= MOST_DAYS):
+        raise click.BadParameter(f"A number of days from 1 to {MOST_DAYS}, `forever` or `default`.", param_hint="DAYS")
+    wanted = SetRetention(conversation=name, days=said[days] if days in said else int(days))
+    _run(
+        ctx,
+        config,
+        data,
+        as_json,
+        lambda console: console.rooms.admin.groups.set_retention(console.by, wanted),
+    )

@@ -21,6 +21,7 @@ from chat_server.im.fanout import Fanout
 from chat_server.im.kinds import Kinds
 from chat_server.im.log import page_between
 from chat_server.im.own_changes import OwnChanges
+from chat_server.im.retention import Retention
 from chat_server.im.search.find import Hits, Search, SearchMessages
 from chat_server.im.search.indexer import Indexer
 from chat_server.im.submit import Submit
@@ -130,6 +131,7 @@ class ImParts:
     attachments: Attachments
     search: Search
     indexer: Indexer
+    retention: Retention
     reports: ReportSettings = field(factory=ReportSettings)
 
 
@@ -168,6 +170,7 @@ class Im:
                 Task("fanout-cursors", every(SAVE_EVERY, fanout.save)),
                 self._parts.sweeper.lease.task(every(SWEEP_EVERY, self._parts.sweeper.sweep)),
                 *self._parts.indexer.tasks(),
+                self._parts.retention.lease.task(self._parts.retention.run),
             ],
         )
 

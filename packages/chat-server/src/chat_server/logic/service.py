@@ -112,7 +112,7 @@ class Logic:
                 "group.update",
                 create.UpdateGroup,
                 wire.Conversation,
-                partial(create.change, rules),
+                partial(create.change, rules, self._settings.retention),
                 "Change name, avatar, announcement, or who may invite.",
                 cost=5,
                 screens=screens_texts(name="group.name", announcement="group.announcement"),

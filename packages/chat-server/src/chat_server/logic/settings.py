@@ -11,6 +11,7 @@ from msgspec import Meta
 from chat_server.names import RESERVED
 from chat_server.names.handles import NameRules, Script
 from chat_server.store.reports import ReportSettings
+from chat_server.store.retention import RetentionSettings
 
 Positive = Annotated[int, Meta(ge=1)]
 
@@ -63,3 +64,4 @@ class LogicSettings:
     groups: GroupSettings = field(factory=GroupSettings)
     users: UserSettings = field(factory=UserSettings)
     reports: ReportSettings = field(factory=ReportSettings)
+    retention: RetentionSettings = field(factory=RetentionSettings)

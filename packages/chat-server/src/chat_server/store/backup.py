@@ -15,6 +15,7 @@ from chat_common.settings import SetupError
 from sqlalchemy import create_engine
 
 from chat_server.store import epoch, private
+from chat_server.store.sqlite import require_database
 
 
 @contextlib.contextmanager
@@ -41,6 +42,7 @@ def backup(database: Path, target: Path) -> int:
     """
     if not database.is_file():
         raise SetupError(f"There is no database at {database}.")
+    require_database(database)
     if target.exists():
         raise SetupError(f"{target} exists already: a backup overwrites nothing.")
     if not target.parent.is_dir():
@@ -101,6 +103,7 @@ def new_epoch(database: Path) -> str:
     """Give the store a new epoch, after it was restored or promoted by other means."""
     if not database.is_file():
         raise SetupError(f"There is no database at {database}.")
+    require_database(database)
     with data_lock(database.parent):
         engine = create_engine(f"sqlite:///{database}")
         with engine.begin() as connection:

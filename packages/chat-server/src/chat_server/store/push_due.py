@@ -7,11 +7,13 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from attrs import frozen
-from sqlalchemy import Connection, and_, bindparam, delete, exists, select, update
+from sqlalchemy import Connection, and_, bindparam, delete, exists, select, tuple_, update
 
 from chat_server.store.account_schema import push_address
 from chat_server.store.schema import conversation, member, push_due
 from chat_server.store.statements import CompiledStatement, upsert
+
+PORTION = 200
 
 
 @frozen
@@ -118,3 +120,15 @@ def bring_forward(connection: Connection, user: str, latest: int) -> None:
     connection.execute(
         update(push_due).where(push_due.c.user == user, push_due.c.due_at > latest).values(due_at=latest)
     )
+
+
+def drop_purged(connection: Connection) -> bool:
+    """Drop what is owed of messages that were deleted, at most 200 rows; whether there may be more."""
+    key = tuple_(push_due.c.user, push_due.c.conversation)
+    gone = (
+        select(push_due.c.user, push_due.c.conversation)
+        .join(conversation, conversation.c.conversation == push_due.c.conversation)
+        .where(push_due.c.last_seq < conversation.c.first_kept)
+        .limit(PORTION)
+    )
+    return int(connection.execute(delete(push_due).where(key.in_(gone))).rowcount) == PORTION

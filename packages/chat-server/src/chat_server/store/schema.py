@@ -89,6 +89,8 @@ conversation = table(
     Column("preview", Text),
     number("changed_rev"),
     number("first_kept", 1),
+    number("own_days", None),
+    number("kept_days", None),
     number("all_seq"),
     number("muted_until", None),
     Column("invites", Bytewise, nullable=False, server_default="members"),
@@ -102,7 +104,8 @@ conversation = table(
 )
 """``changed_rev``: the stamp of this row's own fields. ``all_seq``: the newest mention of everybody.
 ``touched_at``: ms of the newest stamp, for the sweeper. ``hot_at``: ms at which it last turned hot, for the check.
-``first_kept``: what lies before it was deleted."""
+``first_kept``: what lies before it was deleted. ``own_days``: for how long messages are kept, as the group has chosen;
+``kept_days``: as an operator says of this group, 0: for ever (see `chat_server.store.retention`)."""
 
 fanned = table("chat_fanned", identifier("conversation", primary_key=True), number("rev"))
 """How far fan-out has come: forward only, written coalesced."""

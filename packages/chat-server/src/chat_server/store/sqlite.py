@@ -12,6 +12,7 @@ from sqlite3 import Error as SQLiteError
 from typing import Any, TypeVar
 
 import structlog
+from chat_common.settings import SetupError
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -26,6 +27,8 @@ CHECKPOINT_EVERY = 60.0
 """Seconds after which the write-ahead log is emptied, so that nothing that was deleted stands in it for longer."""
 _CHECKPOINT_WAIT_MS = 100
 _BUSY_MS = 10_000
+HEADER = b"SQLite format 3\0"
+"""What every database file begins with."""
 
 
 def _prepare_sqlite(engine: Engine, *, writable: bool) -> None:
@@ -152,10 +155,20 @@ async def _emptying(database: SqliteDatabase) -> None:
             log.warning("checkpoint_failed", reason=str(error))
 
 
+def require_database(path: Path) -> None:
+    """`SetupError` for a file that is something else than a database of SQLite. One that is empty, or not there, is
+    made one."""
+    with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
+        head = file.read(len(HEADER))
+        if head not in (b"", HEADER):
+            raise SetupError(f"{path} is not a database of SQLite: something else has been put in its place.")
+
+
 @contextlib.asynccontextmanager
 async def open_sqlite(path: Path, *, readers: int = 3) -> AsyncIterator[SqliteDatabase]:
     """The database of a data folder, made if it is not there; tables are the migrations' business."""
     private.ensure_folder(path.parent)
+    require_database(path)
     private.make_database(path)
     database = SqliteDatabase(path, readers=readers)
     emptying = asyncio.create_task(_emptying(database), name="chat-checkpoints")

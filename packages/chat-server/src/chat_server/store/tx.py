@@ -56,6 +56,8 @@ class Room:
     preview: str | None
     changed_rev: int
     first_kept: int
+    own_days: int | None
+    kept_days: int | None
     all_seq: int
     muted_until: int | None
     invites: str
@@ -151,6 +153,8 @@ _SAVED = (
     "preview",
     "changed_rev",
     "first_kept",
+    "own_days",
+    "kept_days",
     "all_seq",
     "muted_until",
     "invites",

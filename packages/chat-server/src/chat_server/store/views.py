@@ -13,6 +13,7 @@ from msgspec import UNSET
 from sqlalchemy import Connection, Row, and_, or_, select
 
 from chat_server.names.confusables import look
+from chat_server.store.retention import days_of
 from chat_server.store.schema import conversation, former, member, message, user
 
 _recalled = msgspec.json.Decoder(wire.Recalled)
@@ -189,6 +190,7 @@ def conversation_record(row: Any) -> wire.Conversation:
         dissolved=True if row.dissolved else UNSET,
         invites=UNSET if row.invites == "members" else row.invites,
         first_seq=UNSET if row.first_kept == 1 else row.first_kept,
+        kept_days=days_of(row, 0) or UNSET,
     )
 
 

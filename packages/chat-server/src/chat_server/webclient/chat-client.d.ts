@@ -134,7 +134,10 @@ export interface Conversation {
   pending: boolean;
   invited_by?: User;
   order: number;
+  /** The first message that exists for me: what lies before it was deleted, or said before I came. */
   first_seq: number;
+  /** After how many days messages are deleted for everybody, where that was said of this conversation. */
+  keptDays?: number;
   /** Everything up to here is read, unseen by right, or older than what I said last. */
   floor: number;
   /** What of the conversation I may see: intervals of seq. */

@@ -21,6 +21,7 @@ from chat_server.names import folded
 from chat_server.names.handles import NameRules
 from chat_server.store import pages, views
 from chat_server.store.executor import caller_user
+from chat_server.store.retention import Days, RetentionSettings, check_choice
 from chat_server.store.rights import enter_group, may_manage, standing
 from chat_server.store.schema import member, user
 from chat_server.store.tx import Tx, new_id, require_users
@@ -36,13 +37,15 @@ class CreateGroup:
 
 @define(kw_only=True)
 class UpdateGroup:
-    """What is absent stays as it is. ``invites``: who may invite."""
+    """What is absent stays as it is. ``invites``: who may invite. ``kept_days``: after how many days messages are
+    deleted for everybody; 0: as the server does it anyway."""
 
     conversation: wire.Id
     name: named(64) | None = None  # type: ignore[valid-type]
     avatar: named(1024) | None = None  # type: ignore[valid-type]
     announcement: named(4096) | None = None  # type: ignore[valid-type]
     invites: Literal["members", "admins"] | None = None
+    kept_days: Days | None = None
 
 
 @define(kw_only=True)
@@ -97,8 +100,8 @@ async def get(database: Database, caller: Caller, request: OneConversation) -> w
     return await database.read(look)
 
 
-def change(rules: NameRules, tx: Tx, me: str, request: UpdateGroup) -> wire.Conversation:
-    """Change name, avatar, announcement, or who may invite; owner and admins."""
+def change(rules: NameRules, retention: RetentionSettings, tx: Tx, me: str, request: UpdateGroup) -> wire.Conversation:
+    """Change name, avatar, announcement, who may invite, or for how long messages are kept; owner and admins."""
     room, here = enter_group(tx, me, request.conversation)
     may_manage(here, "settings")
     wanted = {
@@ -108,11 +111,16 @@ def change(rules: NameRules, tx: Tx, me: str, request: UpdateGroup) -> wire.Conv
         "invites": request.invites,
     }
     changed = {field: value for field, value in wanted.items() if value is not None and value != getattr(room, field)}
-    if not changed and all(value is None for value in wanted.values()):
-        raise Invalid("Give at least one of name, avatar, announcement and invites.", field="name")
+    if not changed and request.kept_days is None and all(value is None for value in wanted.values()):
+        raise Invalid("Give at least one of name, avatar, announcement, invites and kept_days.", field="name")
+    if request.kept_days is not None and request.kept_days != (room.own_days or 0):
+        check_choice(retention, request.kept_days)
+        room.own_days = request.kept_days or None
+        changed["kept_days"] = request.kept_days
     if changed:
         for field, value in changed.items():
-            setattr(room, field, value)
+            if field != "kept_days":
+                setattr(room, field, value)
         room.announce()
         room.say(me, "group.updated", args=changed)
     return views.conversation_record(room)

@@ -426,7 +426,7 @@ export class ChatClient {
     try {
       const receipt = await this.call("submit", params, { ref });
       this.queue.sent(ref, receipt);
-      if (this.conversation(conversation)?.timeline?.get(receipt.seq)) this.queue.seen(ref);
+      if (this.conversation(conversation)?.timeline?.settled(receipt.seq)) this.queue.seen(ref);
     } catch (error) {
       this.queue.refused(ref, error, Date.now());
     }
@@ -529,7 +529,7 @@ export class ChatClient {
     for (const { ref, seq } of this.queue.of(id)) {
       const timeline = this.conversation(id)?.timeline;
       if (!timeline) return;
-      const seen = seq === undefined ? timeline.messages.some((row) => row.ref === ref) : timeline.get(seq);
+      const seen = seq === undefined ? timeline.messages.some((row) => row.ref === ref) : timeline.settled(seq);
       if (seen) this.queue.seen(ref);
     }
   }

@@ -182,8 +182,9 @@ export class Replica {
     one.floor = Math.max(one.floor, unread > 0 ? head.seq - unread : head.seq);
     Object.assign(one, { mentioned: undefined, muted: false, pinned: false, marked_unread: false, hidden: false, left: false, pending: false, invited_by: undefined }, rest);
     one.pinned = Boolean(one.pinned);
-    this.#count(one);
     this.conversations.set(id, one);
+    this.#beginAt(one, Math.max(rest.first_seq ?? 1, one.firstKept ?? 1));
+    this.#count(one);
     if (rest.peer) this.#user(rest.peer);
     if (head.preview) this.#heard(one, head.preview);
     if (rest.invited_by) this.#user(rest.invited_by);
@@ -208,6 +209,8 @@ export class Replica {
       one.count = conversation.members;
       one.announcement = conversation.announcement;
       one.silencedUntil = conversation.muted_until;
+      one.keptDays = conversation.kept_days;
+      if (conversation.first_seq > 1) this.#deletedBefore(one, conversation.first_seq);
       if (one.kind === "group") Object.assign(one, { name: conversation.name, avatar: conversation.avatar });
       this.#change("list", `conversation:${id}`);
     }
@@ -290,6 +293,25 @@ export class Replica {
   #count(one) {
     one.unread = Math.max(0, one.head.seq - one.floor);
     if (one.mentioned !== undefined && one.mentioned <= one.floor) one.mentioned = undefined;
+  }
+
+  /** Messages before this one were deleted for everybody: they are neither held, nor quoted, nor unread. */
+  #deletedBefore(one, first) {
+    if (first <= (one.firstKept ?? 1)) return;
+    one.firstKept = first;
+    one.floor = Math.max(one.floor, first - 1);
+    const { preview: line, ...head } = one.head;
+    if (line && head.seq < first) one.head = head;
+    one.timeline?.forgetQuotes(first);
+    this.#beginAt(one, first);
+    this.#count(one);
+  }
+
+  /** There is nothing for me before this number (any more). */
+  #beginAt(one, first) {
+    const later = one.spans?.find(([, to]) => to === undefined || to >= first);
+    one.first_seq = Math.max(one.first_seq ?? 1, first, later?.[0] ?? 1);
+    if (one.timeline?.beginAt(one.first_seq)) this.#change(`messages:${one.id}`);
   }
 
   #member(one, member) {
@@ -444,18 +466,20 @@ export class Replica {
   }
 
   #page(one, timeline) {
-    const { page, seq, limit } = timeline.want;
+    const { page, seq, limit = PAGE } = timeline.want;
     timeline.want = undefined;
     timeline.loading = true;
+    timeline.beginAt(one.first_seq);
     const params = { conversation: one.id, limit };
     if (page === "older") params.before = timeline.messages[0]?.seq;
     if (page === "newer") params.after = timeline.messages.at(-1)?.seq;
-    if (page === "around") params.before = seq + Math.floor(limit / 2);
+    if (page === "around") params.before = Math.max(seq, one.first_seq ?? 1) + Math.floor(limit / 2);
     this.#job(
       "history",
       params,
       (result) => {
         timeline.loaded(page, result);
+        this.#beginAt(one, result.first_seq);
         for (const message of result.messages) this.#head(one, message);
         this.#change(`messages:${one.id}`, `conversation:${one.id}`);
       },

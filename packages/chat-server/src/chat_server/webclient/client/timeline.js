@@ -21,6 +21,37 @@ export class Timeline {
     this.loose = new Map(); // rows outside the window that came while a page was on its way
     this.absent = new Set(); // seqs that were asked for and that nobody has
     this.doubted = true; // whether there may be a gap: rows have come otherwise than one after the other
+    this.first = 1; // what lies before it does not exist for me (any more)
+    this.quotesFrom = 1; // what was said before it is not quoted any more: it was deleted
+  }
+
+  /** There is nothing before this number (any more); answers whether that is new. */
+  beginAt(first) {
+    if (!(first > this.first)) return false;
+    this.first = first;
+    const gone = this.indexOf(first);
+    const begins = this.messages.length > 0 && this.messages[0].seq <= first;
+    this.messages.splice(0, gone);
+    if (begins) this.atStart = true;
+    if (gone > 0 && this.messages.length === 0 && !this.atEnd) this.want ??= { page: "newest" };
+    return true;
+  }
+
+  /** Whether this message has come, or has come and gone: it was deleted. */
+  settled(seq) {
+    return seq < this.first || this.get(seq) !== undefined;
+  }
+
+  /** What was said before this one was deleted, and is quoted by nobody any more. */
+  forgetQuotes(before) {
+    this.quotesFrom = Math.max(this.quotesFrom, before);
+    this.messages = this.messages.map((message) => this.#shown(message));
+  }
+
+  #shown(message) {
+    if (!(message.reply_to?.seq < this.quotesFrom)) return message;
+    const { reply_to: _, ...rest } = message;
+    return rest;
   }
 
   get owed() {
@@ -36,8 +67,10 @@ export class Timeline {
   }
 
   /** Puts one row where it belongs; answers whether the window has changed. */
-  apply(message) {
+  apply(row) {
+    if (row.seq < this.first) return false;
     const { messages } = this;
+    const message = this.#shown(row);
     const last = messages.at(-1);
     if (messages.length === 0 || message.seq > last.seq) {
       if (!this.atEnd) return this.#keepLoose(message);
@@ -112,10 +145,13 @@ export class Timeline {
 
   /** A `history` answer has come for the page that was wanted. */
   loaded(page, { messages, first_seq: first, head }) {
-    const rows = messages.map((row) => (this.loose.get(row.seq)?.rev > row.rev ? this.loose.get(row.seq) : row));
+    this.beginAt(first);
+    const rows = messages
+      .filter((row) => row.seq >= this.first)
+      .map((row) => (this.loose.get(row.seq)?.rev > row.rev ? this.loose.get(row.seq) : row));
     if (page === "older") {
       this.messages = [...rows.filter((row) => row.seq < (this.messages[0]?.seq ?? Infinity)), ...this.messages];
-      this.atStart = rows.length === 0 || rows[0].seq <= first;
+      this.atStart = rows.length === 0 || rows[0].seq <= this.first;
       if (this.messages.length > WINDOW) {
         this.messages.length = WINDOW;
         this.atEnd = false;
@@ -129,10 +165,12 @@ export class Timeline {
       }
     } else {
       this.messages = rows;
-      this.atStart = rows.length === 0 || rows[0].seq <= first;
+      this.atStart = rows.length === 0 || rows[0].seq <= this.first;
       this.atEnd = page === "newest" || rows.length === 0 || rows.at(-1).seq >= head.seq;
       this.rev = head.rev;
       this.resync = false;
+      // All around was deleted just now.
+      if (page === "around" && rows.length === 0 && head.seq >= this.first) this.want = { page: "newest" };
     }
     this.loading = false;
     this.doubted = true;
