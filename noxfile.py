@@ -110,10 +110,13 @@ def fuzz(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def soak(session: nox.Session) -> None:
-    """A long kill run on every stand: `nox -s soak -- 500` for that many kills, a fifth of them beside a broker."""
+    """A long kill run on every stand: `nox -s soak -- 500` for that many kills, a fifth of them beside a broker and
+    as many over three nodes."""
     kills, *rest = session.posargs or ["300"]
-    where = ["tests/faults/test_kill_run.py", "tests/faults/test_kill_run_scaled.py", "-s", *rest]
-    env = {"CHAT_FAULT_KILLS": kills, "CHAT_FAULT_KILLS_SCALED": str(max(12, int(kills) // 5))}
+    files = ("faults/test_kill_run.py", "faults/test_kill_run_scaled.py", "nodes/test_kills.py")
+    where = [*(f"tests/{name}" for name in files), "-s", *rest]
+    fewer = str(max(12, int(kills) // 5))
+    env = {"CHAT_FAULT_KILLS": kills, "CHAT_FAULT_KILLS_SCALED": fewer, "CHAT_FAULT_KILLS_NODES": fewer}
     _python(session, "pytest", *where, env=env)
 
 

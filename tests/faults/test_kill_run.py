@@ -10,7 +10,7 @@ import pytest
 
 from tests.faults.run import KillRun, Plan
 
-KILLS = int(os.environ.get("CHAT_FAULT_KILLS", "50"))
+KILLS = int(os.environ.get("CHAT_FAULT_KILLS", "25"))
 SEED = int(os.environ.get("CHAT_FAULT_SEED", "0")) or secrets.randbelow(2**31)
 
 

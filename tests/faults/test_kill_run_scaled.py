@@ -19,7 +19,7 @@ from tests.services.postgresql import PostgreSQL, asyncpg_url, fresh_database, r
 from tests.services.redis import Redis
 from tests.services.rocketmq import RocketMQ
 
-KILLS = int(os.environ.get("CHAT_FAULT_KILLS_SCALED", "12"))
+KILLS = int(os.environ.get("CHAT_FAULT_KILLS_SCALED", "8"))
 SEED = int(os.environ.get("CHAT_FAULT_SEED", "0")) or secrets.randbelow(2**31)
 
 CONFIG = """

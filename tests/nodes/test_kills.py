@@ -13,7 +13,7 @@ from tests.nodes.processes import shared_settings
 from tests.nodes.run import NodesRun
 from tests.services.postgresql import asyncpg_url
 
-KILLS = int(os.environ.get("CHAT_FAULT_KILLS_NODES", "5"))
+KILLS = int(os.environ.get("CHAT_FAULT_KILLS_NODES", "2"))
 SEED = int(os.environ.get("CHAT_FAULT_SEED", "0")) or secrets.randbelow(2**31)
 
 
