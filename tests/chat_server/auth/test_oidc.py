@@ -281,6 +281,10 @@ async def test_registration_and_bans_hold_here_too(tmp_path: Path) -> None:
         page, state = await on.log_in()
         assert (page.status_code, state) == (403, {"state": "refused"})
         assert "New accounts cannot be made here" in page.text
+    async with stage(tmp_path / "invited", auth={"registration": "invite"}) as on:
+        page, state = await on.log_in()
+        assert (page.status_code, state) == (403, {"state": "refused"})
+        assert "a new account needs an invite" in page.text
 
 
 async def test_no_secret_stands_in_any_log(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

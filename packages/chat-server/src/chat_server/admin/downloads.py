@@ -137,7 +137,7 @@ class Exports:
         if ticket.by != ticket.user and rights.role_of(connection, ticket.by) != "admin":
             raise NotPermitted("Only admins may do this.")
         if rights.banned(connection, [ticket.by], self._executor.clock.wall_ms()):
-            raise NotPermitted("You are banned.")
+            raise NotPermitted("You are banned.", reason="banned")
 
     def ended(self, who: str) -> None:
         """The download is over, however."""

@@ -73,7 +73,7 @@ class Standings:
         if row is None or (row.user, row.login, row.audience) != (claims.user, claims.login, claims.audience):
             return NotAuthenticated("token: The token is not known here.", field="token")
         if is_banned:
-            return NotPermitted("This account is banned.")
+            return NotPermitted("This account is banned.", reason="banned")
         if row.ended_at is not None:
             return why_ended(row.ended_by)
         if row.ends_at is not None and row.ends_at <= now:

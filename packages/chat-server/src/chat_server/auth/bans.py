@@ -19,7 +19,7 @@ from chat_server.store.tx import require_users
 def refuse_banned(connection: Connection, user: str, now: int) -> None:
     """`NotPermitted` while the user is banned."""
     if banned(connection, [user], now):
-        raise NotPermitted("This account is banned.")
+        raise NotPermitted("This account is banned.", reason="banned")
 
 
 def keep_out(

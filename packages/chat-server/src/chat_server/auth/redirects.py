@@ -234,7 +234,7 @@ def _said(t: Mapping[str, str], error: ChatError) -> str:
     if isinstance(error, RateLimited):
         return t["slow"].format(n=round(error.retry_after or 1))
     if isinstance(error, NotPermitted):
-        return t["banned"] if "banned" in error.message else t["closed"]
+        return t[{"banned": "banned", "invite": "invited"}.get(error.reason or "", "closed")]
     if isinstance(error, Unavailable):
         return t["platform"]
     return t["unproven"] if isinstance(error, NotAuthenticated) else t["failed"]

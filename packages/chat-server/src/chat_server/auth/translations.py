@@ -28,6 +28,8 @@ ENGLISH: Mapping[str, str] = {
     "enter": "Log in there",
     "refuse": "No, refuse",
     "closed": "New accounts cannot be made here.",
+    "invited": "Nobody here logs in this way yet, and a new account needs an invite. "
+    "If you have one, make your account with it first. Then add this way to log in to it.",
     "gone": "This code is no longer good",
     "gone.text": "It was used, has run out, or the screen is gone. Show a new one and scan again.",
     "done": "Logged in",
@@ -82,6 +84,8 @@ CHINESE: Mapping[str, str] = {
     "enter": "登录",
     "refuse": "拒绝",
     "closed": "本站不开放注册。",
+    "invited": "此登录方式尚未关联任何账号，注册新账号需要邀请码。"
+    "如果您有邀请码，请先用它注册账号，再为该账号添加此登录方式。",
     "gone": "此二维码已失效",
     "gone.text": "它已被使用、已过期，或者等待的屏幕已离开。请刷新二维码后重新扫描。",
     "done": "已登录",

@@ -45,7 +45,7 @@ class Vouched:
         who = named if isinstance(named, Person) else Person(named)
         standing = await self._people.standing(who.subject)
         if standing is not None and standing.banned:
-            raise NotPermitted("This account is banned.")
+            raise NotPermitted("This account is banned.", reason="banned")
         if standing is not None and not who.always:
             return standing.user
         profile: ProfileOf = "always" if who.always else "new"

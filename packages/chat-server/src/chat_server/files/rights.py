@@ -20,7 +20,7 @@ class SqlFileRights:
         if conversation:
             rights.may_send(connection, user, conversation, now)
         elif rights.banned(connection, [user], now):
-            raise NotPermitted("You are banned.")
+            raise NotPermitted("You are banned.", reason="banned")
 
     def joined_at(self, connection: Connection, user: str) -> int:
         made = select(account.c.created_at).where(account.c.user == user)

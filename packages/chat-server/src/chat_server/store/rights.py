@@ -165,7 +165,7 @@ def may_speak(room: Any, mine: Any, is_banned: bool, now: int) -> None:
     if mine.to_seq is not None:
         raise NotAMember("You have left this conversation.")
     if is_banned:
-        raise NotPermitted("You are banned.")
+        raise NotPermitted("You are banned.", reason="banned")
     if mine.silenced:
         raise NotPermitted("This person does not take messages from you.")
     if mine.muted_until is not None and mine.muted_until > now:
