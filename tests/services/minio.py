@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.services.absent import absent
+from tests.services.once import alone
 from tests.services.process import Child, free_port
 from tests.services.s3 import S3Server, from_environment
 
@@ -28,13 +29,14 @@ def cache_folder() -> Path:
 
 def find_binary() -> str | None:
     """The server's binary; builds it if Go is here and nobody has built it yet."""
-    kept = cache_folder() / "minio"
     if found := shutil.which("minio"):
         return found
-    if not kept.exists() and (go := shutil.which("go")):
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        subprocess.run([go, "install", MODULE], env={**os.environ, "GOBIN": str(kept.parent)}, check=True, timeout=900)
-    return str(kept) if kept.exists() else None
+    kept = cache_folder() / "minio"
+    with alone(kept.parent):
+        if not kept.exists() and (go := shutil.which("go")):
+            environment = {**os.environ, "GOBIN": str(kept.parent)}
+            subprocess.run([go, "install", MODULE], env=environment, check=True, timeout=900)
+        return str(kept) if kept.exists() else None
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from tests.services.absent import absent
+from tests.services.once import alone
 from tests.services.process import Child, free_port, listens
 
 VERSION = "5.4.0"  # 5.3.4 is incomplete on Maven Central
@@ -35,19 +36,21 @@ def cache_folder() -> Path:
 def find_jars() -> Path:
     """The folder with the jars; fetched by Maven when nobody has yet."""
     folder = cache_folder()
-    done = folder / "complete"
-    if done.exists():
-        return folder / "lib"
+    with alone(folder):
+        if not (folder / "complete").exists():
+            _fetch(folder)
+    return folder / "lib"
+
+
+def _fetch(folder: Path) -> None:
     maven = shutil.which("mvn")
     if maven is None or shutil.which("java") is None:
         absent("no RocketMQ: neither its jars in the cache nor Maven and Java to get and run them")
-    folder.mkdir(parents=True, exist_ok=True)
     wanted = ("rocketmq-namesrv", "rocketmq-proxy", "rocketmq-tools")
     (folder / "pom.xml").write_text(_POM.format("".join(_DEPENDENCY.format(name, VERSION) for name in wanted)))
     goal = ["dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={folder / 'lib'}"]
     subprocess.run([maven, "-q", "-B", "-f", folder / "pom.xml", *goal], check=True, timeout=600)
-    done.touch()
-    return folder / "lib"
+    (folder / "complete").touch()
 
 
 class RocketMQ:

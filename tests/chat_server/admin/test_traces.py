@@ -16,6 +16,7 @@ from sqlalchemy import Connection, func, select, text
 from tests.chat_oss import pictures
 from tests.chat_server.files.test_files import House, open_house
 from tests.chat_server.house import Store
+from tests.support.logged import listen, logged
 
 HEX = 16
 SAID = "said" + secrets.token_hex(HEX // 2)
@@ -107,7 +108,8 @@ async def spoken(house: House, filler: int) -> list[int]:
     return said
 
 
-async def test_a_word_of_a_deleted_account_is_found_nowhere(thief: Thief, capfd: pytest.CaptureFixture[str]) -> None:
+async def test_a_word_of_a_deleted_account_is_found_nowhere(thief: Thief, caplog: pytest.LogCaptureFixture) -> None:
+    listen(caplog)
     house = thief.house
     seqs = await spoken(house, 24)
     picture = pictures.jpeg()
@@ -131,9 +133,8 @@ async def test_a_word_of_a_deleted_account_is_found_nowhere(thief: Thief, capfd:
     await house.sweep()
     objects = [path for path in (thief.store.folder / "objects").rglob("*") if path.is_file()]
     assert not [path for path in objects if b"JFIF" in path.read_bytes()]
-    out = capfd.readouterr()
     for word in (SAID, NAMED):
-        assert word not in out.out + out.err
+        assert word not in logged(caplog)
 
 
 async def test_a_recalled_message_is_found_nowhere(thief: Thief) -> None:

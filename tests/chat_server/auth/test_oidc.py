@@ -20,6 +20,7 @@ from joserfc.jwk import RSAKey
 
 from tests.chat_server.auth.screens import CSRF, Site, site
 from tests.standins.oidc import CLIENT, SECRET, Issuer, an_ec, another_rsa, by_public_key, code_of, issuer, unsigned
+from tests.support.logged import listen, logged
 
 
 @define
@@ -287,7 +288,8 @@ async def test_registration_and_bans_hold_here_too(tmp_path: Path) -> None:
         assert "a new account needs an invite" in page.text
 
 
-async def test_no_secret_stands_in_any_log(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+async def test_no_secret_stands_in_any_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    listen(caplog)
     async with stage(tmp_path) as on:
         begun = await on.begin()
         browser = on.here.browser()
@@ -297,7 +299,7 @@ async def test_no_secret_stands_in_any_log(tmp_path: Path, capfd: pytest.Capture
         await on.log_in()
         on.issuer.faults["token"] = "html"
         await on.log_in()
-    said = "".join(capfd.readouterr())
+    said = logged(caplog)
     assert "login_redirect_failed" in said
     query = dict(httpx2.URL(back).params)
     for secret in (SECRET, query["code"], query["state"], begun["ticket"]):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -19,6 +18,7 @@ from sqlalchemy import select
 
 from tests.chat_server.auth.screens import Site, press, site
 from tests.standins.qq import APPID, APPKEY, OPENID, Qq, qq
+from tests.support.logged import listen, logged
 
 
 @asynccontextmanager
@@ -81,25 +81,21 @@ async def test_what_proves_nobody_leaves_no_ticket(tmp_path: Path, fault: Any, s
         assert made.calls.count("/oauth2.0/token") == 1
 
 
-async def test_a_wrong_key_is_the_operators_matter(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+async def test_a_wrong_key_is_the_operators_matter(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     async with stage(tmp_path, appkey="wrong") as (here, made):
         page, _ = await log_in(here, made)
         assert page.status_code == 503
-    assert "qq_configuration" in "".join(capfd.readouterr())
+    assert "qq_configuration" in logged(caplog)
 
 
-async def test_no_secret_stands_in_any_log(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.INFO)
+async def test_no_secret_stands_in_any_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    listen(caplog)
     async with stage(tmp_path) as (here, made):
         await log_in(here, made)
         made.errors["/oauth2.0/me"] = "<html>"
         await log_in(here, made)
         kept = {APPKEY, *made.tokens}
-    # The access log here is the stand-in's own as well.
-    mine = [record.getMessage() for record in caplog.records if record.name != "uvicorn.access"]
-    said = "\n".join([*capfd.readouterr(), *mine])
+    said = logged(caplog)
     assert "login_redirect_failed" in said
     for secret in kept:
         assert secret not in said

@@ -17,6 +17,7 @@ from sqlalchemy import select
 
 from tests.chat_server.auth.screens import Site, press, site
 from tests.standins.wechat_web import APPID, SECRET, WechatWeb, wechat_web
+from tests.support.logged import listen, logged
 
 TOKEN, PERSON = "/sns/oauth2/access_token", "/sns/userinfo"
 
@@ -91,14 +92,15 @@ async def test_a_busy_platform_is_asked_once_more(tmp_path: Path, monkeypatch: p
         assert made.calls.count(TOKEN) == 2
 
 
-async def test_no_secret_stands_in_any_log(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+async def test_no_secret_stands_in_any_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    listen(caplog)
     async with stage(tmp_path) as (here, made):
         made.errors[PERSON] = ["<html>"]
         await log_in(here)
         made.errors[TOKEN] = [40125]
         await log_in(here)
         kept = {SECRET, *made.tokens, *made.codes}
-    said = "".join(capfd.readouterr())
+    said = logged(caplog)
     assert "wechat_configuration" in said
     for secret in kept:
         assert secret not in said

@@ -13,6 +13,7 @@ from urllib.parse import quote
 import msgspec
 import structlog
 from attrs import define, frozen
+from chat_common.decoding import prepare
 from chat_common.errors import ChatError, NotFound, NotPermitted, RateLimited
 from chat_common.ports.cache import Cache
 from chat_common.records import Caller
@@ -57,6 +58,9 @@ class ExportLink:
 class _Ticket:
     user: str
     by: str
+
+
+prepare(_Ticket)
 
 
 class Exports:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 from attrs import frozen
+from chat_common.decoding import prepare
 
 VARIABLE = "CHAT_SUPERVISED"
 
@@ -20,6 +21,9 @@ class Orders(msgspec.Struct, frozen=True):
     fd: int
     listen: str
     public_port: int
+
+
+prepare(Orders)
 
 
 @frozen

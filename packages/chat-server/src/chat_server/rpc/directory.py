@@ -155,8 +155,9 @@ class RpcDirectory:
 
     async def _ask(self, method: str, record: Any) -> Any:
         answer = await self._link.call(SERVICE, method, msgspec.msgpack.encode(record), DEADLINE)
+        reply = METHODS[method].reply
         try:
-            return msgspec.msgpack.decode(answer, type=METHODS[method].reply)
+            return msgspec.msgpack.decode(answer, type=reply)
         except msgspec.MsgspecError as error:
             raise Unavailable(f"The answer of {SERVICE}.{method} cannot be read.") from error
 
