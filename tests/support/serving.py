@@ -26,11 +26,12 @@ async def in_process(
     drop: Callable[[Delivery], bool] | None = None,
     clock: Clock | None = None,
 ) -> AsyncIterator[tuple[Server, str]]:
-    """The server and its ``http://HOST:PORT``; names log in without a password."""
+    """The server, as it stands by itself, and its ``http://HOST:PORT``; names log in without a password."""
     merged: Settings = {"server": {"data": str(data)}, "auth": {"dev": True}, "limits": {"points": 0}}
-    merged |= {"groups": {"strangers": "allow"}, "http": {"web_client": True}}
+    merged["groups"] = {"strangers": "allow"}
     for section, values in (settings or {}).items():
         merged[section] = {**merged.get(section, {}), **values}
     server = Server(settings=merged, plugins=plugins, drop=drop, clock=clock)
+    server.standalone = True
     async with server, serving(server.app, ws=WebSocketTransport(server.gateway), http="httptools") as (_, port):
         yield server, f"http://127.0.0.1:{port}"
