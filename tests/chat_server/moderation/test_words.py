@@ -161,7 +161,9 @@ async def test_a_running_server_takes_a_changed_list_and_reports_by_itself(tmp_p
     (tmp_path / "refuse.txt").write_text("bad\n", "utf-8")
     (tmp_path / "report.txt").write_text("odd\n", "utf-8")
     lists = {"refuse": [str(tmp_path / "refuse.txt")], "report": [str(tmp_path / "report.txt")], "reload": 0.02}
-    async with Server(settings={"server": {"data": str(tmp_path / "data")}, "words": lists}, environ={}) as server:
+    server = Server(settings={"server": {"data": str(tmp_path / "data")}, "words": lists}, environ={})
+    server.standalone = True
+    async with server:
         ada = (await server.ensure_user("ada")).user
         room = (await server.call("group.create", {"name": "room", "members": []}, user=ada)).conversation
         number = itertools.count()
