@@ -56,6 +56,7 @@ async def test_no_line_over_what_is_mine(browser: Browser, server: Server) -> No
     await ada.sees("an answer")
     await expect(bob.page.locator(".new-line")).to_have_count(0)
     # What is read can be marked as unread, on all of one's devices, until it is opened again.
+    await expect(ada.row("Bob").locator(".unread")).to_have_count(0)
     await ada.back()
     other = await (await Person.arrive(browser, server.url, "Ada")).log_in()
     await ada.row("Bob").get_by_role("button").click(button="right")
