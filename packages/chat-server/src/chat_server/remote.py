@@ -43,6 +43,7 @@ from chat_server.services import (
     PushService,
     RelayService,
     SessionPush,
+    conversation_of,
 )
 
 READ = 5.0
@@ -175,13 +176,6 @@ def relay_service(relay: Relay) -> Served:
 # --- asked elsewhere ----------------------------------------------------------------------------------------------
 
 
-class _Addressed(msgspec.Struct):
-    conversation: str = ""
-
-
-prepare(_Addressed)
-
-
 class RemoteCommands:
     """The `CommandService` of a gateway: its own commands run here, all others where the rooms are. Submits go to the
     node that their conversation names, so that those to one conversation are stored together."""
@@ -195,18 +189,11 @@ class RemoteCommands:
         """See `CommandService.call`."""
         if call.command in self._own.commands:
             return await self._here.call(call)
-        key = _conversation(call.params) if call.command == "submit" else None
+        key = (conversation_of(call.params) or None) if call.command == "submit" else None
         reply: CommandReply = await self._rpc.call(
             "commands", "call", call, self._method, deadline=COMMAND, key=key, repeat=True
         )
         return evolve(reply, result=msgspec.Raw(reply.result))
-
-
-def _conversation(params: bytes) -> str | None:
-    try:
-        return msgspec.json.decode(params, type=_Addressed).conversation or None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
 
 
 class RemoteIm:

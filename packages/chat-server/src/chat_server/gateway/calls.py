@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-import msgspec
 import structlog
-from chat_common.decoding import prepare
 from chat_common.errors import ChatError, Internal
 from chat_common.protocol.frames import Call
 from chat_common.records import Caller
@@ -15,16 +13,9 @@ from chat_common.records import Caller
 from chat_server.gateway.session import Session
 from chat_server.gateway.sessions import Sessions
 from chat_server.gateway.tasks import Tasks
-from chat_server.services import CommandCall, CommandService, Gate
+from chat_server.services import CommandCall, CommandService, Gate, conversation_of
 
 log = structlog.get_logger("chat.gateway")
-
-
-class _Addressed(msgspec.Struct):
-    conversation: str = ""
-
-
-prepare(_Addressed)
 
 
 class Calls:
@@ -86,10 +77,7 @@ class Calls:
 
     async def _after_the_last(self, session: Session, call: Call, work: Any) -> None:
         """Wait for the previous submit to the same conversation first."""
-        try:
-            name = msgspec.json.decode(call.params, type=_Addressed).conversation
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            name = ""
+        name = conversation_of(call.params)
         if session.submits is None:
             session.submits = {}
         former = session.submits.get(name)

@@ -5,7 +5,15 @@ is the object itself, split over hosts a proxy with the same methods.
 """
 
 from chat_server.services.auth import AuthService, Credentials, Identity, LoginEnded, Renewed, VouchedUser
-from chat_server.services.commands import CommandCall, CommandReply, CommandService, CostsAsked, CostService, Gate
+from chat_server.services.commands import (
+    CommandCall,
+    CommandReply,
+    CommandService,
+    CostsAsked,
+    CostService,
+    Gate,
+    conversation_of,
+)
 from chat_server.services.gateway import (
     CloseSessions,
     Deliver,
@@ -71,4 +79,5 @@ __all__ = [
     "Speaker",
     "UserVersion",
     "VouchedUser",
+    "conversation_of",
 ]

@@ -5,8 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, Protocol
 
+import msgspec
 from attrs import frozen
+from chat_common.decoding import prepare
 from chat_common.records import Caller
+
+
+class _Addressed(msgspec.Struct):
+    conversation: str = ""
+
+
+prepare(_Addressed)
+
+
+def conversation_of(params: bytes | msgspec.Raw) -> str:
+    """The conversation that these params of a call name; empty: none, or they cannot be read."""
+    try:
+        return msgspec.json.decode(params, type=_Addressed).conversation
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return ""
 
 
 @frozen
