@@ -38,7 +38,7 @@ LOOKED_AT = 2_000
 """Documents looked at for one page; where fewer than a page fit among them, the page ends early, with a cursor."""
 PHRASES = 10
 
-Kind = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
+Kind = Annotated[str, Meta(pattern="^[a-z][a-z0-9_.-]{0,39}$")]
 
 
 @define(kw_only=True)
@@ -51,10 +51,7 @@ class SearchMessages:
     query: Annotated[str, Meta(min_length=1, max_length=100, pattern=r"\S")] | None = None
     conversation: wire.Id | None = None
     sender: wire.Id | None = None
-    kinds: (
-        Annotated[list[Annotated[str, Meta(pattern="^[a-z][a-z0-9_.-]{0,39}$")]], Meta(min_length=1, max_length=10)]
-        | None
-    ) = None
+    kinds: Annotated[list[Kind], Meta(min_length=1, max_length=10)] | None = None
     links: bool = False
     since: wire.Count | None = None
     until: wire.Count | None = None

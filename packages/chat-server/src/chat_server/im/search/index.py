@@ -9,6 +9,7 @@ The number of a document begins with the time of its message: the newest are the
 
 from __future__ import annotations
 
+import time
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
@@ -157,8 +158,6 @@ class SqliteWords:
         return [Found(*row) for row in rows]
 
     def limited(self, connection: Connection, seconds: float, work: Callable[[], Any]) -> Any:
-        import time
-
         raw: Any = connection.connection.dbapi_connection
         end = time.monotonic() + seconds
         raw.set_progress_handler(lambda: time.monotonic() > end, 20_000)
