@@ -5,8 +5,6 @@ Secrets travel in such calls, so neither an address with its query nor a body st
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, NoReturn, Self
@@ -16,9 +14,10 @@ import structlog
 from chat_common.errors import Unavailable
 from chat_common.settings import SetupError
 
+from chat_server.outgoing import NoAnswer, answered_within, body_of, http_client, new_client
+
 log = structlog.get_logger("chat.auth")
 SECONDS = 3.0
-ANSWER_BYTES = 65_536
 AWAY = "The login site does not answer. Try again in a minute."
 
 
@@ -33,15 +32,12 @@ class Site:
     async def open(cls, provider: str) -> AsyncIterator[Self]:
         """Open a client for a provider's calls."""
         try:
-            import httpx2  # in an extra, and slow to import
+            httpx2 = http_client()
         except ImportError:
             raise SetupError(
                 f"The login provider {provider!r} needs more packages: install interesting-chat-server[oidc]."
             ) from None
-        # It logs whole addresses at the level INFO, and secrets stand in some.
-        logging.getLogger("httpx2").setLevel(logging.WARNING)
-        timeout = httpx2.Timeout(SECONDS, connect=2.0)
-        async with httpx2.AsyncClient(timeout=timeout, follow_redirects=False, trust_env=False) as client:
+        async with new_client(timeout=httpx2.Timeout(SECONDS, connect=2.0)) as client:
             yield cls(provider, client)
 
     async def get(self, address: str, *, bearer: str | None = None) -> dict[str, Any]:
@@ -82,18 +78,11 @@ class Site:
         return status, found
 
     async def _read(self, method: str, address: str, **options: Any) -> tuple[int, bytes]:
-        import httpx2
-
         try:
-            async with asyncio.timeout(SECONDS), self._client.stream(method, address, **options) as answer:
-                body = b""
-                async for part in answer.aiter_bytes():
-                    body += part
-                    if len(body) > ANSWER_BYTES:
-                        self._failed(address, f"the answer is longer than {ANSWER_BYTES} bytes")
-                return int(answer.status_code), body
-        except (httpx2.HTTPError, httpx2.InvalidURL, TimeoutError) as error:
-            self._failed(address, type(error).__name__)
+            async with answered_within(SECONDS), self._client.stream(method, address, **options) as answer:
+                return int(answer.status_code), await body_of(answer)
+        except NoAnswer as error:
+            self._failed(address, str(error))
 
     def _failed(self, address: str, reason: str) -> NoReturn:
         log.warning("login_site_failed", provider=self._provider, call=address.partition("?")[0], reason=reason)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from typing import Any
 from urllib.parse import urlsplit
 
 from chat_common.clock import Clock
 from chat_common.settings import SetupError
 
+from chat_server.outgoing import NoAnswer, answered_within, body_of, http_client, new_client
 from chat_server.signing import Signer
 
-ANSWER_BYTES = 65_536
 CONNECTIONS = 50
 
 
@@ -28,12 +26,9 @@ class Sender:
         if found.scheme not in ("http", "https") or not found.hostname or found.username is not None:
             raise SetupError(f"[webhooks] {key}: an address with http:// or https:// and a host is expected.")
         try:
-            import httpx2  # in an extra, and slow to import
+            http_client()
         except ImportError:
             raise SetupError("Webhooks need more packages: install interesting-chat-server[webhooks].") from None
-        # It logs whole addresses at the level INFO, and a query may hold a token.
-        logging.getLogger("httpx2").setLevel(logging.WARNING)
-        self._httpx2: Any = httpx2
         self._address, self._signer, self._timeout, self._clock = address, signer, timeout, clock
         self._client: Any = None
 
@@ -44,21 +39,14 @@ class Sender:
         headers = {"content-type": "application/json", **self._signer.headers(name, seconds, body)}
         try:
             async with (
-                asyncio.timeout(self._timeout),
+                answered_within(self._timeout),
                 self._opened().stream("POST", self._address, content=body, headers=headers) as answer,
             ):
                 if not 200 <= answer.status_code < 300:
                     raise DeliveryFailed(f"status {answer.status_code}")
-                content = b""
-                async for chunk in answer.aiter_bytes():
-                    content += chunk
-                    if len(content) > ANSWER_BYTES:
-                        raise DeliveryFailed(f"an answer of more than {ANSWER_BYTES} bytes")
-                return content
-        except TimeoutError:
-            raise DeliveryFailed(f"no whole answer within {self._timeout:g} s") from None
-        except (self._httpx2.HTTPError, self._httpx2.InvalidURL) as error:
-            raise DeliveryFailed(type(error).__name__) from error
+                return await body_of(answer)
+        except NoAnswer as error:
+            raise DeliveryFailed(str(error)) from error
 
     async def close(self) -> None:
         """End idle connections; a later delivery makes new ones."""
@@ -68,10 +56,6 @@ class Sender:
 
     def _opened(self) -> Any:
         if self._client is None:
-            self._client = self._httpx2.AsyncClient(
-                timeout=self._timeout,
-                follow_redirects=False,
-                trust_env=False,
-                limits=self._httpx2.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS),
-            )
+            limits = http_client().Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS)
+            self._client = new_client(timeout=self._timeout, limits=limits)
         return self._client

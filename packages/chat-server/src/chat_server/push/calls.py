@@ -6,12 +6,10 @@ An address of a device is a secret, so neither it nor a body stands in any log.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from functools import cache
 from typing import Any, Self
 
 import structlog
@@ -20,13 +18,10 @@ from chat_common.clock import Clock
 from chat_common.ports.push import Address, Outcome, Result
 from chat_common.settings import SetupError
 
+from chat_server.outgoing import NoAnswer, answered_within, body_of, http_client, new_client
+
 log = structlog.get_logger("chat.push")
-ANSWER_BYTES = 65_536
 CONNECTIONS = 100
-
-
-class NoAnswer(Exception):
-    """The service did not answer, or not in time. The message says why, without an address."""
 
 
 @frozen
@@ -50,39 +45,22 @@ class PushCalls:
         """Open a client; ``timeout``: seconds that one answer may take, from the connection to its end."""
         httpx2 = required(provider)
         limits = httpx2.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS)
-        async with httpx2.AsyncClient(
-            verify=_certificates(),
-            timeout=httpx2.Timeout(timeout, pool=None),
-            limits=limits,
-            http2=http2,
-            follow_redirects=False,
-            trust_env=False,
-        ) as client:
+        async with new_client(timeout=httpx2.Timeout(timeout, pool=None), limits=limits, http2=http2) as client:
             yield cls(client, timeout, clock)
 
     async def post(self, address: str, content: bytes, headers: Mapping[str, str]) -> Answer:
         """Send; `NoAnswer` unless there is a whole answer in time. May arrive twice."""
-        import httpx2
-
-        try:
-            async with asyncio.timeout(self._timeout):
-                try:
-                    return await self._post(address, content, headers)
-                except (httpx2.NetworkError, httpx2.RemoteProtocolError):
-                    # A connection that was kept may have been closed by the other side as this went out.
-                    return await self._post(address, content, headers)
-        except TimeoutError:
-            raise NoAnswer(f"no whole answer within {self._timeout:g} s") from None
-        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-            raise NoAnswer(type(error).__name__) from error
+        httpx2 = http_client()
+        async with answered_within(self._timeout):
+            try:
+                return await self._post(address, content, headers)
+            except (httpx2.NetworkError, httpx2.RemoteProtocolError):
+                # A connection that was kept may have been closed by the other side as this went out.
+                return await self._post(address, content, headers)
 
     async def _post(self, address: str, content: bytes, headers: Mapping[str, str]) -> Answer:
         async with self._client.stream("POST", address, content=content, headers=dict(headers)) as answer:
-            body = b""
-            async for part in answer.aiter_bytes():
-                body += part
-                if len(body) > ANSWER_BYTES:
-                    raise NoAnswer(f"an answer of more than {ANSWER_BYTES} bytes")
+            body = await body_of(answer)
             found = {name.lower(): value for name, value in answer.headers.items()}
             return Answer(int(answer.status_code), found, body)
 
@@ -114,23 +92,14 @@ def required(provider: str) -> Any:
     """The module of the HTTP client; `SetupError` where it is not installed."""
     try:
         import http_ece  # type: ignore[import-untyped]  # noqa: F401
-        import httpx2
         import jwt.algorithms
+
+        httpx2 = http_client()
     except ImportError:
         raise missing(provider) from None
     if not jwt.algorithms.has_crypto:
         raise missing(provider)
-    # It logs whole addresses at the level INFO, and those are secrets.
-    logging.getLogger("httpx2").setLevel(logging.WARNING)
     return httpx2
-
-
-@cache
-def _certificates() -> Any:
-    """Reading the certificates takes longer than many a start: once for all providers."""
-    import httpx2
-
-    return httpx2.create_ssl_context(trust_env=False)
 
 
 def missing(provider: str) -> SetupError:

@@ -18,7 +18,8 @@ from chat_common.ports.push import Address, Notification, Outcome, PushProvider,
 from chat_common.settings import SetupError
 from msgspec import Meta
 
-from chat_server.push.calls import NoAnswer, PushCalls
+from chat_server.outgoing import NoAnswer
+from chat_server.push.calls import PushCalls
 from chat_server.signing import Signer
 
 LONGEST_TEXT = 1_000

@@ -10,6 +10,7 @@ provider that hangs keeps its own rows waiting, and no other's.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -91,11 +92,12 @@ class OfflinePush:
             while True:
                 self._freed.clear()
                 _, more = await self._start()
-                try:
-                    async with asyncio.timeout(PUSH_EVERY):
-                        await (self._freed.wait() if more else asyncio.Event().wait())
-                except TimeoutError:
+                if not more:
+                    await asyncio.sleep(PUSH_EVERY)
                     continue
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(PUSH_EVERY):
+                        await self._freed.wait()
         finally:
             # Not torn by a stop: what was sent, and is still owed, would be sent again by the next server.
             if tasks := list(self._running.values()):
